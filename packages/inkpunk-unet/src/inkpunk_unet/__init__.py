@@ -1,1 +1,16 @@
-"""Placeholder."""
+"""The denoising UNet of Stable Diffusion v1: noisy latents, a timestep and a context to a noise prediction.
+
+>>> import torch
+>>> from inkpunk_unet import UNet, UNetConfig
+>>> unet = UNet(UNetConfig(widths=(32, 64), attention=(True, True), context_width=16)).eval()
+>>> with torch.no_grad():
+...     noise = unet(torch.randn(2, 4, 16, 16), torch.tensor(999), torch.randn(2, 77, 16))
+>>> noise.shape
+torch.Size([2, 4, 16, 16])
+"""
+
+from inkpunk_unet.config import UNetConfig
+from inkpunk_unet.embedding import timestep_embedding
+from inkpunk_unet.unet import UNet
+
+__all__ = ["UNet", "UNetConfig", "timestep_embedding"]

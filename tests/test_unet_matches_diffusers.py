@@ -1,0 +1,88 @@
+"""Our UNet and diffusers' UNet2DConditionModel, holding the same weights, are the same function."""
+
+import functools
+import json
+import re
+
+import pytest
+import torch
+from diffusers import UNet2DConditionModel
+from inkpunk_unet import UNet, UNetConfig, timestep_embedding
+from torch import Tensor
+
+# max |ours - theirs| / max |theirs| in float32: rounding only, with room for another order of summation.
+TOLERANCE = 2e-5
+
+RENAMES = (
+    (r"_blocks\.", "."),
+    (r"(down|up)samplers\.0\.", r"\1sample."),
+    (r"mid_block\.attentions\.0\.", "middle.attention."),
+    (r"mid_block\.", "middle."),
+    (r"time_emb_proj\.", "time."),
+    (r"time_embedding\.linear_", "time_embedding.linear"),
+    (r"transformer\.0\.", "block."),
+    (r"attn1\.", "self_attention."),
+    (r"attn2\.", "cross_attention."),
+    (r"to_q\.", "query."),
+    (r"to_k\.", "key."),
+    (r"to_v\.", "value."),
+    (r"to_out\.0\.", "out."),
+    (r"ff\.net\.0\.proj\.", "feed_forward.fc1."),
+    (r"ff\.net\.2\.", "feed_forward.fc2."),
+    (r"conv_norm_out\.", "norm_out."),
+    (r"conv_shortcut\.", "shortcut."),
+)
+
+
+def our_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    def rename(name: str) -> str:
+        for pattern, replacement in RENAMES:
+            name = re.sub(pattern, replacement, name)
+        return name
+
+    return {rename(name): tensor for name, tensor in weights.items()}
+
+
+@functools.cache
+def both(in_channels: int = 4) -> tuple[UNet, UNet2DConditionModel]:
+    torch.manual_seed(in_channels)
+    theirs = UNet2DConditionModel(
+        in_channels=in_channels,
+        block_out_channels=(32, 64, 64, 96),
+        down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
+        layers_per_block=2,
+        attention_head_dim=4,
+        cross_attention_dim=24,
+        norm_num_groups=16,
+    ).eval()
+    with torch.no_grad():
+        for parameter in theirs.parameters():
+            if parameter.ndim == 1:  # norms and biases too, which start as ones and zeros
+                parameter.add_(0.1 * torch.randn_like(parameter))
+    ours = UNet(UNetConfig.from_diffusers(json.loads(theirs.to_json_string()))).eval()
+    ours.load_state_dict(our_names(theirs.state_dict()))
+    return ours, theirs
+
+
+def test_diffusers_config_and_weights_tell_the_same() -> None:
+    ours, theirs = both(in_channels=9)
+    assert ours.config == UNetConfig.from_weights(our_names(theirs.state_dict()), heads=4, groups=16)
+
+
+@pytest.mark.parametrize("in_channels", [4, 9])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (8, 24), (15, 15), (13, 9), (17, 10), (1, 3)])
+def test_predictions_are_the_same(in_channels: int, height: int, width: int) -> None:
+    ours, theirs = both(in_channels)
+    latents, context = torch.randn(2, in_channels, height, width), torch.randn(2, 7, 24)
+    for timesteps in (torch.tensor([999, 0]), torch.tensor(250.5)):
+        with torch.no_grad():
+            expected = theirs(latents, timesteps, context).sample
+            predicted = ours(latents, timesteps, context)
+        assert (predicted - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+def test_timestep_embeddings_are_the_same() -> None:
+    timesteps = torch.arange(1000)
+    expected = UNet2DConditionModel(block_out_channels=(32, 64, 64, 64)).time_proj(timesteps)
+    assert torch.equal(timestep_embedding(timesteps, 32), expected)
