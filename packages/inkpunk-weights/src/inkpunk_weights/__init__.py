@@ -1,1 +1,27 @@
-"""Placeholder."""
+"""Stable Diffusion v1 checkpoints: files to named tensors per component, and back.
+
+checkpoint = open_checkpoint("model.safetensors")       # or a .ckpt, or a diffusers folder
+print(checkpoint.report())                              # what it is, and everything wrong with it
+unet.load_state_dict(checkpoint.unet, assign=True)      # mapped from the file, not copied
+save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
+                text_encoder=checkpoint.text_encoder, unet=checkpoint.unet, vae=checkpoint.vae)
+"""
+
+from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
+from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.lazy import LazyTensors, Spec
+from inkpunk_weights.report import ComponentReport, Misshapen, Report
+from inkpunk_weights.saving import Layout, save_checkpoint
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointError",
+    "ComponentReport",
+    "Layout",
+    "LazyTensors",
+    "Misshapen",
+    "Report",
+    "Spec",
+    "open_checkpoint",
+    "save_checkpoint",
+]

@@ -1,0 +1,25 @@
+"""The `inkpunk` command: one file a subcommand. Nothing here imports torch before a command has work for it."""
+
+import click
+
+from inkpunk.cli.convert import convert
+from inkpunk.cli.generate import generate
+from inkpunk.cli.inspect import inspect
+from inkpunk.cli.trace import trace
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="inkpunk", message="inkpunk %(version)s")
+def main() -> None:
+    """Inkpunk-style Stable Diffusion v1.5: a prompt in, a picture out.
+
+    \b
+    inkpunk generate "nvinkpunk raven, neon green splash"
+    inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
+    inkpunk inspect Inkpunk-Diffusion-v2.ckpt
+    inkpunk convert Inkpunk-Diffusion-v2.ckpt inkpunk.safetensors --dtype float16
+    """
+
+
+for command in (generate, trace, inspect, convert):
+    main.add_command(command)

@@ -1,0 +1,29 @@
+"""`inkpunk convert`: the same weights in another layout or precision."""
+
+from pathlib import Path
+
+import click
+
+from inkpunk.cli.options import refusals
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("out", metavar="OUT", type=click.Path(path_type=Path))
+@click.option(
+    "--layout",
+    type=click.Choice(["safetensors", "ckpt", "diffusers"]),
+    help="What to write. [default: by OUT's ending; a name without one is a diffusers folder]",
+)
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="In which precision. [default: as it is]"
+)
+@click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT when it exists.")
+def convert(source: str, out: Path, layout: str | None, dtype: str | None, ema: bool, overwrite: bool) -> None:
+    """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT."""
+    with refusals():
+        from inkpunk.conversion import convert_checkpoint
+
+        convert_checkpoint(source, out, layout=layout, dtype=dtype, ema=ema, overwrite=overwrite)
+    click.echo(out)

@@ -1,0 +1,129 @@
+"""`inkpunk generate`: draw pictures, with a progress bar, and save each as soon as it is done."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkpunk.cli.options import load_pipeline, model_options, refusals
+
+if TYPE_CHECKING:
+    from inkpunk_clip import Tokenizer
+    from inkpunk_sampling import Step
+
+    from inkpunk.pipeline import Pipeline
+    from inkpunk.request import Request
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show.")
+@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
+@click.option("--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]")
+@click.option("--sampler", default="ddpm", show_default=True, help="The sampling algorithm.")
+@click.option(
+    "--spacing",
+    default="linspace",
+    show_default=True,
+    type=click.Choice(["linspace", "leading", "trailing"]),
+    help="How the steps spread over the training timesteps.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]")
+@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures, of seeds SEED, SEED+1...")
+@click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures drawn at once.")
+@click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]")
+@click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]")
+@click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image).")
+@click.option("--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("pictures"),
+    show_default=True,
+    help="A .png file for one picture, or a folder for any number.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@model_options
+def generate(
+    seed: int | None,
+    count: int,
+    batch: int,
+    init: Path | None,
+    width: int | None,
+    height: int | None,
+    out: Path,
+    overwrite: bool,
+    model: str,
+    device: str,
+    dtype: str,
+    offload: bool,
+    tiled: bool,
+    ema: bool,
+    **settings: Any,
+) -> None:
+    """Draw PROMPT."""
+    to_file = out.suffix.lower() == ".png"
+    _check_destination(out, to_file, count, overwrite)
+    with refusals():
+        from inkpunk.picture import load_image
+        from inkpunk.request import Request
+
+        # Whatever can be refused without the model is refused before the model is loaded.
+        asked = Request(width=width, height=height, **settings)
+        first = asked.seeds[0] if seed is None else seed
+        seeds = tuple(range(first, first + count))
+        pipeline = load_pipeline(model, device=device, dtype=dtype, offload=offload, tiled=tiled, ema=ema)
+        picture = None
+        if init is not None:
+            size = pipeline.defaults.size
+            picture = load_image(init, width or size, height or size)
+        for name in ("prompt", "negative_prompt"):
+            _say_what_was_cut(pipeline.tokenizer, name.replace("_", " "), settings[name])
+        for start in range(0, count, batch):
+            request = replace(asked, seeds=seeds[start : start + batch], init=picture)
+            title = f"seed {request.seeds[0]}" + (f" and {len(request.seeds) - 1} more" if request.seeds[1:] else "")
+            last = _run(pipeline, request, title)
+            for drawn in pipeline.pictures(request, last.latents):
+                click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+
+
+def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
+    if to_file and count > 1:
+        raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
+    if to_file and out.exists() and not overwrite:
+        raise click.ClickException(f"{out}: exists already; choose another name, or add --overwrite")
+    if to_file and not out.parent.is_dir():
+        raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
+    if not to_file and out.exists() and not out.is_dir():
+        raise click.UsageError(f"--out {out}: neither a folder nor a .png file")
+    if not to_file:
+        out.mkdir(parents=True, exist_ok=True)
+
+
+def _say_what_was_cut(tokenizer: "Tokenizer", what: str, text: str) -> None:
+    if cut := tokenizer.cut(text):
+        click.echo(f"The {what} is longer than CLIP's 77 tokens; it does not see: {cut!r}", err=True)
+
+
+def _run(pipeline: "Pipeline", request: "Request", title: str) -> "Step":
+    """Exhaust a run behind a progress bar that tells the time of a step and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None, pace="")
+        last = None
+        for last in pipeline.run(request):
+            progress.update(task, total=last.total, completed=last.index)
+            speed = progress.tasks[task].speed
+            progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "")
+    assert last is not None  # a run has at least one step
+    return last

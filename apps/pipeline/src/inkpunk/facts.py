@@ -1,0 +1,83 @@
+"""What a picture remembers of how it was drawn."""
+
+import json
+import math
+from dataclasses import MISSING, asdict, dataclass, fields
+from types import UnionType
+from typing import Any, cast
+
+
+class PictureError(ValueError):
+    """A picture that cannot be read, written or shown; the message says which, why, and what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """All it takes to draw a picture again.
+
+    Attributes:
+        prompt, negative_prompt: any Unicode text.
+        steps, sampler, spacing, guidance, seed: as in the request, with nothing left open.
+        width, height: in pixels.
+        model: the model's name, as the user gave it.
+        model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.hashing.model_hash` counts it.
+        strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
+        note: what one should know about pictures of this model, such as "untrained random weights".
+        version: of inkpunk.
+    """
+
+    prompt: str
+    negative_prompt: str
+    steps: int
+    sampler: str
+    spacing: str
+    guidance: float
+    seed: int
+    width: int
+    height: int
+    model: str
+    model_hash: str
+    strength: float | None = None
+    note: str | None = None
+    version: str
+
+    def to_json(self) -> str:
+        """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Facts":
+        """Read `to_json`'s text, which may come from a stranger. Fields of later versions are passed over.
+
+        Raises:
+            PictureError: for anything but an object with every field, each of its type.
+        """
+        try:
+            told: object = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise PictureError(f"not JSON: {error}") from error
+        if not isinstance(told, dict):
+            raise PictureError("not a JSON object")
+        values = cast("dict[str, object]", told)
+        known = dict[str, Any]()
+        for field in fields(cls):
+            if field.name in values:
+                known[field.name] = _checked(
+                    field.name, values[field.name], cast("type | UnionType", field.type)
+                )
+        missing = [
+            field.name for field in fields(cls) if field.default is MISSING and field.name not in known
+        ]
+        if missing:
+            raise PictureError(f"{', '.join(missing)} missing")
+        return cls(**known)
+
+
+def _checked(name: str, value: object, kind: type | UnionType) -> object:
+    if isinstance(value, int) and not isinstance(value, bool) and isinstance(0.0, kind):
+        value = float(value) if abs(value) < 2**53 else math.nan  # JSON writers may drop the ".0"
+    if not isinstance(value, kind) or isinstance(value, bool):
+        raise PictureError(f"{name} is {str(value)[:40]!r}, of the wrong type")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PictureError(f"{name} is not a finite number")
+    return value

@@ -1,0 +1,91 @@
+"""Which weights drew a picture: a short hash of a checkpoint, remembered so that it is computed once."""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from inkpunk.atomic import write_atomically
+
+LENGTH = 10  # hex digits, as in the "Model hash" that AUTOMATIC1111 writes
+WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a file was when it was hashed: if any of it changes, the hash is computed anew."""
+
+    size: int
+    mtime_ns: int
+    sha256: str
+
+
+def model_hash(path: Path) -> str:
+    """The first ten hex digits that identify a checkpoint's weights.
+
+    Of a file: of its SHA-256, as AUTOMATIC1111 has it. Of a folder: of the SHA-256 of the list that
+    `sha256sum` prints for its weight files (.safetensors, .bin, .ckpt, .pt) in the order of their names, so
+    that configs and renamed folders do not matter.
+
+    Raises:
+        OSError: the path does not exist or cannot be read.
+    """
+    if not path.is_dir():
+        return _sha256(path)[:LENGTH]
+    files = sorted(
+        (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.suffix in WEIGHTS
+    )
+    listed = "".join(f"{_sha256(file)}  {name}\n" for name, file in files if file.is_file())
+    return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:LENGTH]
+
+
+def cache_folder() -> Path:
+    """Where to keep what can be computed again: $INKPUNK_CACHE, or `inkpunk` in the user's cache folder."""
+    if own := os.environ.get("INKPUNK_CACHE"):
+        return Path(own)
+    shared = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification: a relative path is to be ignored.
+    return (shared if shared.is_absolute() else Path("~/.cache").expanduser()) / "inkpunk"
+
+
+def _sha256(file: Path) -> str:
+    file = file.resolve()
+    before = file.stat()
+    seen = _recall().get(str(file))
+    if seen and (seen.size, seen.mtime_ns) == (before.st_size, before.st_mtime_ns):
+        return seen.sha256
+    with file.open("rb") as opened:
+        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    after = file.stat()
+    if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
+        _remember(str(file), _Seen(before.st_size, before.st_mtime_ns, sha256))
+    return sha256
+
+
+def _recall() -> dict[str, _Seen]:
+    """All that is remembered; nothing, if the cache is missing or damaged."""
+    try:
+        told = cast("dict[str, Any]", json.loads(_cache().read_bytes()))
+        seen = {
+            name: _Seen(int(size), int(mtime), str(sha256)) for name, (size, mtime, sha256) in told.items()
+        }
+    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, RecursionError):
+        return {}
+    return {name: each for name, each in seen.items() if len(each.sha256) == 64}
+
+
+def _remember(name: str, seen: _Seen) -> None:
+    """Add to the cache, and drop files that are gone. A cache that cannot be written is done without."""
+    try:
+        known = {known: each for known, each in _recall().items() if Path(known).exists()} | {name: seen}
+        listed = {name: (each.size, each.mtime_ns, each.sha256) for name, each in known.items()}
+        _cache().parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(_cache(), json.dumps(listed, indent=1).encode(), overwrite=True)
+    except (OSError, RuntimeError, ValueError):
+        return
+
+
+def _cache() -> Path:
+    return cache_folder() / "hashes.json"

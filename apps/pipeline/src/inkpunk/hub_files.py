@@ -1,0 +1,100 @@
+"""Which of a model repository's files are worth downloading."""
+
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from itertools import groupby
+from pathlib import PurePosixPath
+
+MODEL_INDEX = "model_index.json"
+COMPONENTS = ("text_encoder", "unet", "vae")
+SINGLE_FILES = (".safetensors", ".ckpt")  # in the order of preference
+_SMALL_FILES = (
+    MODEL_INDEX,
+    "scheduler/scheduler_config.json",
+    *(f"{name}/config.json" for name in COMPONENTS),
+)
+_OTHER_MODELS = (
+    "text_encoder_2",
+    "transformer",
+    "prior",
+    "image_encoder",
+)  # a folder that SD v1 does not have
+
+# diffusion_pytorch_model.fp16.safetensors, model-00001-of-00002.safetensors, pytorch_model.bin.index.json ...
+_WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)"
+    r"(?:\.(?P<variant>fp16))?(?:-\d{5}-of-(?P<shards>\d{5}))?\.(?P<kind>safetensors|bin)"
+    r"(?P<index>\.index(?:\.(?P<index_variant>fp16))?\.json)?"
+)
+
+
+class FilesError(ValueError):
+    """A repository with nothing to choose, or too much; the message goes on from the repository's name."""
+
+
+def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
+    """Choose the files that make a Stable Diffusion v1 model, and none besides.
+
+    Of a diffusers layout: the configs, and one set of weights a component. Else the single-file checkpoint.
+    Safety checker, tokenizer, and the same weights in other formats are left where they are.
+
+    Args:
+        names: every file of the repository, by its path in it.
+        half: prefer float16 weights, half the download, for a model that will compute in half precision.
+            Otherwise they are taken only where there are no others.
+
+    Raises:
+        FilesError: there is no such model, or several single-file checkpoints to choose from.
+    """
+    if others := [name for name in _OTHER_MODELS if any(file.startswith(f"{name}/") for file in names)]:
+        raise FilesError(
+            f"has a {others[0]}, which Stable Diffusion v1 has not; this draws with v1 models only"
+        )
+    singles = _single_files(names)
+    if MODEL_INDEX not in names:
+        return [_only(singles)]
+    chosen = {component: _component_weights(names, component, half) for component in COMPONENTS}
+    if absent := [component for component, weights in chosen.items() if not weights]:
+        if singles:
+            return [_only(singles)]
+        raise FilesError(f"has no weights for its {' and '.join(absent)}, as .safetensors or .bin")
+    small = [name for name in _SMALL_FILES if name in names]
+    return [*small, *(file for weights in chosen.values() for file in weights)]
+
+
+def _component_weights(names: Iterable[str], component: str, half: bool) -> list[str]:
+    """The files of one component's best complete set of weights; empty if there is none."""
+    sets = defaultdict[tuple[bool, bool, bool], list[str]](list)
+    shards = dict[str, int]()
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        match = _WEIGHTS.fullmatch(file) if folder == component else None
+        if match is None:
+            continue
+        is_half = bool(match["variant"] or match["index_variant"])
+        sharded = bool(match["shards"] or match["index"])
+        sets[is_half != half, match["kind"] != "safetensors", sharded].append(name)
+        shards[name] = int(match["shards"] or 0)
+    for (_, _, sharded), files in sorted(sets.items()):
+        if not sharded or len(files) == 1 + max(
+            shards[file] for file in files
+        ):  # all shards, and their index
+            return sorted(files)
+    return []
+
+
+def _single_files(names: Iterable[str]) -> list[str]:
+    """Single-file checkpoints at the top of the repository, each in its better format."""
+    top = sorted(name for name in names if "/" not in name and name.endswith(SINGLE_FILES))
+    by_stem = groupby(top, key=lambda name: PurePosixPath(name).stem)
+    return [min(same, key=lambda name: SINGLE_FILES.index(PurePosixPath(name).suffix)) for _, same in by_stem]
+
+
+def _only(singles: list[str]) -> str:
+    if not singles:
+        raise FilesError("holds no Stable Diffusion checkpoint: neither a model_index.json nor a single file")
+    if len(singles) > 1:
+        listed = ", ".join(singles[:8]) + (", ..." if len(singles) > 8 else "")
+        raise FilesError(f"holds several checkpoints; add the name of one: {listed}")
+    return singles[0]

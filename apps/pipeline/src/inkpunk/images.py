@@ -1,0 +1,32 @@
+"""Between images of 8 bits and the tensors that networks see."""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from inkpunk.facts import PictureError
+
+
+def image_to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
+    """An image as float32 in [-1, 1]: black is -1, white is 1."""
+    levels = torch.tensor(np.asarray(image.convert("RGB")))
+    return (levels.permute(2, 0, 1).float() / 127.5 - 1).contiguous()
+
+
+def tensor_to_image(image: Float[Tensor, "3 height width"]) -> Image.Image:
+    """A network's image, about [-1, 1], as 8-bit RGB: clamped, and rounded to the nearest level.
+
+    A tie goes to the even level, as in numpy's `round` and hence in diffusers.
+
+    Raises:
+        PictureError: for an image with NaN or infinity in it, which is no picture but an overflow.
+    """
+    image = image.detach().to("cpu", torch.float32)
+    if not image.isfinite().all():
+        raise PictureError(
+            "the VAE returned numbers that are not finite: an overflow, if in float16; use --dtype float32"
+        )
+    levels = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(levels.permute(1, 2, 0).numpy())

@@ -1,0 +1,132 @@
+"""From a checkpoint's tensors to the three networks, with no weight initialised only to be thrown away."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar, cast
+
+import torch
+from inkpunk_clip import TextEncoder, TextEncoderConfig
+from inkpunk_sampling import NoiseSchedule
+from inkpunk_unet import UNet, UNetConfig
+from inkpunk_vae import VAE, VAEConfig
+from inkpunk_weights import Checkpoint, CheckpointError
+from torch import Tensor, nn
+
+Module = TypeVar("Module", bound=nn.Module)
+
+CONFIG_KEY = "inkpunk.config"  # in a single file's metadata: what no tensor's shape tells, per component
+DEFAULTS_KEY = "inkpunk.defaults"  # in a single file's metadata: the settings the model draws best with
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The settings a model draws best with, where a request leaves them open."""
+
+    size: int = 512
+    steps: int = 50
+    guidance: float = 7.5
+    note: str | None = None  # what a user should know about every picture of this model
+
+
+@dataclass(frozen=True)
+class Configs:
+    """What a checkpoint's components look like: SD v1.5 unless the checkpoint says otherwise."""
+
+    text_encoder: TextEncoderConfig
+    unet: UNetConfig
+    vae: VAEConfig
+    schedule: NoiseSchedule
+
+
+def read_configs(checkpoint: Checkpoint) -> Configs:
+    """Learn the configs from a diffusers folder's JSON, or else from shapes and metadata.
+
+    Raises:
+        CheckpointError: where the checkpoint lacks a component or asks for what SD v1 is not.
+    """
+    told = _metadata_json(checkpoint, CONFIG_KEY)
+
+    def config(component: str, kind: Any) -> Any:
+        weights: Mapping[str, Tensor] = getattr(checkpoint, component)
+        if not weights:
+            raise CheckpointError(
+                f"{checkpoint.path}: no {component.replace('_', ' ')} inside; "
+                "to draw, a checkpoint needs text encoder, UNet and VAE"
+            )
+        try:
+            if described := checkpoint.configs.get(component):
+                return kind.from_diffusers(described)
+            return kind.from_weights(weights, **cast("dict[str, Any]", told.get(component, {})))
+        except (TypeError, ValueError) as error:
+            raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
+
+    try:
+        scheduler = checkpoint.configs.get("scheduler")
+        schedule = NoiseSchedule.from_diffusers(scheduler) if scheduler else NoiseSchedule()
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
+    return Configs(
+        config("text_encoder", TextEncoderConfig), config("unet", UNetConfig), config("vae", VAEConfig), schedule
+    )
+
+
+def read_defaults(checkpoint: Checkpoint) -> Defaults:
+    """Read the model's preferred settings from its metadata; SD v1.5's usual ones where it has none."""
+    told = _metadata_json(checkpoint, DEFAULTS_KEY)
+    try:
+        return Defaults(**cast("dict[str, Any]", told))
+    except TypeError as error:
+        raise CheckpointError(f"{checkpoint.path}: metadata {DEFAULTS_KEY!r}: {error}") from error
+
+
+def build(
+    make: Callable[[], Module],
+    weights: Mapping[str, Tensor],
+    *,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> Module:
+    """Build a module on the meta device and put the checkpoint's own tensors into it.
+
+    A tensor that already has the wanted device and dtype is used as it lies in the mapped file; any other is
+    converted by itself, so that at most one tensor exists twice.
+    """
+    with torch.device("meta"):
+        module = make()
+    filled = {name: weights[name].to(device=device, dtype=dtype) for name in module.state_dict()}
+    module.load_state_dict(filled, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def build_components(
+    checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype
+) -> tuple[TextEncoder, UNet, VAE]:
+    """Build all three networks of a checkpoint.
+
+    Raises:
+        CheckpointError: naming at once every tensor that is missing or misshapen, as the file calls it.
+    """
+    problems = checkpoint.report().problems
+    if problems:
+        shown = "".join(f"\n  {problem}" for problem in problems[:20])
+        more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
+        raise CheckpointError(f"{checkpoint.path}: not a complete SD v1 checkpoint:{shown}{more}")
+    return (
+        build(lambda: TextEncoder(configs.text_encoder), checkpoint.text_encoder, device=device, dtype=dtype),
+        build(lambda: UNet(configs.unet), checkpoint.unet, device=device, dtype=dtype),
+        build(lambda: VAE(configs.vae), checkpoint.vae, device=device, dtype=dtype),
+    )
+
+
+def _metadata_json(checkpoint: Checkpoint, key: str) -> Mapping[str, Any]:
+    text = checkpoint.metadata.get(key)
+    if text is None:
+        return {}
+    try:
+        value = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{checkpoint.path}: metadata {key!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{checkpoint.path}: metadata {key!r} is not a JSON object")
+    return cast("dict[str, Any]", value)

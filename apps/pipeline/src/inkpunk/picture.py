@@ -1,0 +1,108 @@
+"""A drawn picture: its pixels, the facts of how it was drawn, and the file that holds both."""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from PIL import Image
+
+from inkpunk.atomic import write_atomically
+from inkpunk.facts import Facts, PictureError
+from inkpunk.init_image import load_image
+from inkpunk.png_text import png_text, read_facts
+
+__all__ = [
+    "Facts",
+    "Picture",
+    "PictureError",
+    "PictureExistsError",
+    "load_image",
+    "next_free_path",
+    "read_facts",
+]
+
+_SLUG_LENGTH = (
+    48  # leaves every file name far below the 143 bytes of the narrowest file system in use (eCryptfs)
+)
+_NUMBERED = re.compile(r"(\d{4,})-.*seed\d+\.png")
+
+
+class PictureExistsError(PictureError):
+    """The file to save to exists already, and was left as it is."""
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """A drawn picture.
+
+    Attributes:
+        image: the pixels, 8-bit RGB.
+        facts: all it takes to draw it again.
+    """
+
+    image: Image.Image
+    facts: Facts
+
+    def png(self) -> bytes:
+        """The picture as a PNG file, its facts inside."""
+        buffer = BytesIO()
+        self.image.save(buffer, format="png", pnginfo=png_text(self.facts))
+        return buffer.getvalue()
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the PNG, whole or not at all, and return its path.
+
+        Raises:
+            PictureExistsError: the file exists and `overwrite` is off.
+            PictureError: the folder does not exist, is not writable, or is full.
+        """
+        path = Path(path)
+        try:
+            write_atomically(path, self.png(), overwrite=overwrite)
+        except FileExistsError as error:
+            raise PictureExistsError(
+                f"{path}: exists already; choose another name, or allow to overwrite"
+            ) from error
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise PictureError(f"{path}: there is no folder {path.parent}; make it first") from error
+        except PermissionError as error:
+            raise PictureError(f"{path}: no permission to write there; choose another folder") from error
+        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+            reason = (error.strerror if isinstance(error, OSError) else None) or error
+            raise PictureError(f"{path}: cannot be written: {reason}") from error
+        return path
+
+    def save_into(self, folder: str | Path) -> Path:
+        """Write the PNG into a folder under the next free number, and return its path.
+
+        Any number of processes may do so at once: whoever finds a name taken tries the next.
+
+        Raises:
+            PictureError: as `save` does.
+        """
+        while True:
+            try:
+                return self.save(next_free_path(Path(folder), self.facts.prompt, self.facts.seed))
+            except PictureExistsError:
+                continue
+
+
+def next_free_path(folder: Path, prompt: str, seed: int) -> Path:
+    """A name such as `0001-nvinkpunk-red-dragon-seed42.png`, numbered past all such names in the folder.
+
+    The name is lower-case ASCII letters, digits and hyphens for every prompt: every file system takes it.
+    """
+    taken = (_NUMBERED.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
+    number = 1 + max((int(match[1]) for match in taken if match), default=0)
+    return folder / "-".join([f"{number:04}", *_words(prompt), f"seed{seed}.png"])
+
+
+def _words(prompt: str) -> list[str]:
+    """The prompt's first words, accents dropped, as many as fit; none for a prompt in another script."""
+    ascii_only = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    slug = "-".join(re.findall("[a-z0-9]+", ascii_only))
+    if len(slug) > _SLUG_LENGTH:
+        slug = slug[: _SLUG_LENGTH + 1].rpartition("-")[0] or slug[:_SLUG_LENGTH]
+    return [slug] if slug else []

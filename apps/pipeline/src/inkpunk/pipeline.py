@@ -1,0 +1,238 @@
+"""The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+from inkpunk_clip import TextEncoder, Tokenizer
+from inkpunk_sampling import SAMPLERS, NoiseSchedule, Step, guide, sample, seeded_noise
+from inkpunk_unet import UNet
+from inkpunk_vae import VAE, tiled_decode, tiled_encode
+from inkpunk_weights import open_checkpoint
+from jaxtyping import Float
+from torch import Tensor
+
+from inkpunk.devices import Residence, choose_device, choose_dtype
+from inkpunk.hashing import model_hash
+from inkpunk.hub import resolve_model
+from inkpunk.images import image_to_tensor, tensor_to_image
+from inkpunk.loading import Defaults, build_components, read_configs, read_defaults
+from inkpunk.picture import Facts, Picture
+from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+
+LATENT_CHANNELS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Pipeline:
+    """A loaded model, ready to draw. Make one with `Pipeline.load`; every field may also be given by hand.
+
+    Attributes:
+        tokenizer, text_encoder, unet, vae: the networks, the latter three as residences on `device`.
+        schedule: the noise schedule that the UNet was trained with.
+        defaults: the settings used where a request leaves them open.
+        device, dtype: where, and in which precision, the networks compute. The sampler's own arithmetic is
+            float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
+        tiled: decode and encode pictures in strips, in about half the memory.
+        name, path: what the pictures' facts call the model, and the file that they hash.
+    """
+
+    tokenizer: Tokenizer
+    text_encoder: Residence[TextEncoder]
+    unet: Residence[UNet]
+    vae: Residence[VAE]
+    schedule: NoiseSchedule
+    defaults: Defaults
+    device: torch.device
+    dtype: torch.dtype
+    tiled: bool = False
+    name: str = "unnamed"
+    path: Path | None = None
+
+    @classmethod
+    def load(
+        cls,
+        model: str | Path = "sketch",
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        offload: bool = False,
+        tiled: bool = False,
+        ema: bool = False,
+    ) -> "Pipeline":
+        """Load a model.
+
+        Args:
+            model: "sketch" (the model in the box), a checkpoint file, a diffusers folder, or a hub id such as
+                "Envvi/Inkpunk-Diffusion", which is downloaded on first use.
+            device: "auto", "cuda", "mps", "cpu", or any device torch knows.
+            dtype: "auto" (float16 on an accelerator, float32 on a CPU), "float32", "float16" or "bfloat16".
+            offload: keep each network in main memory while it has nothing to do, for devices of little memory.
+            tiled: decode and encode pictures strip by strip.
+            ema: take a training checkpoint's averaged (EMA) weights.
+
+        Raises:
+            DeviceError: for a device or dtype that is not to be had.
+            HubError: for a model that cannot be fetched.
+            CheckpointError: for a file that is not a whole SD v1 checkpoint; it lists all that is wrong.
+        """
+        compute = choose_device(device)
+        precision = choose_dtype(dtype, compute)
+        path = resolve_model(str(model), half=precision is torch.float16)
+        checkpoint = open_checkpoint(path, ema=ema)
+        configs = read_configs(checkpoint)
+        waiting = torch.device("cpu") if offload else compute
+        text_encoder, unet, vae = build_components(checkpoint, configs, device=waiting, dtype=precision)
+        return cls(
+            tokenizer=Tokenizer(),
+            text_encoder=Residence(text_encoder, compute, offload),
+            unet=Residence(unet, compute, offload),
+            vae=Residence(vae, compute, offload),
+            schedule=configs.schedule,
+            defaults=read_defaults(checkpoint),
+            device=compute,
+            dtype=precision,
+            tiled=tiled,
+            name=Path(model).stem if Path(model).suffix in (".ckpt", ".safetensors") else str(model),
+            path=path,
+        )
+
+    def plan(self, request: Request) -> Plan:
+        """Decide what the request leaves open, and check what only a model can judge.
+
+        Raises:
+            RequestError: for a sampler that does not exist, or a strength too small for a single step.
+        """
+        if request.sampler not in SAMPLERS:
+            raise RequestError(f"sampler {request.sampler!r}: there is none of that name; use {', '.join(SAMPLERS)}")
+        steps = request.steps or self.defaults.steps
+        if request.init is not None and int(steps * request.strength) < 1:
+            raise RequestError(
+                f"strength {request.strength:g} of {steps} steps is less than one step; raise either of them"
+            )
+        size = request.init.size if request.init else (self.defaults.size, self.defaults.size)
+        return Plan(
+            request,
+            steps=steps,
+            guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
+            width=request.width or size[0],
+            height=request.height or size[1],
+        )
+
+    def run(self, request: Request) -> Iterator[Step]:
+        """Draw the request's pictures together, yielding the state after every step.
+
+        The last step's `latents` are what `decode` and `pictures` take. Whoever stops iterating stops the work.
+
+        Raises:
+            RequestError: before the first step, for a request this model cannot draw.
+        """
+        return self._steps(self.plan(request))
+
+    def generate(self, request: Request) -> list[Picture]:
+        """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
+        *_, last = self.run(request)
+        return self.pictures(request, last.latents)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "prompts positions width"]:
+        """Turn prompts into the contexts that steer the UNet."""
+        tokens = self.tokenizer(prompts).to(self.device)
+        with self.text_encoder.awake() as text_encoder, torch.no_grad():
+            return text_encoder(tokens)
+
+    def encode(
+        self, images: Float[Tensor, "batch 3 height width"], noise: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
+        """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
+        with self.vae.awake() as vae, torch.no_grad():
+            images = images.to(self.device, self.dtype)
+            posterior = tiled_encode(vae, images) if self.tiled else vae.encode(images)
+            return posterior.sample(noise.to(self.device, self.dtype)).float()
+
+    def decode(
+        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
+        with self.vae.awake() as vae, torch.no_grad():
+            latents = latents.to(self.device, self.dtype)
+            decode = (lambda one: tiled_decode(vae, one)) if self.tiled else vae.decode
+            return torch.cat([decode(one).float() for one in latents.split(1)])
+
+    def pictures(
+        self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> list[Picture]:
+        """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
+        plan = self.plan(request)
+        images = self.decode(latents)
+        return [
+            Picture(tensor_to_image(image), self.facts(plan, seed))
+            for image, seed in zip(images, request.seeds, strict=True)
+        ]
+
+    def noise(self, plan: Plan) -> Iterator[Float[Tensor, "batch 4 latent_height latent_width"]]:
+        """Draw the plan's noise, in float32 on the pipeline's device: the initial draw, then one a step."""
+        shape = (LATENT_CHANNELS, plan.height // SIZE_MULTIPLE, plan.width // SIZE_MULTIPLE)
+        return (draw.to(self.device) for draw in seeded_noise(plan.request.seeds, shape))
+
+    def denoiser(
+        self, unet: UNet, context: Float[Tensor, "prompts positions width"], guidance: float
+    ) -> Callable[[Tensor, int], Tensor]:
+        """Close the UNet over its context, as the samplers want it: float32 latents and a timestep to noise.
+
+        Args:
+            unet: awake, on the pipeline's device.
+            context: of the prompt alone when `guidance` is 1, of negative prompt and prompt otherwise.
+            guidance: the classifier-free guidance scale.
+        """
+
+        @torch.no_grad()
+        def predict(latents: Tensor, timestep: int) -> Tensor:
+            batch = latents.shape[0]
+            timesteps = torch.full((batch,), timestep, device=latents.device)
+            contexts = context.repeat_interleave(batch // context.shape[0], dim=0)
+            return unet(latents.to(self.dtype), timesteps, contexts).float()
+
+        return predict if guidance == 1 else guide(predict, guidance)
+
+    def _steps(self, plan: Plan) -> Iterator[Step]:
+        request = plan.request
+        noise = self.noise(plan)
+        start = None
+        if request.init is not None:
+            image = image_to_tensor(request.init).expand(len(request.seeds), -1, -1, -1)
+            start = self.encode(image, next(noise))
+        prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
+        context = self.encode_prompts(prompts)
+        with self.unet.awake() as unet:
+            yield from sample(
+                self.denoiser(unet, context, plan.guidance),
+                noise,
+                self.schedule,
+                sampler=request.sampler,
+                steps=plan.steps,
+                spacing=request.spacing,
+                start=start,
+                strength=request.strength if start is not None else 1.0,
+            )
+
+    def facts(self, plan: Plan, seed: int) -> Facts:
+        """Tell what it takes to draw the plan's picture of this seed again."""
+        request = plan.request
+        return Facts(
+            prompt=request.prompt,
+            negative_prompt=request.negative_prompt,
+            steps=plan.steps,
+            sampler=request.sampler,
+            spacing=request.spacing,
+            guidance=plan.guidance,
+            seed=seed,
+            width=plan.width,
+            height=plan.height,
+            model=self.name,
+            model_hash=model_hash(self.path) if self.path else "",
+            strength=request.strength if request.init else None,
+            note=self.defaults.note,
+            version=version("inkpunk"),
+        )

@@ -1,0 +1,98 @@
+"""What a caller asks for: one prompt, and everything that decides which pictures it becomes."""
+
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SIZE_MULTIPLE = 8  # the VAE's factor: one latent pixel is 8 x 8 image pixels
+
+
+class RequestError(ValueError):
+    """A request that cannot be drawn; the message says which value, why, and what to give instead."""
+
+
+def _fresh_seed() -> tuple[int, ...]:
+    # 32 bits: what other programs' seed fields hold, so that a seed can be carried over.
+    return (secrets.randbits(32),)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt and the settings of its pictures. `None` means "as the model prefers".
+
+    Attributes:
+        prompt: what the picture shows.
+        negative_prompt: what it should not show; takes the unconditional side of the guidance.
+        seeds: one seed a picture, 0 to 2**63 - 1; a random one when not given.
+        steps: sampling steps, 1 to 1000.
+        guidance: classifier-free guidance scale; 1 switches guidance off.
+        sampler: a name in `inkpunk_sampling.SAMPLERS`.
+        spacing: how the steps spread over the training timesteps: "linspace", "leading" or "trailing".
+        width, height: picture size in pixels, multiples of 8.
+        init: the picture to start from (image-to-image), already of the size asked for.
+        strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
+
+    Raises:
+        RequestError: for any value outside these ranges.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    seeds: tuple[int, ...] = field(default_factory=_fresh_seed)
+    steps: int | None = None
+    guidance: float | None = None
+    sampler: str = "ddpm"
+    spacing: str = "linspace"
+    width: int | None = None
+    height: int | None = None
+    init: "Image.Image | None" = None
+    strength: float = 0.75
+
+    def __post_init__(self) -> None:
+        """Check every value that can be judged without a model."""
+        if not self.seeds:
+            raise RequestError("seeds: none given, so there is no picture to draw; give one seed a picture")
+        for seed in self.seeds:
+            if not 0 <= seed < 2**63:
+                raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
+        if self.steps is not None and not 1 <= self.steps <= 1000:
+            raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 25 to 80 is usual")
+        if self.guidance is not None and not 0 <= self.guidance <= 100:
+            raise RequestError(f"guidance {self.guidance:g}: must lie between 0 and 100; 7.5 is usual")
+        if not 0 < self.strength <= 1:
+            raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
+        for name, value in (("width", self.width), ("height", self.height)):
+            if value is not None:
+                _check_side(name, value)
+        if self.init is not None:
+            for name, value, actual in zip(
+                ("width", "height"), (self.width, self.height), self.init.size, strict=True
+            ):
+                _check_side(f"init {name}", actual)
+                if value is not None and value != actual:
+                    raise RequestError(
+                        f"{name} {value}: the init picture's is {actual}; resize it first (inkpunk.load_image does)"
+                    )
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A request with nothing left open: what is drawn, and what a picture's facts record."""
+
+    request: Request
+    steps: int
+    guidance: float
+    width: int
+    height: int
+
+
+def _check_side(name: str, value: int) -> None:
+    if value < SIZE_MULTIPLE or value % SIZE_MULTIPLE:
+        below = max(value // SIZE_MULTIPLE, 1) * SIZE_MULTIPLE
+        raise RequestError(
+            f"{name} {value}: must be a positive multiple of {SIZE_MULTIPLE}; "
+            f"the nearest are {below} and {below + SIZE_MULTIPLE}"
+        )

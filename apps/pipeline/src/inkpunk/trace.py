@@ -1,0 +1,147 @@
+"""One generation told stage by stage: what goes in, what comes out, and what it costs."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import TypeVar
+
+import torch
+from inkpunk_sampling import sample, timesteps
+from inkpunk_unet import timestep_embedding
+from torch import Tensor
+
+from inkpunk.images import tensor_to_image
+from inkpunk.memory import peak_memory
+from inkpunk.picture import Picture
+from inkpunk.pipeline import Pipeline
+from inkpunk.request import Request, RequestError
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a generation.
+
+    Attributes:
+        name: what it is.
+        takes, gives: what goes in and what comes out: shapes, or words where there is no tensor yet.
+        parameters: how many learned numbers it used.
+        seconds: how long it took.
+        peak_bytes: the most memory held at once meanwhile, None where the system cannot tell.
+        picture: the finished picture, on the last stage.
+    """
+
+    name: str
+    takes: str
+    gives: str
+    parameters: int
+    seconds: float
+    peak_bytes: int | None
+    picture: Picture | None = None
+
+
+def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
+    """Draw a request's first picture, yielding each stage as it ends.
+
+    The stages are those of the road itself: the picture is the one that `Pipeline.generate` draws.
+
+    Raises:
+        RequestError: for an image-to-image request, which takes another road.
+    """
+    if request.init is not None:
+        raise RequestError("trace: follows a picture from its prompt; it takes no init picture")
+    return _stages(pipeline, request)
+
+
+def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
+    request = replace(request, seeds=request.seeds[:1])
+    plan = pipeline.plan(request)
+
+    def stage(
+        name: str, takes: str, work: Callable[[], Result], shape: Callable[[Result], Sequence[int]], parameters: int = 0
+    ) -> tuple[Result, Stage]:
+        with peak_memory(pipeline.device) as peak:
+            start = time.perf_counter()
+            result = work()
+            if pipeline.device.type in ("cuda", "mps"):
+                torch.accelerator.synchronize(pipeline.device)
+            seconds = time.perf_counter() - start
+        return result, Stage(name, takes, _written(shape(result)), parameters, seconds, peak.bytes)
+
+    tokens, told = stage(
+        "tokenization",
+        f"{len(request.prompt)} characters",
+        lambda: pipeline.tokenizer([request.prompt]),
+        _shape,
+    )
+    yield told
+    context, told = stage(
+        "CLIP text encoder",
+        _written(_shape(tokens)),
+        lambda: pipeline.encode_prompts([request.prompt]),
+        _shape,
+        pipeline.text_encoder.parameters,
+    )
+    yield told
+
+    noise = pipeline.noise(plan)
+    initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
+    yield told
+
+    timestep = timesteps(pipeline.schedule.steps, plan.steps, request.spacing)[0]
+    with pipeline.unet.awake() as unet:
+        _, told = stage(
+            "time embedding",
+            f"timestep {timestep}",
+            lambda: timestep_embedding(torch.tensor([timestep], device=pipeline.device), unet.config.widths[0]),
+            _shape,
+        )
+        yield told
+        latents = _written(_shape(initial))
+        _, told = stage(
+            "UNet, one call",
+            f"{latents}, {_written(_shape(context))}",
+            lambda: pipeline.denoiser(unet, context, 1.0)(initial, timestep),
+            _shape,
+            pipeline.unet.parameters,
+        )
+        yield told
+
+        guided = plan.guidance != 1
+        if guided:
+            context = torch.cat([pipeline.encode_prompts([request.negative_prompt]), context])
+        steps = sample(
+            pipeline.denoiser(unet, context, plan.guidance),
+            chain([initial], noise),
+            pipeline.schedule,
+            sampler=request.sampler,
+            steps=plan.steps,
+            spacing=request.spacing,
+        )
+        name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
+        last, told = stage(name, latents, lambda: next(steps), lambda step: _shape(step.latents))
+        yield told
+        if plan.steps > 1:
+            name = f"the other {plan.steps - 1} steps"
+            last, told = stage(name, latents, lambda: deque(steps, 1).pop(), lambda step: _shape(step.latents))
+            yield told
+
+    image, told = stage(
+        "VAE decoder", latents, lambda: pipeline.decode(last.latents), _shape, pipeline.vae.parameters
+    )
+    yield told
+    final, told = stage(
+        "final image", _written(_shape(image)), lambda: tensor_to_image(image[0]), lambda final: (*final.size[::-1], 3)
+    )
+    yield replace(told, picture=Picture(final, pipeline.facts(plan, request.seeds[0])))
+
+
+def _shape(tensor: Tensor) -> Sequence[int]:
+    return tensor.shape
+
+
+def _written(shape: Sequence[int]) -> str:
+    return f"[{','.join(map(str, shape))}]"

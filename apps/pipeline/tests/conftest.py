@@ -1,0 +1,50 @@
+"""A model small enough to draw in a fraction of a second; its weights are random."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from inkpunk import Pipeline
+from inkpunk_clip import TextEncoder, TextEncoderConfig
+from inkpunk_unet import UNet, UNetConfig
+from inkpunk_vae import VAE, VAEConfig
+from inkpunk_weights import save_checkpoint
+
+TEXT_ENCODER = TextEncoderConfig(width=32, layers=2, heads=4, feed_forward=64)
+UNET = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=32, groups=8)
+VAE_CONFIG = VAEConfig(widths=(8, 8, 16, 16), layers=1, groups=4)
+
+torch.set_num_threads(1)  # networks this small only wait for a second thread
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole checkpoint as one safetensors file."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    configs = {
+        "text_encoder": {"heads": TEXT_ENCODER.heads},
+        "unet": {"heads": UNET.heads, "groups": UNET.groups},
+        "vae": {"groups": VAE_CONFIG.groups},
+    }
+    defaults = {"size": 64, "steps": 3, "guidance": 4.0, "note": "random weights: the picture means nothing"}
+    save_checkpoint(
+        path,
+        text_encoder=TextEncoder(TEXT_ENCODER).state_dict(),
+        unet=UNet(UNET).state_dict(),
+        vae=VAE(VAE_CONFIG).state_dict(),
+        metadata={"inkpunk.config": json.dumps(configs), "inkpunk.defaults": json.dumps(defaults)},
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def pipeline(tiny: Path) -> Pipeline:
+    return Pipeline.load(tiny, device="cpu")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep remembered hashes out of the user's cache."""
+    monkeypatch.setenv("INKPUNK_CACHE", str(tmp_path_factory.mktemp("cache")))

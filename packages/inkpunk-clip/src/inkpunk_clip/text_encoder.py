@@ -1,0 +1,131 @@
+"""CLIP's text encoder: a causal transformer over the tokens of a prompt.
+
+Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+https://arxiv.org/abs/2103.00020, section 2.4. Stable Diffusion v1 conditions on every position of its output.
+"""
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from inkpunk_clip.config import TextEncoderConfig
+
+
+class TextEncoder(nn.Module):
+    """Token ids to context: one vector a token, which sees the tokens up to its own.
+
+    Its parameters are all of its state: it can be built on the meta device and filled by
+    `load_state_dict(..., assign=True)`.
+    """
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.token_embedding = _embedding(config.vocabulary, config.width, std=0.02)
+        self.position_embedding = _embedding(config.positions, config.width, std=0.01)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.final_norm = nn.LayerNorm(config.width)
+
+    def forward(
+        self, tokens: Int[Tensor, "batch positions"], skip_layers: int = 0
+    ) -> Float[Tensor, "batch positions width"]:
+        """The context of each token, in the parameters' dtype, after the final layer norm.
+
+        `skip_layers` leaves out that many of the last layers; the final norm still applies. Stable Diffusion
+        v1 was trained with none left out; "CLIP skip 2", as some fine-tunes ask for, leaves out one.
+
+        Raises ValueError if there are more tokens than positions, or skip_layers is not in [0, layers).
+        """
+        length = tokens.shape[1]
+        if length > self.config.positions:
+            raise ValueError(
+                f"the text encoder has {self.config.positions} positions, and {length} tokens were given: "
+                f"cut them to {self.config.positions}, or encode them in parts"
+            )
+        if not 0 <= skip_layers < self.config.layers:
+            raise ValueError(
+                f"skip_layers must be from 0 to {self.config.layers - 1}, as the text encoder has "
+                f"{self.config.layers} layers; it is {skip_layers}"
+            )
+        x: Tensor = self.token_embedding(tokens) + self.position_embedding.weight[:length]
+        layers = cast(Iterable[Layer], self.layers[: self.config.layers - skip_layers])
+        for layer in layers:
+            x = layer(x)
+        return self.final_norm(x)
+
+
+def _embedding(entries: int, width: int, std: float) -> nn.Embedding:
+    """A table that starts with CLIP's own standard deviation.
+
+    It is drawn uniformly: drawing normal numbers on the meta device would load torch's compiler, which takes
+    seconds.
+    """
+    bound = std * math.sqrt(3)
+    table = torch.empty(entries, width).uniform_(-bound, bound)
+    return nn.Embedding.from_pretrained(table, freeze=False)  # pyright: ignore[reportUnknownMemberType]  # no stub
+
+
+class Layer(nn.Module):
+    """Attention, then a feed-forward network, each on the normalised input and added to it (pre-LN)."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(config.width)
+        self.attention = CausalSelfAttention(config)
+        self.norm2 = nn.LayerNorm(config.width)
+        self.feed_forward = FeedForward(config)
+
+    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
+        """One layer further; the shape and the dtype stay."""
+        x = x + self.attention(self.norm1(x))
+        return x + self.feed_forward(self.norm2(x))
+
+
+class CausalSelfAttention(nn.Module):
+    """Multi-head attention in which a token sees itself and those before it."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = nn.Linear(config.width, config.width)
+        self.key = nn.Linear(config.width, config.width)
+        self.value = nn.Linear(config.width, config.width)
+        self.out = nn.Linear(config.width, config.width)
+
+    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
+        """What each token takes from those it sees."""
+        query, key, value = (self._split(project(x)) for project in (self.query, self.key, self.value))
+        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        return self.out(attended.transpose(1, 2).flatten(2))
+
+    def _split(
+        self, x: Float[Tensor, "batch positions width"]
+    ) -> Float[Tensor, "batch heads positions head_width"]:
+        batch, positions, width = x.shape
+        return x.view(batch, positions, self.heads, width // self.heads).transpose(1, 2)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with QuickGELU between them."""
+
+    def __init__(self, config: TextEncoderConfig) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(config.width, config.feed_forward)
+        self.fc2 = nn.Linear(config.feed_forward, config.width)
+
+    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
+        """Each token by itself."""
+        return self.fc2(quick_gelu(self.fc1(x)))
+
+
+def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Hendrycks and Gimpel's sigmoid approximation of GELU (https://arxiv.org/abs/1606.08415, section 2).
+
+    CLIP was trained with it, so the exact GELU would be wrong here.
+    """
+    return x * torch.sigmoid(1.702 * x)

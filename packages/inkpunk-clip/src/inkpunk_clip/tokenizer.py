@@ -1,0 +1,150 @@
+"""CLIP's tokenizer: lower-cased byte-pair encoding, 77 tokens a prompt.
+
+The vocabulary is the one CLIP was trained with (Radford et al. 2021, https://arxiv.org/abs/2103.00020,
+section 2.4; byte-level as GPT-2's), and it is inside the package: nothing is downloaded.
+"""
+
+import gzip
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+
+import torch
+from jaxtyping import Int
+from tokenizers import AddedToken, Encoding, Regex, decoders, normalizers, pre_tokenizers
+from tokenizers import Tokenizer as BytePairTokenizer
+from tokenizers.models import BPE
+from torch import Tensor
+
+POSITIONS = 77
+"""Tokens a prompt takes up, start and end included: as many as the text encoder has positions."""
+
+ROOM = POSITIONS - 2
+"""Tokens that are left for the text itself."""
+
+MERGES = 48_894
+"""How many of the merges in the file CLIP uses: 49,408 entries less 512 for bytes and 2 special tokens."""
+
+START, END = 49_406, 49_407
+"""Ids of `<|startoftext|>` and `<|endoftext|>`. Stable Diffusion v1 also pads with END."""
+
+WORD_END = "</w>"
+"""Ends every vocabulary entry that closes a word, so that "art" in "art" and in "artist" are two entries."""
+
+
+class Tokenizer:
+    """Text to CLIP's token ids. The first one in a process reads the vocabulary; the next ones share it.
+
+    Text is brought to Unicode's composed form (NFC) and to lower case, and its white space counts only as a
+    boundary between words. A literal `<|startoftext|>` or `<|endoftext|>` in a text is the special token.
+
+    Every method takes any text, empty or long. It raises TypeError for what is not text, and ValueError for
+    text with a lone surrogate in it, which no UTF-8 can hold.
+    """
+
+    def __init__(self) -> None:
+        self._byte_pairs = _byte_pair_tokenizer()
+
+    def __call__(self, texts: str | Sequence[str]) -> Int[Tensor, "batch 77"]:
+        """The ids of each text as one row: START, up to 75 ids of text, then END to the 77th place.
+
+        One string is a batch of one. The ids are int64, on the CPU, and in [0, 49408). Text beyond 75 tokens
+        is left out: `cut` tells which.
+        """
+        batch = [texts] if isinstance(texts, str) else list(texts)
+        tokens = torch.full((len(batch), POSITIONS), END, dtype=torch.int64, device="cpu")
+        tokens[:, 0] = START
+        for row, text in zip(tokens, batch, strict=True):
+            ids = self._encode(text).ids[:ROOM]
+            row[1 : 1 + len(ids)] = torch.tensor(ids, dtype=torch.int64, device="cpu")
+        return tokens
+
+    def count(self, text: str) -> int:
+        """How many tokens the text is, without START and END. More than 75 do not fit."""
+        return len(self._encode(text))
+
+    def cut(self, text: str) -> str:
+        """The end of the text that does not fit, as it was written; "" if everything fits.
+
+        It begins with the first word that is not wholly kept, so that text before it is kept and the cut can
+        be read. Only a word that is too long to fit by itself is divided.
+        """
+        encoding = self._encode(text)
+        if len(encoding) <= ROOM:
+            return ""
+        words = encoding.word_ids
+        word = words[ROOM]
+        first = ROOM if words.count(word) > ROOM else words.index(word)
+        return text[encoding.offsets[first][0] :]
+
+    def decode(self, tokens: Int[Tensor, " positions"]) -> str:
+        """The text of one row of ids, lower-cased, one space after each word, without special tokens.
+
+        For looking at tokens. A character of which only some bytes were kept shows as U+FFFD; ids outside the
+        vocabulary are left out.
+        """
+        text: str = self._byte_pairs.decode([int(token) for token in tokens])
+        return text.replace(WORD_END, " ").removesuffix(" ")
+
+    def _encode(self, text: str) -> Encoding:
+        if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller may not check
+            raise TypeError(f"a prompt must be a string (str), not {type(text).__name__}: {text!r:.60}")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"a prompt must be valid Unicode; character {error.start} of this one is the lone surrogate "
+                f"U+{ord(text[error.start]):04X}: remove it, or decode the text as UTF-8 where it is read"
+            ) from None
+        return self._byte_pairs.encode(text, add_special_tokens=False)
+
+
+@cache
+def _byte_pair_tokenizer() -> BytePairTokenizer:
+    """The shared engine. It is never changed after this, so that threads may share it too."""
+    merges = _merges()
+    symbols = _byte_symbols()
+    closing = [symbol + WORD_END for symbol in symbols]
+    entries = [*symbols, *closing, *(left + right for left, right in merges)]
+    vocabulary = {entry: index for index, entry in enumerate(entries)}
+    special = {"<|startoftext|>": START, "<|endoftext|>": END}
+
+    engine = BytePairTokenizer(BPE(vocabulary | special, merges, end_of_word_suffix=WORD_END))
+    # Special tokens are looked for in the text as it was typed, before it is lower-cased.
+    added = [AddedToken(token, normalized=False, special=True) for token in special]
+    engine.add_special_tokens(added)  # pyright: ignore[reportUnknownMemberType]  # a bare `list` in its stubs
+    engine.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    # Words are English contractions, runs of letters, single digits, and runs of anything but white space.
+    # ByteLevel splits once more, by GPT-2's rule, which changes only what the first two alternatives keep
+    # whole: special tokens that were not in lower case as typed.
+    words = r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+    engine.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(words), behavior="removed", invert=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
+    )
+    engine.decoder = decoders.ByteLevel()
+    return engine
+
+
+def _merges() -> list[tuple[str, str]]:
+    """The pairs CLIP joins, in order of rank, from the file that CLIP and OpenCLIP ship (see NOTICE)."""
+    path = files("inkpunk_clip") / "data" / "bpe_simple_vocab_16e6.txt.gz"
+    with path.open("rb") as packed, gzip.open(packed, "rt", encoding="utf-8") as lines:
+        pairs = (line.split() for line in islice(lines, 1, 1 + MERGES))  # the first line is a version
+        return [(left, right) for left, right in pairs]
+
+
+def _byte_symbols() -> list[str]:
+    """One printable character for each byte, in the order of CLIP's ids (GPT-2's alphabet).
+
+    Latin-1's visible characters stand for themselves and come first; each other byte, in order, is given the
+    next code point from U+0100 on.
+    """
+    visible = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = 256 - len(visible)
+    return [chr(byte) for byte in visible] + [chr(0x100 + index) for index in range(hidden)]

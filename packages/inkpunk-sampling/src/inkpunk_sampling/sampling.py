@@ -1,0 +1,152 @@
+"""The loop that takes time, as a generator: whoever iterates draws the progress bar, previews, or stops."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .samplers import SAMPLERS, Denoise, Draw, Sampler
+from .schedule import NoiseSchedule
+from .spacing import timesteps
+
+STABLE_DIFFUSION = NoiseSchedule()
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The state after one step of sampling. The tensors are the sampler's own: copy before writing to them.
+
+    Attributes:
+        index: how many steps are done, 1 to total.
+        total: how many steps there are in all.
+        timestep: the training timestep that this step left.
+        latents: where the sampler is now; after the last step, the result.
+        denoised: the present estimate of the clean latents, for previews.
+    """
+
+    index: int
+    total: int
+    timestep: int
+    latents: Float[Tensor, "batch ..."]
+    denoised: Float[Tensor, "batch ..."]
+
+
+def sample(
+    denoise: Denoise,
+    noise: Iterator[Float[Tensor, "batch ..."]],
+    schedule: NoiseSchedule = STABLE_DIFFUSION,
+    *,
+    sampler: str = "ddpm",
+    steps: int = 50,
+    spacing: str = "linspace",
+    offset: int = 0,
+    start: Float[Tensor, "batch ..."] | None = None,
+    strength: float = 1.0,
+) -> Iterator[Step]:
+    """Walk from noise to a sample, yielding after every step; arguments are checked at once.
+
+    Gradients are off while a step is computed and as the caller left them while it looks at one. No global
+    state, random or other, is read or changed; whoever stops early has nothing to clean up.
+
+    Args:
+        denoise: predicts the noise in latents at a timestep: (Float[Tensor, "batch ..."], int) to the same
+            shape.
+        noise: standard-normal tensors of the latents' shape, dtype and device, such as `seeded_noise` gives:
+            the first (taken at once) is the initial noise, then one is taken for each step that wants one.
+            They set the dtype of everything; coefficients enter as Python numbers.
+        schedule: the noise schedule the model was trained with; Stable Diffusion's by default.
+        sampler: a name in `SAMPLERS`.
+        steps: how many steps from pure noise to clean latents, 1 to schedule.steps.
+        spacing: which timesteps they visit: see `timesteps`.
+        offset: see `timesteps`.
+        start: clean latents to start from instead of nothing (image to image), of the noise's shape.
+        strength: how much of the path `start` is sent back, in (0, 1]: the last int(steps * strength) steps
+            are run, from `start` with the first of those timesteps' noise added (Meng et al. 2021, arXiv
+            2108.01073).
+
+    Raises:
+        ValueError: when called, for arguments out of range or shapes that differ; when iterated, if the noise
+            runs out or a prediction or a draw has another shape than the latents.
+    """
+    if sampler not in SAMPLERS:
+        raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
+    path = timesteps(schedule.steps, steps, spacing, offset)
+    if not 0 < strength <= 1:
+        raise ValueError(f"strength {strength}: give more than 0 and at most 1")
+    if start is None and strength != 1:
+        raise ValueError(f"strength {strength} without a start: give start latents or leave strength at 1")
+    kept = int(steps * strength)
+    if kept == 0:
+        raise ValueError(
+            f"strength {strength} of {steps} steps is less than one step: raise strength above 1/{steps} or "
+            "the number of steps"
+        )
+    path = path[steps - kept :]
+    initial = next(noise, None)
+    if initial is None:
+        raise ValueError("noise is empty: give one tensor to start from and one for each step that wants one")
+    if not initial.is_floating_point():
+        raise ValueError(f"noise of dtype {initial.dtype}: give a floating-point dtype")
+    latents = initial if start is None else _noised(start, initial, schedule, path[0])
+    return _run(SAMPLERS[sampler], _checked(denoise), latents, path, schedule, _draw_from(noise, initial))
+
+
+def _run(
+    sampler: Sampler,
+    denoise: Denoise,
+    latents: Float[Tensor, "batch ..."],
+    path: Sequence[int],
+    schedule: NoiseSchedule,
+    draw: Draw,
+) -> Iterator[Step]:
+    states = sampler(denoise, latents, path, schedule, draw)
+    for index, timestep in enumerate(path, start=1):
+        # Around the step alone: to yield inside no_grad would turn the caller's gradients off too.
+        with torch.no_grad():
+            latents, denoised = next(states)
+        yield Step(index, len(path), timestep, latents, denoised)
+
+
+def _noised(
+    start: Float[Tensor, "batch ..."], noise: Float[Tensor, "batch ..."], schedule: NoiseSchedule, t: int
+) -> Float[Tensor, "batch ..."]:
+    _same("start", start, noise)
+    with torch.no_grad():
+        return schedule.add_noise(start, noise, t)
+
+
+def _checked(denoise: Denoise) -> Denoise:
+    def checked(latents: Float[Tensor, "batch ..."], timestep: int) -> Float[Tensor, "batch ..."]:
+        prediction = denoise(latents, timestep)
+        if prediction.shape != latents.shape:  # would broadcast
+            raise ValueError(
+                f"denoise returned {list(prediction.shape)} for latents {list(latents.shape)} at timestep "
+                f"{timestep}: return a noise prediction of the latents' shape"
+            )
+        return prediction.to(latents.dtype)  # a model under autocast answers in another
+
+    return checked
+
+
+def _draw_from(noise: Iterator[Float[Tensor, "batch ..."]], initial: Float[Tensor, "batch ..."]) -> Draw:
+    def draw() -> Float[Tensor, "batch ..."]:
+        drawn = next(noise, None)  # a bare StopIteration would surface as a generator's RuntimeError
+        if drawn is None:
+            raise ValueError(
+                "the noise ran out: give one tensor to start from and one for each step that wants one"
+            )
+        _same("a draw of step noise", drawn, initial)
+        return drawn
+
+    return draw
+
+
+def _same(name: str, tensor: Tensor, noise: Tensor) -> None:
+    for quality in ("shape", "dtype", "device"):
+        found, expected = getattr(tensor, quality), getattr(noise, quality)
+        if found != expected:
+            raise ValueError(
+                f"{name} has {quality} {found} but the initial noise {expected}: they must be the same"
+            )

@@ -1,0 +1,153 @@
+"""How much noise a training timestep holds: x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) eps."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from math import sqrt
+from operator import mul
+
+from jaxtyping import Float
+from torch import Tensor
+
+CLEAN = -1
+"""The timestep before the first: no noise, alpha-bar = 1. Every sampler's path ends here."""
+
+
+def _line(start: float, end: float, count: int) -> tuple[float, ...]:
+    return tuple(start + (end - start) * i / max(count - 1, 1) for i in range(count))
+
+
+def _linear(start: float, end: float, count: int) -> tuple[float, ...]:
+    return _line(start, end, count)
+
+
+def _scaled_linear(start: float, end: float, count: int) -> tuple[float, ...]:
+    return tuple(root * root for root in _line(sqrt(start), sqrt(end), count))
+
+
+CURVES: Mapping[str, Callable[[float, float, int], tuple[float, ...]]] = {
+    "scaled_linear": _scaled_linear,
+    "linear": _linear,
+}
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The forward process a model was trained with (Ho et al. 2020, arXiv 2006.11239, section 2).
+
+    The defaults are Stable Diffusion v1.5's. Everything is a Python float, computed in double precision, so
+    that no float64 tensor ever reaches a device and tensors keep their own dtype.
+
+    Args:
+        steps: number of training timesteps T, counted 0 to T - 1; at least 1.
+        beta_start: variance added by timestep 0, in (0, 1).
+        beta_end: variance added by timestep T - 1, in [beta_start, 1).
+        curve: "linear": beta rises linearly (Ho et al.); "scaled_linear": sqrt(beta) does (latent diffusion).
+
+    Raises:
+        ValueError: for a value outside these ranges.
+    """
+
+    steps: int = 1000
+    beta_start: float = 0.00085
+    beta_end: float = 0.012
+    curve: str = "scaled_linear"
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a schedule."""
+        if self.steps < 1:
+            raise ValueError(f"a noise schedule of {self.steps} steps: give steps of at least 1")
+        if not 0 < self.beta_start <= self.beta_end < 1:
+            raise ValueError(
+                f"betas from {self.beta_start} to {self.beta_end}: give 0 < beta_start <= beta_end < 1"
+            )
+        if self.curve not in CURVES:
+            raise ValueError(f"unknown curve {self.curve!r}: choose from {', '.join(CURVES)}")
+
+    @classmethod
+    def from_diffusers(cls, config: Mapping[str, object]) -> "NoiseSchedule":
+        """Read a parsed diffusers `scheduler_config.json`, whichever scheduler it names.
+
+        Only what the model was trained with is read. How to sample (`timestep_spacing`, `steps_offset`,
+        clipping) is the caller's choice and is left alone.
+
+        Raises:
+            ValueError: if a key of the schedule is absent or malformed, or asks for what is not implemented.
+        """
+        if config.get("trained_betas") is not None:
+            raise _refusal(
+                "trained_betas", config["trained_betas"], "only schedules given by a formula are supported"
+            )
+        if config.get("prediction_type", "epsilon") != "epsilon":
+            raise _refusal(
+                "prediction_type", config["prediction_type"], 'only "epsilon" is supported, as SD v1 uses'
+            )
+        if config.get("rescale_betas_zero_snr", False):
+            raise _refusal(
+                "rescale_betas_zero_snr", config["rescale_betas_zero_snr"], "only false is supported"
+            )
+        curve = config.get("beta_schedule")
+        if not isinstance(curve, str) or curve not in CURVES:
+            raise _refusal("beta_schedule", curve, f"choose from {', '.join(CURVES)}")
+        steps = config.get("num_train_timesteps")
+        if not isinstance(steps, int) or isinstance(steps, bool):
+            raise _refusal("num_train_timesteps", steps, "give a whole number")
+        return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve)
+
+    @cached_property
+    def betas(self) -> tuple[float, ...]:
+        """beta_t for t = 0 ... steps - 1."""
+        return CURVES[self.curve](self.beta_start, self.beta_end, self.steps)
+
+    @cached_property
+    def alphas_cumprod(self) -> tuple[float, ...]:
+        """alpha-bar_t, the product of 1 - beta up to and including t, for t = 0 ... steps - 1."""
+        return tuple(accumulate((1 - beta for beta in self.betas), mul))
+
+    def alpha_bar(self, t: int) -> float:
+        """alpha-bar at a timestep; 1 at `CLEAN`.
+
+        Raises:
+            ValueError: if t is not a timestep, CLEAN (-1) to steps - 1.
+        """
+        if t == CLEAN:
+            return 1.0
+        if not 0 <= t < self.steps:
+            raise ValueError(
+                f"timestep {t} is outside the schedule: give one from {CLEAN} to {self.steps - 1}"
+            )
+        return self.alphas_cumprod[t]
+
+    def signal(self, t: int) -> float:
+        """sqrt(alpha-bar_t): how much of the clean latents is left at a timestep."""
+        return sqrt(self.alpha_bar(t))
+
+    def noise(self, t: int) -> float:
+        """sqrt(1 - alpha-bar_t): the standard deviation of the noise at a timestep."""
+        return sqrt(1 - self.alpha_bar(t))
+
+    def add_noise(
+        self, latents: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], t: int
+    ) -> Float[Tensor, "*shape"]:
+        """Draw x_t given x_0 (Ho et al. 2020, eq. 4) from standard-normal noise.
+
+        Raises:
+            ValueError: if the shapes differ (they would broadcast) or t is not a timestep.
+        """
+        if latents.shape != noise.shape:
+            raise ValueError(
+                f"latents {list(latents.shape)} and noise {list(noise.shape)} must have one shape"
+            )
+        return self.signal(t) * latents + self.noise(t) * noise
+
+
+def _refusal(key: str, value: object, advice: str) -> ValueError:
+    return ValueError(f"scheduler config: {key} = {value!r} is not supported: {advice}")
+
+
+def _number(config: Mapping[str, object], key: str) -> float:
+    value = config.get(key)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise _refusal(key, value, "give a number")
+    return float(value)

@@ -1,0 +1,10 @@
+"""The one error of this package."""
+
+
+class CheckpointError(ValueError):
+    """A file that is no usable checkpoint. Its message is one line: what is wrong, where, what to do."""
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """`text` from a stranger's file, quoted for a message: printable, on one line, not too long."""
+    return repr(text if len(text) <= limit else text[: limit - 3] + "...")

@@ -1,0 +1,157 @@
+"""Folders as diffusers writes them: a subfolder per component, each with a config.json and weights."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from torch import Tensor
+
+from inkpunk_weights.components import COMPONENTS
+from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.tensor_files import TensorFile, open_tensor_file
+
+MODEL_INDEX = "model_index.json"
+CONFIG_FILES = dict.fromkeys(COMPONENTS, "config.json") | {"scheduler": "scheduler_config.json"}
+MOST_JSON_BYTES = 16_000_000  # the index of a sharded model has a line per tensor; none comes near
+
+WEIGHTS = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?\.(?P<kind>safetensors|bin)"
+)
+SHARDS = re.compile(
+    r"(?:diffusion_pytorch_model|pytorch_model|model)\.(?P<kind>safetensors|bin)\.index(?:\.(?P<variant>\w+))?\.json"
+)
+SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth")
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Sets of tensors and configs by the subfolder they are in ("" for the folder itself)."""
+
+    parts: Mapping[str, TensorFile]
+    configs: Mapping[str, Mapping[str, object]]
+
+
+def open_folder(path: Path, *, variant: str | None = None) -> Folder:
+    """Open a diffusers folder, or a folder that holds one component; reads configs, indexes and headers only.
+
+    Args:
+        path: the folder.
+        variant: "fp16" takes `*.fp16.safetensors`; None takes the plain files, or the only variant there is.
+
+    Raises:
+        CheckpointError: if there are no weights, or a file in it is damaged.
+    """
+    where = {name: path / name for name in COMPONENTS if (path / name).is_dir()} or {"": path}
+    choices = {name: _weights(folder) for name, folder in where.items()}
+    if variant is not None and not any(variant in choice for choice in choices.values()):
+        there = sorted({str(v) for choice in choices.values() for v in choice if v is not None})
+        raise CheckpointError(
+            f"{path}: has no variant {shown(variant)}; there is {', '.join(there) or 'none'}"
+        )
+    for name, choice in choices.items():
+        if not choice:
+            raise CheckpointError(_nothing_in(where[name]))
+    parts = {name: _open_weights(_choose(where[name], choices[name], variant)) for name in where}
+    configs = {
+        name: _read_json(file)
+        for name in where
+        if (file := where[name] / CONFIG_FILES.get(name, "config.json")).is_file()
+    }
+    scheduler = path / "scheduler" / CONFIG_FILES["scheduler"]
+    return Folder(parts, configs | ({"scheduler": _read_json(scheduler)} if scheduler.is_file() else {}))
+
+
+def _weights(folder: Path) -> dict[str | None, Path]:
+    """The file to open for each variant: safetensors before pickles, one file before shards."""
+    found: dict[str | None, tuple[int, Path]] = {}
+    for file in sorted(folder.iterdir()):
+        for rank, pattern in enumerate((WEIGHTS, SHARDS)):
+            if match := pattern.fullmatch(file.name):
+                preference = rank + 2 * (match["kind"] == "bin")
+                best = found.get(match["variant"])
+                if best is None or preference < best[0]:
+                    found[match["variant"]] = (preference, file)
+    return {variant: file for variant, (_, file) in found.items()}
+
+
+def _choose(folder: Path, choice: Mapping[str | None, Path], variant: str | None) -> Path:
+    for wanted in (variant, None):
+        if wanted in choice:
+            return choice[wanted]
+    if len(choice) > 1:
+        names = ", ".join(sorted(str(name) for name in choice))
+        raise CheckpointError(f"{folder}: has several variants ({names}); choose one with `variant`")
+    return next(iter(choice.values()))
+
+
+def _nothing_in(folder: Path) -> str:
+    singles = sorted(file.name for file in folder.iterdir() if file.suffix in SINGLE_FILES)
+    if singles:
+        listed = ", ".join(shown(name) for name in singles[:3])
+        return f"{folder}: not a diffusers folder; open the file in it: {listed}"
+    subfolders = {file.name for file in folder.iterdir() if file.is_dir()}
+    if "transformer" in subfolders or "prior" in subfolders:
+        return f"{folder}: this is Stable Diffusion 3, Flux or another model; this loads Stable Diffusion v1"
+    return (
+        f"{folder}: no weights here; a diffusers folder has unet/diffusion_pytorch_model.safetensors "
+        "and its like in vae/ and text_encoder/"
+    )
+
+
+def _open_weights(file: Path) -> TensorFile:
+    return _open_shards(file) if file.suffix == ".json" else open_tensor_file(file)
+
+
+def _open_shards(index: Path) -> TensorFile:
+    weight_map = _read_json(index).get("weight_map")
+    named = cast("dict[str, object]", weight_map) if isinstance(weight_map, dict) else {}
+    file_of = {tensor: name for tensor, name in named.items() if isinstance(name, str)}
+    if not file_of or len(file_of) < len(named):
+        raise CheckpointError(f'{index}: no "weight_map" from tensor to file; fetch it again')
+    shards: dict[str, TensorFile] = {}
+    for name in sorted(set(file_of.values())):
+        if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or Path(name).is_absolute():
+            raise CheckpointError(
+                f"{index}: names a shard outside its folder ({shown(name)}); do not trust this model"
+            )
+        shards[name] = open_tensor_file(index.parent / name)
+    if absent := [tensor for tensor, name in file_of.items() if tensor not in shards[name].tensors]:
+        first = shown(absent[0])
+        raise CheckpointError(
+            f"{index}: {len(absent)} tensors, first {first}, are not in their shards; fetch it again"
+        )
+    if extra := [tensor for shard in shards.values() for tensor in shard.tensors if tensor not in file_of]:
+        first = shown(extra[0])
+        raise CheckpointError(
+            f"{index}: {len(extra)} tensors, first {first}, are in shards only; fetch it again"
+        )
+
+    def read(tensor: str) -> Tensor:
+        return shards[file_of[tensor]].tensors[tensor]
+
+    specs = {tensor: shards[name].tensors.spec(tensor) for tensor, name in file_of.items()}
+    metadata = {key: value for shard in shards.values() for key, value in shard.metadata.items()}
+    imports = tuple(sorted({name for shard in shards.values() for name in shard.imports}))
+    return TensorFile(next(iter(shards.values())).format, LazyTensors(specs, read), metadata, imports)
+
+
+def _read_json(file: Path) -> Mapping[str, object]:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(MOST_JSON_BYTES + 1)
+        if len(text) > MOST_JSON_BYTES:
+            raise CheckpointError(f"{file}: larger than any such file; fetch it again")
+        value = cast(object, json.loads(text))
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        raise CheckpointError(f"{file}: not JSON ({error}); fetch it again") from error
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{file}: not a JSON object; fetch it again")
+    return cast("dict[str, object]", value)

@@ -1,0 +1,41 @@
+"""Recognises files that are something else than Stable Diffusion v1, to say so in one line."""
+
+import re
+from collections.abc import Mapping
+
+from inkpunk_weights.lazy import LazyTensors, Spec
+
+BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
+    r"lora_(up|down|A|B|unet|te)|\.lora\.|lokr_|hada_w": "a LoRA, which changes a checkpoint but is none",
+    r"^control_model\.|^control_net|^controlnet_|^input_hint_block\.": "a ControlNet",
+    r"motion_modules\.": "an AnimateDiff motion module",
+    r"^image_proj\.|^ip_adapter\.|^adapter\.": "an image adapter",
+    r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": "a textual-inversion embedding",
+    r"(^|\.)joint_blocks\.": "Stable Diffusion 3",
+    r"(^|\.)(double_blocks|single_blocks|single_transformer_blocks)\.": "a Flux model",
+    r"^conditioner\.embedders\.|(^|\.)label_emb\.|^add_embedding\.": "Stable Diffusion XL",
+    r"^cond_stage_model\.model\.": "Stable Diffusion 2",
+}
+SD2_CONTEXT_WIDTH = 1024
+SD3_LATENT_CHANNELS = 16
+
+
+def other_model(tensors: LazyTensors) -> str | None:
+    """What the tensors are if they are known not to be Stable Diffusion v1; else None."""
+    for pattern, what in BY_NAME.items():
+        found = re.compile(pattern)
+        if any(found.search(name) for name in tensors):
+            return what
+    return next((what for name in tensors if (what := _by_shape(name, tensors.spec(name)))), None)
+
+
+def _by_shape(name: str, spec: Spec) -> str | None:
+    if name.endswith("attentions.0.proj_in.weight") or re.search(
+        r"input_blocks\.\d+\.1\.proj_in\.weight$", name
+    ):
+        return "Stable Diffusion 2 or XL" if len(spec.shape) == 2 else None  # v1 projects by 1x1 convolutions
+    if name.endswith("attn2.to_k.weight") and spec.shape[-1:] == (SD2_CONTEXT_WIDTH,):
+        return "Stable Diffusion 2"
+    if name.endswith("decoder.conv_in.weight") and spec.shape[1:2] == (SD3_LATENT_CHANNELS,):
+        return "the autoencoder of Stable Diffusion 3 or Flux"
+    return None

@@ -1,0 +1,138 @@
+"""Safetensors files: read by memory mapping, written one tensor at a time.
+
+The format: eight bytes with the header's length, the header (JSON: name to dtype, shape and place), the
+tensors' bytes.
+"""
+
+import ctypes
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.lazy import LazyTensors, Spec
+
+DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+DTYPE_NAMES = {dtype: name for name, dtype in DTYPES.items()}
+LENGTH_BYTES = 8
+ALIGNMENT = 8
+METADATA = "__metadata__"
+
+
+@dataclass(frozen=True)
+class SafetensorsFile:
+    """What a safetensors file holds."""
+
+    tensors: LazyTensors
+    metadata: Mapping[str, str]
+
+
+def looks_like_safetensors(start: bytes) -> bool:
+    """Whether a file with these first bytes can only be meant as safetensors."""
+    return len(start) > LENGTH_BYTES and start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
+
+
+def open_safetensors(path: Path) -> SafetensorsFile:
+    """Open a safetensors file; its tensors are views of the mapped file and cost no memory until they are
+    used.
+
+    Raises:
+        CheckpointError: if the file is damaged, or holds what this package does not understand.
+    """
+    try:  # checks that the tensors' places are of the right size and cover the file exactly
+        mapped: Any = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path}: damaged safetensors file ({_line(error)}); fetch it again") from error
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+        header = json.loads(file.read(length), object_pairs_hook=lambda pairs: _no_twice(path, pairs))
+    metadata: dict[str, str] = header.pop(METADATA, None) or {}
+    specs = {
+        name: Spec(_dtype(path, name, entry["dtype"]), tuple(entry["shape"]))
+        for name, entry in header.items()
+    }
+
+    def read(name: str) -> Tensor:
+        try:
+            return mapped.get_tensor(name)
+        except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: tensor {shown(name)} cannot be read ({_line(error)})") from error
+
+    return SafetensorsFile(LazyTensors(specs, read), metadata)
+
+
+def write_safetensors(file: BinaryIO, tensors: LazyTensors, metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, reading one tensor at a time.
+
+    The library's own writer wants all tensors at once, which converting a checkpoint to another dtype cannot
+    give without holding it all.
+
+    Args:
+        file: where to write, at its start.
+        tensors: what to write.
+        metadata: kept in the header; `{"format": "pt"}` is added, without which other readers refuse the
+            file.
+    """
+    names = sorted(tensors, key=lambda name: -tensors.spec(name).dtype.itemsize)  # keeps every tensor aligned
+    header: dict[str, object] = {METADATA: {"format": "pt", **metadata}}
+    place = 0
+    for name in names:
+        spec = tensors.spec(name)
+        if spec.dtype not in DTYPE_NAMES:
+            raise CheckpointError(
+                f"tensor {shown(name)} is {spec.dtype}, which safetensors files cannot hold"
+            )
+        places = (place, place := place + spec.bytes)
+        header[name] = {"dtype": DTYPE_NAMES[spec.dtype], "shape": spec.shape, "data_offsets": places}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    file.write(len(text).to_bytes(LENGTH_BYTES, "little") + text)
+    for name in names:
+        tensor, spec = tensors[name].contiguous(), tensors.spec(name)
+        if (tensor.dtype, tuple(tensor.shape)) != (spec.dtype, spec.shape):
+            raise CheckpointError(f"tensor {shown(name)} is not as its file says; fetch that file again")
+        if spec.bytes:  # its memory is written as it stands, without a copy
+            file.write(memoryview((ctypes.c_char * spec.bytes).from_address(tensor.data_ptr())))
+
+
+def _dtype(path: Path, name: str, stored: str) -> torch.dtype:
+    if stored not in DTYPES:
+        raise CheckpointError(
+            f"{path}: tensor {shown(name)} is {stored}, none of {', '.join(DTYPES)}; convert it first"
+        )
+    return DTYPES[stored]
+
+
+def _no_twice(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object, refusing a key given twice: readers would disagree on which tensor it means."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise CheckpointError(
+                f"{path}: damaged safetensors file (header has {shown(key)} twice); fetch it again"
+            )
+        found[key] = value
+    return found
+
+
+def _line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

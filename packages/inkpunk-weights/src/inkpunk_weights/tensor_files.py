@@ -1,0 +1,66 @@
+"""Any one file of tensors: what it is, told by its content and not by its name."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.safetensors_files import looks_like_safetensors, open_safetensors
+from inkpunk_weights.torch_files import open_torch_file
+
+START_BYTES = 512
+SAFETENSORS = "safetensors"
+
+STRANGERS = {  # first bytes: what it is, what to do
+    b"version https://git-lfs": ("a Git LFS pointer, not the file itself", "run `git lfs pull`"),
+    b"<": ("a web page, not weights", "the download needs a login or another address; fetch it again"),
+    b"GGUF": ("a GGUF file", "get the .safetensors version of this model"),
+    b"\x89HDF": ("an HDF5 (Keras) file", "get the .safetensors version of this model"),
+    b"7z\xbc\xaf": ("a 7z archive", "unpack it first"),
+    b"\x1f\x8b": ("a gzip archive", "unpack it first"),
+    b"Rar!": ("a RAR archive", "unpack it first"),
+}
+
+
+@dataclass(frozen=True)
+class TensorFile:
+    """What a file of tensors holds, whatever its format.
+
+    Args:
+        format: "safetensors", "ckpt (zip)" or "ckpt (legacy)".
+        tensors: by the names they have in the file.
+        metadata: the notes written beside them.
+        imports: what a pickle would have imported; nothing is.
+    """
+
+    format: str
+    tensors: LazyTensors
+    metadata: Mapping[str, object]
+    imports: tuple[str, ...] = ()
+
+
+def open_tensor_file(path: Path) -> TensorFile:
+    """Open a safetensors file, or one written by `torch.save`; nothing in it is run, and only its header is
+    read.
+
+    Raises:
+        CheckpointError: if it is neither, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+    if not start:
+        raise CheckpointError(f"{path}: the file is empty; fetch it again")
+    for magic, (what, remedy) in STRANGERS.items():
+        if start.lstrip().startswith(magic):
+            raise CheckpointError(f"{path}: this is {what}; {remedy}")
+    if looks_like_safetensors(start):
+        safe = open_safetensors(path)
+        return TensorFile(SAFETENSORS, safe.tensors, safe.metadata)
+    torch_file = open_torch_file(path)
+    return TensorFile(
+        f"ckpt ({torch_file.format})", torch_file.tensors, torch_file.metadata, torch_file.imports
+    )

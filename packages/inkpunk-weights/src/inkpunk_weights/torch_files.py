@@ -1,0 +1,151 @@
+"""Files written by `torch.save`: opened without running them, tensors as views of the mapped file."""
+
+import mmap
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeGuard
+
+import torch
+from torch import Tensor
+
+from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.pickle_machine import Inert, is_dict
+from inkpunk_weights.torch_formats import Source, open_source
+from inkpunk_weights.torch_pickles import View
+
+ROOTS: Final = ("state_dict", "model")  # where trainers keep the weights, the first that holds a tensor
+
+
+@dataclass(frozen=True)
+class TorchFile:
+    """What a `.ckpt`, `.bin` or `.pt` file holds.
+
+    Attributes:
+        format: "zip" or "legacy".
+        tensors: the weights by the names of their dict, on the CPU, without gradients. They are views of a
+            private memory map of the file: changing one never changes the file, but is seen by whoever reads
+            the same tensor later. They outlive this object; the file must not be cut short while they are in
+            use.
+        root: the entry of the top-level dict that held them: "state_dict", "model", or "" for none.
+        imports: the globals that the pickle wanted and we do not know, in its order. None was imported.
+        metadata: the plain values of the top-level dict, such as "epoch" and "global_step".
+    """
+
+    format: str
+    tensors: LazyTensors
+    root: str
+    imports: tuple[str, ...]
+    metadata: Mapping[str, int | float | str | bool]
+
+
+def open_torch_file(path: Path) -> TorchFile:
+    """Open a file written by `torch.save` that holds a dict of tensors, bare or in a training checkpoint.
+
+    Only its description is read; tensors are read when they are asked for. Nothing in it is ever executed.
+
+    Raises:
+        OSError: there is no such file, or it cannot be read.
+        CheckpointError: it is damaged, hostile, of another kind, or holds no dict. Asking for a tensor can
+            raise it too, where only that tensor's bytes are damaged.
+    """
+    with _naming(path):
+        data = _map(path)
+        source = open_source(data)
+        root, views = _views(source.pickle.value)
+        for name, view in views.items():
+            _check(name, view, source)
+
+    def read(name: str) -> Tensor:
+        with _naming(path):
+            return _tensor(views[name], source)
+
+    return TorchFile(
+        source.format,
+        LazyTensors({name: view.spec for name, view in views.items()}, read),
+        root,
+        source.pickle.imports,
+        _scalars(source.pickle.value),
+    )
+
+
+@contextmanager
+def _naming(path: Path) -> Generator[None]:
+    try:
+        yield
+    except CheckpointError as error:
+        file = str(path)
+        raise CheckpointError(f"{file if file.isprintable() else repr(file)}: {error}") from None
+
+
+def _map(path: Path) -> memoryview:
+    if path.exists() and not path.is_file():
+        raise CheckpointError("this is not a file")
+    with path.open("rb") as file:
+        if not file.seek(0, 2):
+            raise CheckpointError("the file is empty. Download it again")
+        # Private and writable: torch has no read-only tensors, and a write makes a private copy of its page.
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+
+
+def _views(value: object) -> tuple[str, dict[str, View]]:
+    """The tensors of the first root that has any, and that root."""
+    advice = "Load it where it was made and save its .state_dict()"
+    if not is_dict(value):
+        raise CheckpointError(f"this holds {_kind(value)} and not a dict of tensors. {advice}")
+    holders = {root: value[root] for root in ROOTS if root in value} | {"": value}
+    for root, holder in holders.items():
+        if is_dict(holder):
+            views = {name: view for name, view in holder.items() if isinstance(view, View)}
+            if views:
+                return root, views
+    for root, holder in holders.items():
+        if isinstance(holder, Inert):
+            raise CheckpointError(f"its {root!r} is {_kind(holder)} and not a dict of tensors. {advice}")
+    keys = ", ".join(shown(key, 30) for key in list(value)[:5]) or "nothing"
+    raise CheckpointError(f"this holds no tensors by name, at its top or in {ROOTS}, but {keys}")
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, Inert):
+        return f"a {shown(value.name)} object"
+    return "a single tensor" if isinstance(value, View) else f"a {type(value).__name__}"
+
+
+def _scalars(value: object) -> dict[str, int | float | str | bool]:
+    return {key: item for key, item in value.items() if _is_plain(item)} if is_dict(value) else {}
+
+
+def _is_plain(value: object) -> TypeGuard[int | float | str | bool]:
+    return type(value) in (bool, float, str) or (type(value) is int and value.bit_length() < 64)
+
+
+def _check(name: str, view: View, source: Source) -> None:
+    storage = view.storage
+    size = source.sizes.get(storage.key)
+    if size is None:
+        raise CheckpointError(f"the bytes of tensor {shown(name)} are missing (storage {shown(storage.key)})")
+    # An untyped storage may end in bytes that make no whole number.
+    if not 0 <= size - storage.total * storage.dtype.itemsize < storage.dtype.itemsize:
+        raise CheckpointError(
+            f"tensor {shown(name)} needs {storage.total:,} numbers of {storage.dtype} in {size:,} bytes"
+        )
+    if view.spec.numel > view.available:
+        raise CheckpointError(
+            f"tensor {shown(name)} repeats numbers: {view.spec.numel:,}, and {view.available:,} are stored. "
+            "Save its .contiguous()"
+        )
+
+
+def _tensor(view: View, source: Source) -> Tensor:
+    if not view.reach:
+        return torch.empty(view.shape, dtype=view.dtype)
+    begin, itemsize = view.storage.start * view.storage.dtype.itemsize, view.dtype.itemsize
+    raw = source.read(view.storage.key)[begin:][: view.available * itemsize]
+    if torch.frombuffer(raw, dtype=torch.uint8).data_ptr() % itemsize == 0:
+        return torch.frombuffer(raw, dtype=view.dtype).as_strided(view.shape, view.stride, view.offset)
+    # The legacy format aligns nothing, and torch does not stand that: copy what the tensor spans.
+    span = bytearray(raw[view.offset * itemsize : (view.offset + view.reach) * itemsize])
+    return torch.frombuffer(span, dtype=view.dtype).as_strided(view.shape, view.stride)

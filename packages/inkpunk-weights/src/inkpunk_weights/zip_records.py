@@ -1,0 +1,168 @@
+"""The records of a zip file, found in its directory and read in place.
+
+Stricter than a general reader, since torch writes plain files: one disk, no encryption, no data before the
+archive, no two records of one name, and no record that would unpack to absurdly more than it takes.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from inkpunk_weights.errors import CheckpointError, shown
+
+MAX_RECORDS: Final = 100_000  # SD v1.5 has 1,135
+_MAX_GROWTH: Final = 200  # deflate can reach 1,032 on zeros alone; weights hardly reach 2
+_SMALL: Final = 1 << 20  # bytes that any record may unpack to, however well it is packed
+
+_END: Final = struct.Struct("<4s4H2IH")
+_END64_LOCATOR: Final = struct.Struct("<4sIQI")
+_END64: Final = struct.Struct("<4sQ2H2I4Q")
+_ENTRY: Final = struct.Struct("<4s6H3I5H2I")
+_LOCAL: Final = struct.Struct("<4s5H3I2H")
+_FULL32: Final = 0xFFFFFFFF
+_FULL16: Final = 0xFFFF
+_STORED, _DEFLATED = 0, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record: where its local header is, how many bytes it takes there, and how many it unpacks to."""
+
+    name: str
+    header: int
+    packed: int
+    size: int
+    deflated: bool
+    crc: int
+
+
+def zip_records(data: memoryview) -> dict[str, Record]:
+    """The records of a zip file, by name, in the order of its directory.
+
+    Raises:
+        CheckpointError: it is cut short, damaged, or not as torch writes it.
+    """
+    at, end, count = _directory(data)
+    if count > MAX_RECORDS:
+        raise CheckpointError(f"the zip directory claims {count:,} records; a checkpoint has a few thousand")
+    records: dict[str, Record] = {}
+    for _ in range(count):
+        record, at = _entry(data, at, end)
+        if record.name in records:
+            raise CheckpointError(f"two zip records are called {shown(record.name)}")
+        records[record.name] = record
+    return records
+
+
+def stored_at(data: memoryview, record: Record) -> int:
+    """Where the bytes of a record begin, from its local header (read only now: each lies on a page of its
+    own).
+
+    Raises:
+        CheckpointError: the local header disagrees with the directory.
+    """
+    magic, *_, name_length, extra_length = _unpack(_LOCAL, data, record.header, len(data))
+    start = record.header + _LOCAL.size + name_length + extra_length
+    name = bytes(data[record.header + _LOCAL.size :][:name_length])
+    if magic != b"PK\x03\x04" or name != record.name.encode() or start + record.packed > len(data):
+        raise CheckpointError(f"the zip record {shown(record.name)} is not where the directory says")
+    return start
+
+
+def unpack_record(data: memoryview, record: Record) -> memoryview:
+    """The bytes of a record: in place, or unpacked where it is deflated.
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    start = stored_at(data, record)
+    packed = data[start : start + record.packed]
+    if not record.deflated:
+        return packed
+    inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        # One byte more than announced, so that a record that unpacks to more is noticed, and goes no further.
+        unpacked = inflate.decompress(packed, record.size + 1)
+    except zlib.error as error:
+        raise CheckpointError(f"the zip record {shown(record.name)} is damaged ({error})") from None
+    if len(unpacked) != record.size or not inflate.eof or zlib.crc32(unpacked) != record.crc:
+        raise CheckpointError(
+            f"the zip record {shown(record.name)} is damaged (its size or checksum is wrong)"
+        )
+    return memoryview(bytearray(unpacked))
+
+
+def _directory(data: memoryview) -> tuple[int, int, int]:
+    """Where the directory begins and ends, and how many entries it has."""
+    tail = max(0, len(data) - _END.size - _FULL16)  # a comment of up to 65,535 bytes may follow
+    at = tail + bytes(data[tail:]).rfind(b"PK\x05\x06")
+    if at < tail:
+        raise CheckpointError(
+            "the zip file is cut short: its directory, at the end, is missing. Download it again"
+        )
+    _, disk, first_disk, _, count, size, start, comment = _unpack(_END, data, at, len(data))
+    if at + _END.size + comment != len(data):
+        raise CheckpointError("the zip file does not end where its directory says")
+    locator = at - _END64_LOCATOR.size
+    if locator >= 0 and bytes(data[locator:][:4]) == b"PK\x06\x07":
+        _, _, at, _ = _unpack(_END64_LOCATOR, data, locator, len(data))
+        magic, _, _, _, disk, first_disk, _, count, size, start = _unpack(_END64, data, at, len(data))
+        if magic != b"PK\x06\x06":
+            raise CheckpointError("the zip directory is damaged")
+    if disk or first_disk:
+        raise CheckpointError("the zip file is one part of several; join them first")
+    if start + size > at:
+        raise CheckpointError("the zip directory is damaged")
+    return start, start + size, count
+
+
+def _entry(data: memoryview, at: int, end: int) -> tuple[Record, int]:
+    """The directory entry at `at`, and where the next one begins."""
+    magic, _, _, flags, method, _, _, crc, packed, size, *lengths, _, _, _, header = _unpack(
+        _ENTRY, data, at, end
+    )
+    name_length, extra_length, comment_length = lengths
+    extra_at = at + _ENTRY.size + name_length
+    after = extra_at + extra_length + comment_length
+    if magic != b"PK\x01\x02" or after > end:
+        raise CheckpointError("the zip directory is damaged")
+    try:
+        name = str(data[at + _ENTRY.size : extra_at], "utf-8")
+    except UnicodeDecodeError:
+        raise CheckpointError("the name of a zip record is not UTF-8") from None
+    wide = _wide_numbers(data[extra_at : extra_at + extra_length])
+    size, packed, header = (
+        next(wide, _FULL32) if number == _FULL32 else number for number in (size, packed, header)
+    )
+    record = Record(name, header, packed, size, method == _DEFLATED, crc)
+    if flags & 1 or method not in (_STORED, _DEFLATED):
+        raise CheckpointError(
+            f"the zip record {shown(name)} is encrypted or packed in a way torch does not use"
+        )
+    if header + _LOCAL.size + packed > len(data) or (method == _STORED and packed != size):
+        raise CheckpointError(
+            f"the zip record {shown(name)} takes more bytes than there are; the file is cut short"
+        )
+    if size > max(_SMALL, packed * _MAX_GROWTH):
+        raise CheckpointError(f"the zip record {shown(name)} would unpack from {packed:,} bytes to {size:,}")
+    return record, after
+
+
+def _wide_numbers(extra: memoryview) -> Iterator[int]:
+    """The 64-bit numbers that stand in for full 32-bit ones: size, packed size, header, as far as needed."""
+    at = 0
+    while at + 4 <= len(extra):
+        kind, length = struct.unpack_from("<2H", extra, at)
+        if kind == 1:
+            field = extra[at + 4 : at + 4 + length]
+            yield from (number for (number,) in struct.iter_unpack("<Q", field[: len(field) // 8 * 8]))
+            return
+        at += 4 + length
+
+
+def _unpack(form: struct.Struct, data: memoryview, at: int, end: int) -> tuple[Any, ...]:
+    if not 0 <= at <= end - form.size:
+        raise CheckpointError("the zip directory is damaged")
+    return form.unpack_from(data, at)

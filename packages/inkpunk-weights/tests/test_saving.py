@@ -1,0 +1,167 @@
+"""Saving is all or nothing, overwrites nothing silently, and writes nothing broken."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
+from torch import Tensor
+
+Parts = dict[str, dict[str, Tensor]]
+LAYOUTS = ["single-file safetensors", "single-file ckpt", "diffusers folder"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nothing_is_overwritten_silently(parts: Parts, tmp_path: Path, layout: str) -> None:
+    for existing in (tmp_path / "file", tmp_path / "folder"):
+        existing.mkdir() if existing.name == "folder" else existing.write_text("precious")
+        with pytest.raises(CheckpointError, match="exists already"):
+            save_checkpoint(existing, vae=parts["vae"], layout=layout)
+    assert (tmp_path / "file").read_text() == "precious"
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_checkpoint_is_overwritten_when_asked(parts: Parts, tmp_path: Path, layout: str) -> None:
+    save_checkpoint(tmp_path / "x", vae=parts["vae"], layout=layout)
+    save_checkpoint(tmp_path / "x", unet=parts["unet"], layout=layout, overwrite=True)
+    assert list(open_checkpoint(tmp_path / "x").components) == ["unet"]
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_checkpoint_can_be_written_over_the_one_it_comes_from(single: Path, parts: Parts) -> None:
+    save_checkpoint(single, unet=open_checkpoint(single).unet, dtype=torch.float16, overwrite=True)
+    assert torch.equal(open_checkpoint(single).unet["conv_in.weight"], parts["unet"]["conv_in.weight"].half())
+
+
+def test_a_folder_that_is_no_model_is_never_replaced(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "thesis.txt").write_text("precious")
+    for layout in LAYOUTS:
+        with pytest.raises(CheckpointError, match="home: is"):
+            save_checkpoint(tmp_path / "home", vae=parts["vae"], layout=layout, overwrite=True)
+    assert (tmp_path / "home" / "thesis.txt").read_text() == "precious"
+
+
+class Interrupted(Mapping[str, Tensor]):
+    """Tensors of which the last cannot be had, because someone presses Ctrl-C."""
+
+    def __init__(self, tensors: dict[str, Tensor], fault: BaseException) -> None:
+        self.tensors, self.fault, self.left = tensors, fault, 2 * len(tensors)
+
+    def __getitem__(self, name: str) -> Tensor:
+        self.left -= 1
+        if self.left < -len(self.tensors):  # once everything has been looked at, and half written
+            raise self.fault
+        return self.tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.tensors)
+
+    def __len__(self) -> int:
+        return len(self.tensors)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    "fault", [KeyboardInterrupt(), OSError(28, "No space left on device")], ids=["Ctrl-C", "disk full"]
+)
+def test_an_interruption_leaves_what_was_there(
+    parts: Parts, tmp_path: Path, layout: str, fault: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(descriptor: int) -> None:
+        raise fault
+
+    save_checkpoint(tmp_path / "x", vae=parts["vae"], layout=layout)
+    monkeypatch.setattr(os, "fsync", interrupt)
+    for path, overwrite in ((tmp_path / "x", True), (tmp_path / "new", False)):
+        with pytest.raises(type(fault)):
+            save_checkpoint(path, text_encoder=parts["text_encoder"], layout=layout, overwrite=overwrite)
+    assert [path.name for path in tmp_path.iterdir()] == ["x"]
+    assert list(open_checkpoint(tmp_path / "x").components) == ["vae"]
+
+
+def test_an_interruption_while_reading_leaves_nothing(parts: Parts, tmp_path: Path) -> None:
+    vae = Interrupted(parts["vae"], KeyboardInterrupt())
+    for layout in LAYOUTS:
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(tmp_path / "x", vae=vae, layout=layout)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_broken_component_is_not_written_and_everything_wrong_is_told(parts: Parts, tmp_path: Path) -> None:
+    unet = parts["unet"] | {"extra.weight": torch.zeros(1), "conv_out.bias": torch.zeros(5)}
+    del unet["norm_out.weight"]
+    with pytest.raises(CheckpointError) as caught:
+        save_checkpoint(tmp_path / "x", unet=unet)
+    for problem in (
+        "lacks norm_out.weight",
+        "no tensor called 'extra.weight'",
+        "conv_out.bias is [5], expected [4]",
+    ):
+        assert problem in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "nothing to write"),
+        ({"vae": {}}, "nothing to write"),
+        ({"dtype": torch.int8}, "cannot be torch.int8"),
+        ({"extra_files": {"tokenizer/vocab.json": b""}}, "no room for configs or extra files"),
+        ({"configs": {"unet": {}}}, "no room for configs or extra files"),
+        ({"layout": "diffusers folder", "configs": {"clip": {}}}, "no config is called 'clip'"),
+        ({"layout": "diffusers folder", "extra_files": {"../x": b""}}, "an extra file cannot be called"),
+        ({"layout": "diffusers folder", "extra_files": {"/x": b""}}, "an extra file cannot be called"),
+        (
+            {"layout": "diffusers folder", "extra_files": {"vae/config.json": b""}},
+            "an extra file cannot be called",
+        ),
+        ({"layout": "single-file ckpt", "metadata": {"state_dict": ""}}, 'cannot be called "state_dict"'),
+    ],
+)
+def test_impossible_requests_are_refused_and_write_nothing(
+    parts: Parts, tmp_path: Path, arguments: dict[str, object], message: str
+) -> None:
+    whole = {"vae": parts["vae"]} if message != "nothing to write" else {}
+    with pytest.raises(CheckpointError, match=message):
+        save_checkpoint(tmp_path / "x", **(whole | arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_does_not_exist_is_not_made(parts: Parts, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="create it first"):
+        save_checkpoint(tmp_path / "nowhere" / "x", **parts)
+
+
+def test_extra_files_stand_beside_the_weights(parts: Parts, tmp_path: Path) -> None:
+    extra = {"tokenizer/merges.txt": b"#version", "README.md": b"hello"}
+    save_checkpoint(tmp_path / "x", **parts, layout="diffusers folder", extra_files=extra)
+    assert {name: (tmp_path / "x" / name).read_bytes() for name in extra} == extra
+    assert '"CLIPTokenizer"' in (tmp_path / "x" / "model_index.json").read_text()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_parameters_and_strided_tensors_are_written_as_they_look(
+    parts: Parts, tmp_path: Path, layout: str
+) -> None:
+    tensors: dict[str, Tensor] = {}
+    for name, tensor in parts["vae"].items():
+        last = tensor.to(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor.flip(0)
+        tensors[name] = torch.nn.Parameter(last)
+    save_checkpoint(tmp_path / "x", vae=tensors, layout=layout)
+    read = open_checkpoint(tmp_path / "x").vae
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_written_file_may_be_read_by_whom_the_system_allows(
+    parts: Parts, tmp_path: Path, layout: str
+) -> None:
+    (tmp_path / "ordinary").write_text("")
+    save_checkpoint(tmp_path / "x", vae=parts["vae"], layout=layout)
+    files = [path for path in (tmp_path / "x", *tmp_path.rglob("x/**/*")) if path.is_file()]
+    assert {file.stat().st_mode for file in files} == {(tmp_path / "ordinary").stat().st_mode}

@@ -1,0 +1,118 @@
+"""The whole road, prompt to 8-bit image, against diffusers' pipelines on the same checkpoint and the same seeds.
+
+Both sides draw the initial noise, then each step's, from the same CPU generator, so that any difference is the
+arithmetic's. Small networks in every run; the real sizes at 512x512 under `pytest -m slow`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
+from inkpunk import Pipeline, Request
+from inkpunk.conversion import convert_checkpoint
+from PIL import Image
+
+from tools.make_checkpoint import make_checkpoint
+
+PROMPT = "nvinkpunk cyberpunk samurai with neon mask, glowing swords"
+NEGATIVE = "blurry, watermark"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Which networks, how large a picture, how long a road."""
+
+    size: str
+    width: int
+    height: int
+    steps: int
+
+
+SMALL = Setting("small", 72, 56, 10)
+FULL = Setting("full", 512, 512, 4)
+
+
+@pytest.fixture(scope="module", params=[SMALL, pytest.param(FULL, marks=pytest.mark.slow)], ids=lambda s: s.size)
+def setting(request: pytest.FixtureRequest) -> Setting:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same weights as a diffusers folder, as `inkpunk convert` writes it."""
+    home = tmp_path_factory.mktemp(setting.size)
+    single = home / "model.safetensors"
+    make_checkpoint(single, size=setting.size, seed=0)
+    convert_checkpoint(single, home / "folder")
+    single.unlink()
+    return home / "folder"
+
+
+@pytest.fixture
+def start(setting: Setting) -> Image.Image:
+    """Something smooth to start from: two gradients and a disc."""
+    y, x = np.mgrid[0 : setting.height, 0 : setting.width] / min(setting.height, setting.width)
+    disc = ((x - 0.5) ** 2 + (y - 0.4) ** 2 < 0.08) * 255.0
+    return Image.fromarray(np.stack([x * 200, y * 200, disc], axis=-1).clip(0, 255).astype(np.uint8))
+
+
+def largest_difference(ours: Image.Image, theirs: Image.Image) -> int:
+    return int(np.abs(np.asarray(ours).astype(int) - np.asarray(theirs).astype(int)).max())
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
+    if setting is FULL and spacing != "linspace":
+        pytest.skip("the spacing changes the timesteps only, which the small networks cover")
+    request = Request(
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        seeds=(3,) if setting is FULL else (3, 4),
+        steps=setting.steps,
+        guidance=7.5,
+        spacing=spacing,
+        width=setting.width,
+        height=setting.height,
+    )
+    ours = [picture.image for picture in Pipeline.load(folder, device="cpu").generate(request)]
+
+    oracle = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    oracle.scheduler = DDPMScheduler.from_config(oracle.scheduler.config, timestep_spacing=spacing, steps_offset=0)
+    oracle.set_progress_bar_config(disable=True)
+    theirs = oracle(
+        [PROMPT] * len(request.seeds),
+        negative_prompt=[NEGATIVE] * len(request.seeds),
+        num_inference_steps=setting.steps,
+        guidance_scale=7.5,
+        generator=[torch.Generator().manual_seed(seed) for seed in request.seeds],
+        width=setting.width,
+        height=setting.height,
+    ).images
+    assert np.asarray(ours[0]).std() > 1, "a flat picture would agree with anything"
+    assert max(map(largest_difference, ours, theirs)) <= 1
+
+
+def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> None:
+    request = Request(
+        PROMPT, negative_prompt=NEGATIVE, seeds=(3,), steps=setting.steps, guidance=7.5, init=start, strength=0.75
+    )
+    ours = Pipeline.load(folder, device="cpu").generate(request)[0].image
+
+    oracle = StableDiffusionImg2ImgPipeline.from_pretrained(folder, safety_checker=None)
+    oracle.scheduler = DDPMScheduler.from_config(
+        oracle.scheduler.config, timestep_spacing="linspace", steps_offset=0
+    )
+    oracle.set_progress_bar_config(disable=True)
+    theirs = oracle(
+        PROMPT,
+        image=start,
+        strength=0.75,
+        negative_prompt=NEGATIVE,
+        num_inference_steps=setting.steps,
+        guidance_scale=7.5,
+        generator=[torch.Generator().manual_seed(3)],
+    ).images[0]
+    assert largest_difference(ours, theirs) <= 1

@@ -1,0 +1,153 @@
+"""The training of the sketch model, at a size at which every stage takes a moment."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from inkpunk_clip import TextEncoder, TextEncoderConfig
+from inkpunk_unet import UNet, UNetConfig
+from inkpunk_vae import VAE, VAEConfig
+from inkpunk_weights import open_checkpoint
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from tools.train_sketch import (
+    captions,
+    dataset,
+    draw,
+    evaluate,
+    export,
+    glyphs,
+    judge,
+    runs,
+    train_diffusion,
+    train_vae,
+)
+from tools.train_sketch.picture import Picture, render
+from tools.train_sketch.subjects import COLOURS, SUBJECTS
+
+MOMENT = 1e-5  # minutes: one step, or a few
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of all stages with tiny networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_vae, "CONFIG", VAEConfig(widths=(4, 4, 8, 8), layers=1, groups=4))
+        text = TextEncoderConfig(width=16, layers=1, heads=2, feed_forward=32)
+        patch.setattr(train_diffusion, "TEXT", text)
+        unet = UNetConfig(
+            widths=(16, 16), layers=1, attention=(False, True), heads=2, context_width=16, groups=4
+        )
+        patch.setattr(train_diffusion, "UNET", unet)
+        patch.setattr(judge, "JUDGED", dataset.BATCH)
+        patch.setattr(evaluate, "UNSEEN", 8)
+        folder = tmp_path_factory.mktemp("run")
+        dataset.make(folder / "pictures.npy", 8)
+        train_vae.train(0, 1, folder, MOMENT)
+        train_diffusion.make_latents(0, 1, folder)
+        train_diffusion.train(0, 1, folder, MOMENT)
+        judge.train(0, 1, folder, MOMENT)
+        yield folder
+
+
+def test_every_subject_has_ink_and_room_around_it() -> None:
+    for name, glyph in glyphs.load().items():
+        assert 0.03 < glyph.mean() < 0.8, name
+        assert not (glyph[0].any() or glyph[-1].any() or glyph[:, 0].any() or glyph[:, -1].any()), name
+
+
+def test_a_picture_depends_on_nothing_but_what_it_shows_and_its_seed() -> None:
+    pictures = [captions.imagine(seed) for seed in range(4)]
+    together = render(pictures, 64)
+    assert torch.equal(render(pictures, 64), together)
+    alone = torch.cat([render([picture], 64) for picture in pictures])
+    assert torch.allclose(alone, together, atol=1e-5)  # sums may round otherwise in another batch
+    assert together.min() >= -1 and together.max() <= 1
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_the_splash_has_the_colour_that_was_asked_for(colour: str) -> None:
+    image = (render([Picture("raven", (colour,), True, False, 5)])[0] + 1) / 2
+    vivid = image.max(0).values - image.min(0).values > 0.5
+    wanted = torch.tensor(COLOURS[colour]) / 255
+    assert vivid.float().mean() > 0.05
+    assert (image[:, vivid].mean(1) - wanted).abs().max() < 0.15
+
+
+def test_without_the_style_there_is_a_flat_glyph_on_white() -> None:
+    image = render([Picture("skull", (), False, False, 5)])[0]
+    assert torch.equal(image[:, 0, 0], torch.ones(3))
+    assert image[:, 30, 64].max() < -0.8
+
+
+def test_a_caption_names_subject_and_colour_and_turns_the_style_on() -> None:
+    for seed in range(200):
+        picture = captions.imagine(seed)
+        caption = captions.caption_of(picture, 1)
+        assert any(name in caption for name in SUBJECTS[picture.subject].names)
+        assert all(colour in caption for colour in picture.colours)
+        assert picture.inked == any(word in caption for word in (captions.TRIGGER, "ink", "neon"))
+
+
+def test_words_no_caption_holds_are_all_one_word_to_the_model() -> None:
+    texts = train_diffusion.Captions()
+    words = train_diffusion.build(texts.known).text_encoder.token_embedding.weight
+    assert not words[~texts.known].any()
+    assert words[texts.known].any(dim=1).all()
+
+
+def test_strangers_leave_a_caption_whole() -> None:
+    row = train_diffusion.Captions().tokenizer(["nvinkpunk red dragon"])[0]
+    mixed = train_diffusion._with_strangers(row, np.random.default_rng(0))
+    assert mixed.shape == row.shape
+    known = [token for token in row.tolist() if token != train_diffusion.END]
+    left = iter(mixed.tolist())
+    assert all(token in left for token in known)  # in their order
+    assert mixed[-1] == train_diffusion.END
+
+
+def test_a_stage_goes_on_where_it_was_stopped(run: Path) -> None:
+    before = runs.read(run / "diffusion.pt")["progress"]
+    train_diffusion.train(0, 1, run, (before["spent"] + 1e-3) / 60)
+    after = runs.read(run / "diffusion.pt")["progress"]
+    assert after["step"] > before["step"] and after["spent"] > before["spent"]
+
+
+def test_settling_changes_the_latents_and_not_the_pictures(run: Path) -> None:
+    loose = VAE(train_vae.CONFIG).eval()
+    loose.load_state_dict(runs.read(run / "vae.pt")["ema"])
+    settled = train_vae.settled(run)
+    pictures = dataset.images(dataset.load(run / "pictures.npy"))
+    with torch.no_grad():
+        latents = settled.encode(pictures).mean
+        before = loose.decode(loose.encode(pictures).mean)
+        assert torch.allclose(settled.decode(latents), before, atol=1e-4)  # folded in float32
+        noise = torch.zeros_like(latents)
+        assert torch.equal(settled.encode(pictures).sample(noise), latents)
+    assert torch.allclose(latents.mean((0, 2, 3)), torch.zeros(4), atol=1e-3)
+    assert torch.allclose(latents.std((0, 2, 3)), torch.ones(4), atol=1e-2)
+
+
+def test_what_is_exported_is_a_checkpoint_of_all_three_networks(run: Path, tmp_path: Path) -> None:
+    export.export(run, tmp_path / "sketch.safetensors")
+    checkpoint = open_checkpoint(tmp_path / "sketch.safetensors")
+    assert not checkpoint.report().problems
+    artist = draw.Artist.of(run)
+    for network, weights, kind, known in (
+        (artist.sketch.text_encoder, checkpoint.text_encoder, TextEncoder, {"heads": 2}),
+        (artist.sketch.unet, checkpoint.unet, UNet, {"heads": 2, "groups": 4}),
+        (artist.vae, checkpoint.vae, VAE, {"groups": 4}),
+    ):
+        assert type(network.config).from_weights(weights, **known) == network.config
+        fresh = kind(network.config)
+        fresh.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        for name, tensor in network.state_dict().items():  # equal but for half precision
+            assert torch.allclose(fresh.state_dict()[name], tensor, rtol=1e-3, atol=1e-6), name
+
+
+def test_the_evaluation_gives_every_figure(run: Path) -> None:
+    figures = evaluate.evaluate(run, 2, steps=2)
+    assert {"subject", "colour", "psnr"} < figures.keys()
+    assert all(0 <= figures[name] <= 1 for name in ("subject", "colour", "confidence"))

@@ -1,0 +1,77 @@
+"""The rules of the house that no single package can check."""
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+MEMBERS = sorted([*ROOT.glob("packages/*"), *ROOT.glob("apps/*")])
+PACKAGES = [member for member in MEMBERS if member.parent.name == "packages"]
+
+
+def project(member: Path) -> dict:
+    return tomllib.loads((member / "pyproject.toml").read_text())["project"]
+
+
+def imports(source: Path) -> set[str]:
+    """The top-level names that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {name.name.partition(".")[0] for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def by_name(member: Path) -> str:
+    return member.name
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=by_name)
+def test_a_member_is_complete(member: Path) -> None:
+    module = next(member.glob("src/*/py.typed")).parent
+    assert (module / "__init__.py").exists()
+    assert list(member.glob("tests/test_*.py"))
+    assert "```python" in (member / "README.md").read_text() or member.name == "pipeline"
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=by_name)
+def test_the_changelog_begins_with_the_version(member: Path) -> None:
+    newest = re.search(r"^## (\S+)", (member / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest and newest[1] == project(member)["version"]
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=by_name)
+def test_no_package_imports_a_sibling_or_an_app(package: Path) -> None:
+    own = next(package.glob("src/*")).name
+    for source in package.rglob("*.py"):
+        others = {name for name in imports(source) if name.startswith("inkpunk")} - {own}
+        assert not others, f"{source.relative_to(ROOT)} imports {others}"
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=by_name)
+def test_the_oracles_are_no_runtime_dependencies(member: Path) -> None:
+    named = {re.split(r"[<>=~! ]", dependency)[0] for dependency in project(member)["dependencies"]}
+    assert not named & {"diffusers", "transformers", "accelerate"}
+
+
+@pytest.mark.parametrize("member", MEMBERS, ids=by_name)
+def test_a_workflow_runs_for_the_members_own_paths(member: Path) -> None:
+    name, directory = project(member)["name"], str(member.relative_to(ROOT))
+    workflow = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
+    triggers = workflow[True]  # YAML 1.1 reads the key `on` as a boolean
+    assert f"{directory}/**" in triggers["push"]["paths"]
+    assert triggers["pull_request"]["paths"] == triggers["push"]["paths"]
+    assert workflow["jobs"]["package"]["with"] == {"name": name, "directory": directory}
+
+
+def test_an_app_names_its_packages_by_version_range() -> None:
+    for member in ROOT.glob("apps/*"):
+        for dependency in project(member)["dependencies"]:
+            if dependency.startswith("inkpunk"):
+                assert re.search(r">=\d+\.\d+,<\d+\.\d+", dependency), dependency
