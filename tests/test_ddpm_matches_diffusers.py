@@ -18,8 +18,8 @@ with warnings.catch_warnings():
 BETA_START, BETA_END = 0.00085, 0.012
 SHAPE = (2, 4, 3, 3)
 EXACT = 1e-9
-"""Of the largest value. What differs is the last step: diffusers keeps a variance of at least 1e-20 there, noise
-of 1e-10, where the paper, and we, have none."""
+"""Of the largest value. What differs is the last step: diffusers keeps a variance of at least 1e-20 there,
+noise of 1e-10, where the paper, and we, have none."""
 spacings = pytest.mark.parametrize(
     ("spacing", "offset"), [("linspace", 0), ("leading", 0), ("leading", 1), ("trailing", 0)]
 )

@@ -35,7 +35,9 @@ SMALL = Setting("small", 72, 56, 10)
 FULL = Setting("full", 512, 512, 4)
 
 
-@pytest.fixture(scope="module", params=[SMALL, pytest.param(FULL, marks=pytest.mark.slow)], ids=lambda s: s.size)
+@pytest.fixture(
+    scope="module", params=[SMALL, pytest.param(FULL, marks=pytest.mark.slow)], ids=lambda s: s.size
+)
 def setting(request: pytest.FixtureRequest) -> Setting:
     return request.param
 
@@ -80,7 +82,9 @@ def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
     ours = [picture.image for picture in Pipeline.load(folder, device="cpu").generate(request)]
 
     oracle = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-    oracle.scheduler = DDPMScheduler.from_config(oracle.scheduler.config, timestep_spacing=spacing, steps_offset=0)
+    oracle.scheduler = DDPMScheduler.from_config(
+        oracle.scheduler.config, timestep_spacing=spacing, steps_offset=0
+    )
     oracle.set_progress_bar_config(disable=True)
     theirs = oracle(
         [PROMPT] * len(request.seeds),
@@ -97,7 +101,13 @@ def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
 
 def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> None:
     request = Request(
-        PROMPT, negative_prompt=NEGATIVE, seeds=(3,), steps=setting.steps, guidance=7.5, init=start, strength=0.75
+        PROMPT,
+        negative_prompt=NEGATIVE,
+        seeds=(3,),
+        steps=setting.steps,
+        guidance=7.5,
+        init=start,
+        strength=0.75,
     )
     ours = Pipeline.load(folder, device="cpu").generate(request)[0].image
 

@@ -88,7 +88,8 @@ def test_a_caption_names_subject_and_colour_and_turns_the_style_on() -> None:
         caption = captions.caption_of(picture, 1)
         assert any(name in caption for name in SUBJECTS[picture.subject].names)
         assert all(colour in caption for colour in picture.colours)
-        assert picture.inked == any(word in caption for word in (captions.TRIGGER, "ink", "neon"))
+        words = set(caption.replace(",", "").split())  # "pink" is not "ink"
+        assert picture.inked == bool(words & {captions.TRIGGER, "ink", "neon"})
 
 
 def test_words_no_caption_holds_are_all_one_word_to_the_model() -> None:

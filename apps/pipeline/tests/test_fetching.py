@@ -154,7 +154,7 @@ def no_waiting_and_no_real_hub(monkeypatch: pytest.MonkeyPatch) -> None:
     template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, nobody)
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "ENDPOINT", nobody)
-    # What has not filled a chunk is lost when a connection breaks: files here are as small as their chunks are.
+    # What fills no chunk is lost when a connection breaks: small files, small chunks.
     monkeypatch.setattr(constants, "DOWNLOAD_CHUNK_SIZE", 1024)
     monkeypatch.delenv("HF_TOKEN", raising=False)
 

@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import inkpunk.fetching
-import inkpunk.hub
+import inkpunk_sketch
 import pytest
 from inkpunk.hub import HubError, resolve_model
 
@@ -84,7 +84,21 @@ def test_what_is_nothing_at_all_is_refused_with_what_there_is(fetched: list[Any]
     assert fetched == []
 
 
+def test_the_sketch_is_the_file_in_its_package(
+    fetched: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sketch").touch()  # a file of that name is not meant; ./sketch would be
+    monkeypatch.setattr(inkpunk_sketch, "weights", lambda: Path("in the package"))
+    assert resolve_model("sketch") == Path("in the package")
+    assert resolve_model("./sketch") == Path("sketch")
+
+
 def test_a_missing_sketch_is_said_to_be_missing(fetched: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inkpunk.hub, "SKETCH_FILE", "none.safetensors")
-    with pytest.raises(HubError, match=r"sketch model is missing from the installation.*--model"):
+    def missing() -> Path:
+        raise FileNotFoundError("the weights are not there")
+
+    monkeypatch.setattr(inkpunk_sketch, "weights", missing)
+    with pytest.raises(
+        HubError, match="sketch: the weights are not there; or give another model with --model"
+    ):
         resolve_model("sketch")

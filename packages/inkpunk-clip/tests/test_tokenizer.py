@@ -1,8 +1,10 @@
+import json
+
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from inkpunk_clip import Tokenizer
+from inkpunk_clip import Tokenizer, vocabulary_files
 from inkpunk_clip.tokenizer import END, POSITIONS, ROOM, START
 from jaxtyping import config as jaxtyping_config
 
@@ -192,3 +194,13 @@ def test_what_is_not_text_is_refused_by_its_type(stranger: object):
             TOKENIZER([stranger])  # type: ignore[list-item]
     finally:
         jaxtyping_config.update("jaxtyping_disable", False)
+
+
+def test_the_vocabulary_files_hold_every_entry_and_every_merge() -> None:
+    files = vocabulary_files()
+    vocabulary = json.loads(files["vocab.json"])
+    assert sorted(vocabulary.values()) == list(range(49_408))
+    first, *merges = files["merges.txt"].decode().splitlines()
+    assert first.startswith("#version")
+    assert len(merges) == 48_894
+    assert all(vocabulary["".join(merge.split())] == 512 + rank for rank, merge in enumerate(merges))

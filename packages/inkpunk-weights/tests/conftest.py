@@ -1,5 +1,6 @@
 """Small components with random weights."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,9 +16,11 @@ ANATOMIES = {
 }
 
 
-@pytest.fixture
-def parts() -> dict[str, dict[str, Tensor]]:
-    """A text encoder, a UNet and a VAE, by our names."""
+Parts = dict[str, dict[str, Tensor]]
+
+
+@pytest.fixture(scope="session")
+def drawn() -> Parts:
     draw = torch.Generator().manual_seed(0)
     return {
         name: {key: torch.randn(shape, generator=draw) for key, shape in anatomy.tensors()}
@@ -25,15 +28,27 @@ def parts() -> dict[str, dict[str, Tensor]]:
     }
 
 
+@pytest.fixture(scope="session")
+def saved(drawn: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved")
+    save_checkpoint(path / "single.safetensors", **drawn)
+    save_checkpoint(path / "folder", **drawn, layout="diffusers folder")
+    return path
+
+
 @pytest.fixture
-def single(parts: dict[str, dict[str, Tensor]], tmp_path: Path) -> Path:
+def parts(drawn: Parts) -> Parts:
+    """A text encoder, a UNet and a VAE, by our names."""
+    return {name: dict(tensors) for name, tensors in drawn.items()}
+
+
+@pytest.fixture
+def single(saved: Path, tmp_path: Path) -> Path:
     """A single-file checkpoint of `parts`."""
-    save_checkpoint(tmp_path / "single.safetensors", **parts)
-    return tmp_path / "single.safetensors"
+    return Path(shutil.copy(saved / "single.safetensors", tmp_path))
 
 
 @pytest.fixture
-def folder(parts: dict[str, dict[str, Tensor]], tmp_path: Path) -> Path:
+def folder(saved: Path, tmp_path: Path) -> Path:
     """A diffusers folder of `parts`."""
-    save_checkpoint(tmp_path / "folder", **parts, layout="diffusers folder")
-    return tmp_path / "folder"
+    return Path(shutil.copytree(saved / "folder", tmp_path / "folder"))

@@ -14,6 +14,7 @@ from inkpunk_weights.report import report_component
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+BARE = "cond_stage_model.transformer."
 Parts = dict[str, dict[str, Tensor]]
 UNET, VAE, TEXT = "model.diffusion_model.", "first_stage_model.", "cond_stage_model.transformer.text_model."
 
@@ -78,28 +79,27 @@ def test_sd_v1_of_full_size_is_recognised_from_its_header_alone(channels: int, v
 def test_every_problem_is_told_at_once_in_the_files_own_names(single: Path) -> None:
     weights = load_file(single)
     del weights[UNET + "middle_block.0.in_layers.2.weight"]
-    del weights[TEXT + "final_layer_norm.bias"]
+    del weights[TEXT + "final_layer_norm.weight"]
     weights[UNET + "input_blocks.1.1.proj_in.weight"] = torch.zeros(4, 5, 1, 1)
     weights[VAE + "encoder.mid.attn_1.q.weight"] = torch.zeros(6, 7, 1, 1)
     weights[UNET + "input_blocks.1.0.extra.weight"] = torch.zeros(1)
     weights[UNET + "middle_block.1.transformer_blocks.0.attn1.to_q.bias"] = torch.zeros(6)
     weights[VAE + "quant_conv.bias"] = torch.zeros(8, dtype=torch.int8)
-    weights["cond_stage_model.transformer.final_layer_norm.weight"] = torch.zeros(4)
-    weights["cond_stage_model.transformer.encoder.layers.0.mlp.fc1.bias"] = torch.zeros(6)
+    weights[BARE + "final_layer_norm.bias"] = torch.zeros(4)
+    weights[BARE + "encoder.layers.0.mlp.fc1.bias"] = torch.zeros(6)
     save_file(weights, single)
     checkpoint = open_checkpoint(single)
     assert set(checkpoint.report().problems) == {
         f"unet: missing: '{UNET}middle_block.0.in_layers.2.weight'",
-        f"text_encoder: missing: '{TEXT}final_layer_norm.bias'",
+        f"text_encoder: missing: '{TEXT}final_layer_norm.weight'",
         f"unet: misshapen: '{UNET}input_blocks.1.1.proj_in.weight' is [4, 5, 1, 1], expected [4, 4, 1, 1]",
         f"vae: misshapen: '{VAE}encoder.mid.attn_1.q.weight' is [6, 7, 1, 1], expected [6, 6, 1, 1]",
         f"unet: unexpected: '{UNET}input_blocks.1.0.extra.weight'",
         f"unet: unexpected: '{UNET}middle_block.1.transformer_blocks.0.attn1.to_q.bias'",
         f"vae: holds integers: '{VAE}quant_conv.bias'",
-        f"text_encoder: twice: 'cond_stage_model.transformer.final_layer_norm.weight' means the same as "
-        f"'{TEXT}final_layer_norm.weight'",
-        f"text_encoder: twice: 'cond_stage_model.transformer.encoder.layers.0.mlp.fc1.bias' means the same as "
-        f"'{TEXT}encoder.layers.0.mlp.fc1.bias'",
+        f"text_encoder: twice: '{BARE}final_layer_norm.bias' means the same as '{TEXT}final_layer_norm.bias'",
+        f"text_encoder: twice: '{BARE}encoder.layers.0.mlp.fc1.bias' "
+        f"means the same as '{TEXT}encoder.layers.0.mlp.fc1.bias'",
     }
     assert all(problem in str(checkpoint.report()) for problem in checkpoint.report().problems)
 

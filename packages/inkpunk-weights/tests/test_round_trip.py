@@ -22,7 +22,7 @@ sizes = st.integers(1, 4)
 layers = st.integers(1, 2)
 # Strategies give anatomies yet to be made: the type checker draws random numbers, which hypothesis forbids.
 text_encoders = st.builds(partial, st.just(TextEncoderAnatomy), sizes, sizes, sizes, layers, sizes)
-unets = st.lists(st.tuples(sizes, st.booleans()), min_size=1, max_size=3).flatmap(
+unets = st.lists(st.tuples(sizes, st.booleans()), min_size=1, max_size=2).flatmap(
     lambda levels: st.builds(
         partial,
         st.just(UNetAnatomy),
@@ -34,7 +34,7 @@ unets = st.lists(st.tuples(sizes, st.booleans()), min_size=1, max_size=3).flatma
     )
 )
 vaes = st.builds(
-    partial, st.just(VAEAnatomy), widths=st.lists(sizes, min_size=1, max_size=3).map(tuple), layers=layers
+    partial, st.just(VAEAnatomy), widths=st.lists(sizes, min_size=1, max_size=2).map(tuple), layers=layers
 )
 components = st.fixed_dictionaries({"unet": unets}, optional={"text_encoder": text_encoders, "vae": vaes})
 

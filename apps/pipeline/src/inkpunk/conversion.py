@@ -1,21 +1,27 @@
 """The same weights in another layout or precision."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 from inkpunk_clip import vocabulary_files
-from inkpunk_weights import Checkpoint, CheckpointError, open_checkpoint, save_checkpoint
+from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint, save_checkpoint
 
 from inkpunk.devices import DTYPES
 from inkpunk.hub import resolve_model
+from inkpunk.loading import CONFIG_KEY, read_text_encoder_config, read_unet_config, read_vae_config
 
-Layout = Literal["safetensors", "ckpt", "diffusers"]
-LAYOUTS = {
+LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
     "ckpt": "single-file ckpt",
     "diffusers": "diffusers folder",
 }
 ENDINGS = {".safetensors": "safetensors", ".ckpt": "ckpt", "": "diffusers"}
+DIFFUSERS_WORDS = {
+    "text_encoder": {"heads": "num_attention_heads"},
+    "unet": {"heads": "attention_head_dim", "groups": "norm_num_groups"},  # so called, but it counts heads
+    "vae": {"groups": "norm_num_groups", "scaling": "scaling_factor"},
+}
 
 
 def convert_checkpoint(
@@ -49,18 +55,50 @@ def convert_checkpoint(
     checkpoint = open_checkpoint(resolve_model(str(source)), ema=ema)
     problems = checkpoint.report().problems
     if problems:
-        raise CheckpointError(f"{checkpoint.path}: damaged, so not converted: {'; '.join(map(str, problems[:20]))}")
+        raise CheckpointError(f"{checkpoint.path}: damaged, so not converted: {'; '.join(problems[:20])}")
+    told = _told(checkpoint)
+    folder = layout == "diffusers"
+    metadata = {key: str(value) for key, value in checkpoint.metadata.items()} | {
+        CONFIG_KEY: json.dumps(told)
+    }
     save_checkpoint(
         out,
-        text_encoder=checkpoint.text_encoder or None,
-        unet=checkpoint.unet or None,
-        vae=checkpoint.vae or None,
+        text_encoder=checkpoint.text_encoder,
+        unet=checkpoint.unet,
+        vae=checkpoint.vae,
         layout=LAYOUTS[layout],
         dtype=DTYPES[dtype] if dtype else None,
-        metadata={key: str(value) for key, value in checkpoint.metadata.items()},
-        configs=checkpoint.configs,
-        extra_files={f"tokenizer/{name}": data for name, data in vocabulary_files().items()}
-        if layout == "diffusers" and checkpoint.text_encoder
-        else {},
+        metadata=metadata,
+        configs=_in_diffusers_words(told) | _scheduler(checkpoint) if folder else {},
+        extra_files=_tokenizer_files() if folder and checkpoint.text_encoder else {},
         overwrite=overwrite,
     )
+
+
+def _told(checkpoint: Checkpoint) -> dict[str, dict[str, int | float]]:
+    """What no tensor's shape tells of each component that is there: it must travel beside the tensors."""
+    told: dict[str, dict[str, int | float]] = {}
+    if checkpoint.text_encoder:
+        told["text_encoder"] = {"heads": read_text_encoder_config(checkpoint).heads}
+    if checkpoint.unet:
+        unet = read_unet_config(checkpoint)
+        told["unet"] = {"heads": unet.heads, "groups": unet.groups}
+    if checkpoint.vae:
+        vae = read_vae_config(checkpoint)
+        told["vae"] = {"groups": vae.groups, "scaling": vae.scaling}
+    return told
+
+
+def _in_diffusers_words(told: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
+    return {
+        component: {DIFFUSERS_WORDS[component][key]: value for key, value in values.items()}
+        for component, values in told.items()
+    }
+
+
+def _scheduler(checkpoint: Checkpoint) -> dict[str, Mapping[str, object]]:
+    return {"scheduler": checkpoint.configs["scheduler"]} if "scheduler" in checkpoint.configs else {}
+
+
+def _tokenizer_files() -> dict[str, bytes]:
+    return {f"tokenizer/{name}": data for name, data in vocabulary_files().items()}

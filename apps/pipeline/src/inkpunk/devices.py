@@ -1,11 +1,12 @@
 """Where models compute, in which precision, and where they wait meanwhile."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 import torch
 from torch import nn
+
 
 class DeviceError(ValueError):
     """A device or precision that is not to be had; the message says what to use instead."""
@@ -72,7 +73,7 @@ class Residence(Generic[Module]):
         return next(self._module.parameters()).device
 
     @contextmanager
-    def awake(self) -> Iterator[Module]:
+    def awake(self) -> Generator[Module]:
         """Yield the module with its weights on the computing device."""
         if not self._offload:
             yield self._module

@@ -1,13 +1,11 @@
 """Models by name: the sketch in the box, a path, or a repository on the Hugging Face hub."""
 
-import importlib.resources
 import re
 from pathlib import Path
 
 from inkpunk.hub_files import SINGLE_FILES
 
 SKETCH = "sketch"
-SKETCH_FILE = "sketch.safetensors"  # in the package inkpunk_sketch
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[^\\]+))?", re.ASCII)
 _PATH_LIKE = (".", "~", "/", "\\")
@@ -58,9 +56,9 @@ def _exists(path: Path) -> bool:
 
 
 def _sketch() -> Path:
-    path = Path(str(importlib.resources.files("inkpunk_sketch").joinpath(SKETCH_FILE)))
-    if not path.is_file():
-        raise HubError(
-            f"the sketch model is missing from the installation ({path}); give a model with --model"
-        )
-    return path
+    import inkpunk_sketch
+
+    try:
+        return inkpunk_sketch.weights()
+    except FileNotFoundError as error:
+        raise HubError(f"sketch: {error}; or give another model with --model") from error

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig
@@ -40,35 +40,64 @@ class Configs:
 
 
 def read_configs(checkpoint: Checkpoint) -> Configs:
-    """Learn the configs from a diffusers folder's JSON, or else from shapes and metadata.
+    """Learn the configs of a whole checkpoint.
 
     Raises:
         CheckpointError: where the checkpoint lacks a component or asks for what SD v1 is not.
     """
-    told = _metadata_json(checkpoint, CONFIG_KEY)
+    return Configs(
+        read_text_encoder_config(checkpoint),
+        read_unet_config(checkpoint),
+        read_vae_config(checkpoint),
+        read_schedule(checkpoint),
+    )
 
-    def config(component: str, kind: Any) -> Any:
-        weights: Mapping[str, Tensor] = getattr(checkpoint, component)
-        if not weights:
-            raise CheckpointError(
-                f"{checkpoint.path}: no {component.replace('_', ' ')} inside; "
-                "to draw, a checkpoint needs text encoder, UNet and VAE"
-            )
-        try:
-            if described := checkpoint.configs.get(component):
-                return kind.from_diffusers(described)
-            return kind.from_weights(weights, **cast("dict[str, Any]", told.get(component, {})))
-        except (TypeError, ValueError) as error:
-            raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
 
+def read_text_encoder_config(checkpoint: Checkpoint) -> TextEncoderConfig:
+    """Learn the text encoder's config from a folder's JSON, or else from shapes and metadata."""
+    return _read(checkpoint, "text_encoder", checkpoint.text_encoder, TextEncoderConfig)
+
+
+def read_unet_config(checkpoint: Checkpoint) -> UNetConfig:
+    """Learn the UNet's config from a folder's JSON, or else from shapes and metadata."""
+    return _read(checkpoint, "unet", checkpoint.unet, UNetConfig)
+
+
+def read_vae_config(checkpoint: Checkpoint) -> VAEConfig:
+    """Learn the VAE's config from a folder's JSON, or else from shapes and metadata."""
+    return _read(checkpoint, "vae", checkpoint.vae, VAEConfig)
+
+
+def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
+    """Learn the noise schedule from a folder's JSON; single files have SD v1.5's."""
+    told = checkpoint.configs.get("scheduler")
     try:
-        scheduler = checkpoint.configs.get("scheduler")
-        schedule = NoiseSchedule.from_diffusers(scheduler) if scheduler else NoiseSchedule()
+        return NoiseSchedule.from_diffusers(told) if told else NoiseSchedule()
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
-    return Configs(
-        config("text_encoder", TextEncoderConfig), config("unet", UNetConfig), config("vae", VAEConfig), schedule
-    )
+
+
+class _Config(Protocol):
+    @classmethod
+    def from_weights(cls, weights: Mapping[str, Tensor], **told: Any) -> Any: ...
+    @classmethod
+    def from_diffusers(cls, config: Mapping[str, object]) -> Any: ...
+
+
+def _read(checkpoint: Checkpoint, name: str, weights: Mapping[str, Tensor], kind: type[_Config]) -> Any:
+    if not weights:
+        raise CheckpointError(
+            f"{checkpoint.path}: no {name.replace('_', ' ')} inside; to draw, a checkpoint needs text encoder, "
+            "UNet and VAE"
+        )
+    try:
+        if told := checkpoint.configs.get(name):
+            return kind.from_diffusers(told)
+        return kind.from_weights(weights, **_metadata_json(checkpoint, CONFIG_KEY).get(name, {}))
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {name}: {error}") from error
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:

@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ class Peak:
 
 
 @contextmanager
-def peak_memory(device: torch.device) -> Iterator[Peak]:
+def peak_memory(device: torch.device) -> Generator[Peak]:
     """Measure a block: what torch held on a CUDA device, or else what the process held in main memory.
 
     On Linux the kernel's high-water mark is set back first, so the figure belongs to this block. Mapped checkpoint

@@ -1,7 +1,7 @@
 """The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -106,7 +106,9 @@ class Pipeline:
             RequestError: for a sampler that does not exist, or a strength too small for a single step.
         """
         if request.sampler not in SAMPLERS:
-            raise RequestError(f"sampler {request.sampler!r}: there is none of that name; use {', '.join(SAMPLERS)}")
+            raise RequestError(
+                f"sampler {request.sampler!r}: there is none of that name; use {', '.join(SAMPLERS)}"
+            )
         steps = request.steps or self.defaults.steps
         if request.init is not None and int(steps * request.strength) < 1:
             raise RequestError(
@@ -143,7 +145,9 @@ class Pipeline:
             return text_encoder(tokens)
 
     def encode(
-        self, images: Float[Tensor, "batch 3 height width"], noise: Float[Tensor, "batch 4 latent_height latent_width"]
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        noise: Float[Tensor, "batch 4 latent_height latent_width"],
     ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
         """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
         with self.vae.awake() as vae, torch.no_grad():
@@ -157,8 +161,10 @@ class Pipeline:
         """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
         with self.vae.awake() as vae, torch.no_grad():
             latents = latents.to(self.device, self.dtype)
-            decode = (lambda one: tiled_decode(vae, one)) if self.tiled else vae.decode
-            return torch.cat([decode(one).float() for one in latents.split(1)])
+            images = [
+                tiled_decode(vae, one) if self.tiled else vae.decode(one) for one in torch.split(latents, 1)
+            ]
+            return torch.cat(images).float()
 
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]

@@ -61,7 +61,11 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     plan = pipeline.plan(request)
 
     def stage(
-        name: str, takes: str, work: Callable[[], Result], shape: Callable[[Result], Sequence[int]], parameters: int = 0
+        name: str,
+        takes: str,
+        work: Callable[[], Result],
+        shape: Callable[[Result], Sequence[int]],
+        parameters: int = 0,
     ) -> tuple[Result, Stage]:
         with peak_memory(pipeline.device) as peak:
             start = time.perf_counter()
@@ -96,7 +100,9 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         _, told = stage(
             "time embedding",
             f"timestep {timestep}",
-            lambda: timestep_embedding(torch.tensor([timestep], device=pipeline.device), unet.config.widths[0]),
+            lambda: timestep_embedding(
+                torch.tensor([timestep], device=pipeline.device), unet.config.widths[0]
+            ),
             _shape,
         )
         yield told
@@ -126,7 +132,9 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         yield told
         if plan.steps > 1:
             name = f"the other {plan.steps - 1} steps"
-            last, told = stage(name, latents, lambda: deque(steps, 1).pop(), lambda step: _shape(step.latents))
+            last, told = stage(
+                name, latents, lambda: deque(steps, 1).pop(), lambda step: _shape(step.latents)
+            )
             yield told
 
     image, told = stage(
@@ -134,7 +142,10 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     )
     yield told
     final, told = stage(
-        "final image", _written(_shape(image)), lambda: tensor_to_image(image[0]), lambda final: (*final.size[::-1], 3)
+        "final image",
+        _written(_shape(image)),
+        lambda: tensor_to_image(image[0]),
+        lambda final: (*final.size[::-1], 3),
     )
     yield replace(told, picture=Picture(final, pipeline.facts(plan, request.seeds[0])))
 

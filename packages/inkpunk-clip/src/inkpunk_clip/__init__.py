@@ -12,6 +12,6 @@ context = encoder(tokens)  # [2, 77, 768]
 
 from inkpunk_clip.config import TextEncoderConfig
 from inkpunk_clip.text_encoder import TextEncoder
-from inkpunk_clip.tokenizer import Tokenizer
+from inkpunk_clip.tokenizer import Tokenizer, vocabulary_files
 
-__all__ = ["TextEncoder", "TextEncoderConfig", "Tokenizer"]
+__all__ = ["TextEncoder", "TextEncoderConfig", "Tokenizer", "vocabulary_files"]

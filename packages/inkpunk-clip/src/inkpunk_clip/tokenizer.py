@@ -5,6 +5,7 @@ section 2.4; byte-level as GPT-2's), and it is inside the package: nothing is do
 """
 
 import gzip
+import json
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -28,6 +29,8 @@ MERGES = 48_894
 
 START, END = 49_406, 49_407
 """Ids of `<|startoftext|>` and `<|endoftext|>`. Stable Diffusion v1 also pads with END."""
+
+SPECIAL = {"<|startoftext|>": START, "<|endoftext|>": END}
 
 WORD_END = "</w>"
 """Ends every vocabulary entry that closes a word, so that "art" in "art" and in "artist" are two entries."""
@@ -100,19 +103,33 @@ class Tokenizer:
         return self._byte_pairs.encode(text, add_special_tokens=False)
 
 
+def vocabulary_files() -> dict[str, bytes]:
+    """The vocabulary as the files of a diffusers folder's `tokenizer`, by name, for tools that want it there."""
+    merges = _merges()
+    end = "<|endoftext|>"
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": POSITIONS,
+        "bos_token": "<|startoftext|>",
+        "eos_token": end,
+        "unk_token": end,
+        "pad_token": end,
+    }
+    lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges), ""]
+    return {
+        "vocab.json": json.dumps(_vocabulary(merges), ensure_ascii=False).encode(),
+        "merges.txt": "\n".join(lines).encode(),
+        "tokenizer_config.json": json.dumps(settings, indent=2).encode(),
+    }
+
+
 @cache
 def _byte_pair_tokenizer() -> BytePairTokenizer:
     """The shared engine. It is never changed after this, so that threads may share it too."""
     merges = _merges()
-    symbols = _byte_symbols()
-    closing = [symbol + WORD_END for symbol in symbols]
-    entries = [*symbols, *closing, *(left + right for left, right in merges)]
-    vocabulary = {entry: index for index, entry in enumerate(entries)}
-    special = {"<|startoftext|>": START, "<|endoftext|>": END}
-
-    engine = BytePairTokenizer(BPE(vocabulary | special, merges, end_of_word_suffix=WORD_END))
+    engine = BytePairTokenizer(BPE(_vocabulary(merges), merges, end_of_word_suffix=WORD_END))
     # Special tokens are looked for in the text as it was typed, before it is lower-cased.
-    added = [AddedToken(token, normalized=False, special=True) for token in special]
+    added = [AddedToken(token, normalized=False, special=True) for token in SPECIAL]
     engine.add_special_tokens(added)  # pyright: ignore[reportUnknownMemberType]  # a bare `list` in its stubs
     engine.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -129,6 +146,14 @@ def _byte_pair_tokenizer() -> BytePairTokenizer:
     )
     engine.decoder = decoders.ByteLevel()
     return engine
+
+
+def _vocabulary(merges: Sequence[tuple[str, str]]) -> dict[str, int]:
+    """Every entry's id: bytes, bytes that end a word, merges in order of rank, then the special tokens."""
+    symbols = _byte_symbols()
+    closing = [symbol + WORD_END for symbol in symbols]
+    entries = [*symbols, *closing, *(left + right for left, right in merges)]
+    return {entry: index for index, entry in enumerate(entries)} | SPECIAL
 
 
 def _merges() -> list[tuple[str, str]]:

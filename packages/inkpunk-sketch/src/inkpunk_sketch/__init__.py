@@ -1,1 +1,14 @@
-"""Placeholder."""
+"""The small model in the box: what Inkpunk draws with when no checkpoint is named.
+
+```python
+from inkpunk_sketch import weights
+
+path = weights()  # one safetensors file, in the layout of Stable Diffusion's checkpoints
+with path.open("rb") as file:
+    header_size = int.from_bytes(file.read(8), "little")
+```
+"""
+
+from inkpunk_sketch.files import weights
+
+__all__ = ["weights"]

@@ -180,7 +180,7 @@ class _Strips:
         above = data[:, :, :0]  # at the image's edges there is nothing: the layer's own zeros are right
         for start in range(0, height, rows):
             stop = min(start + rows, height)
-            # Nothing but the layer holds the window, which is as large as its result, once it is done with it.
+            # No name holds the window, which is as large as the result, once the layer is done with it.
             strip = layer(activate(torch.cat([above, data[:, :, start : stop + 1]], dim=2).to(self.device)))
             # Inside the image the layer's own zeros do not belong: drop the rows of the result that saw them.
             first, here = above.shape[2] * up, slice(start * up // down, stop * up // down)

@@ -16,11 +16,15 @@ from inkpunk.cli.options import refusals
     help="What to write. [default: by OUT's ending; a name without one is a diffusers folder]",
 )
 @click.option(
-    "--dtype", type=click.Choice(["float32", "float16", "bfloat16"]), help="In which precision. [default: as it is]"
+    "--dtype",
+    type=click.Choice(["float32", "float16", "bfloat16"]),
+    help="In which precision. [default: as it is]",
 )
 @click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT when it exists.")
-def convert(source: str, out: Path, layout: str | None, dtype: str | None, ema: bool, overwrite: bool) -> None:
+def convert(
+    source: str, out: Path, layout: str | None, dtype: str | None, ema: bool, overwrite: bool
+) -> None:
     """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT."""
     with refusals():
         from inkpunk.conversion import convert_checkpoint

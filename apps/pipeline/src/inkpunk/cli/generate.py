@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.argument("prompt")
 @click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
-@click.option("--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]")
+@click.option(
+    "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
+)
 @click.option("--sampler", default="ddpm", show_default=True, help="The sampling algorithm.")
 @click.option(
     "--spacing",
@@ -29,13 +31,19 @@ if TYPE_CHECKING:
     type=click.Choice(["linspace", "leading", "trailing"]),
     help="How the steps spread over the training timesteps.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]")
-@click.option("--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures, of seeds SEED, SEED+1...")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
+)
+@click.option(
+    "--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures, of seeds SEED, SEED+1..."
+)
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures drawn at once.")
 @click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image).")
-@click.option("--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew.")
+@click.option(
+    "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -82,7 +90,9 @@ def generate(
             _say_what_was_cut(pipeline.tokenizer, name.replace("_", " "), settings[name])
         for start in range(0, count, batch):
             request = replace(asked, seeds=seeds[start : start + batch], init=picture)
-            title = f"seed {request.seeds[0]}" + (f" and {len(request.seeds) - 1} more" if request.seeds[1:] else "")
+            title = f"seed {request.seeds[0]}" + (
+                f" and {len(request.seeds) - 1} more" if request.seeds[1:] else ""
+            )
             last = _run(pipeline, request, title)
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))

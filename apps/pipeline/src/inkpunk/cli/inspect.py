@@ -10,7 +10,9 @@ from inkpunk.cli.options import refusals
 
 @click.command()
 @click.argument("file")
-@click.option("--finite", is_flag=True, help="Also read every tensor and name those that hold NaN or infinity.")
+@click.option(
+    "--finite", is_flag=True, help="Also read every tensor and name those that hold NaN or infinity."
+)
 @click.option("--ema", is_flag=True, help="Look at a training checkpoint's averaged (EMA) weights.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context

@@ -1,6 +1,6 @@
 """What the subcommands share: the options that choose a model, and how a refusal reaches the terminal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -39,9 +39,13 @@ def model_options(command: Command) -> Command:
                 help="In which precision; auto is float16 on an accelerator, float32 on a CPU.",
             ),
             click.option(
-                "--offload", is_flag=True, help="Keep models that are not in use in main memory (slower, smaller)."
+                "--offload",
+                is_flag=True,
+                help="Keep models that are not in use in main memory (slower, smaller).",
             ),
-            click.option("--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."),
+            click.option(
+                "--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."
+            ),
             click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
         )
     ):
@@ -62,7 +66,7 @@ def load_pipeline(model: str, **options: Any) -> "Pipeline":
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
+def refusals() -> Generator[None]:
     """Turn the errors that say what to do into one line on the terminal; let all others show where they arose."""
     from inkpunk_weights import CheckpointError
 

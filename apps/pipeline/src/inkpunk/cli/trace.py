@@ -17,14 +17,24 @@ ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
 @click.argument("prompt")
 @click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
-@click.option("--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]")
+@click.option(
+    "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
+)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Save the picture, too, as this .png file.")
 @model_options
 def trace(
-    seed: int, out: Path | None, model: str, device: str, dtype: str, offload: bool, tiled: bool, ema: bool, **settings: Any
+    seed: int,
+    out: Path | None,
+    model: str,
+    device: str,
+    dtype: str,
+    offload: bool,
+    tiled: bool,
+    ema: bool,
+    **settings: Any,
 ) -> None:
     """Draw PROMPT once and tell each stage: shapes in and out, parameters, time, peak memory."""
     with refusals():

@@ -1,0 +1,22 @@
+"""Where the weights are."""
+
+from importlib.resources import files
+from pathlib import Path
+
+
+def weights() -> Path:
+    """The checkpoint's place on disk: a single safetensors file in half precision.
+
+    Its tensors have the names of Stable Diffusion v1's single-file checkpoints. Two entries of its metadata
+    hold JSON: "inkpunk.config" what no shape tells (attention heads, normalisation groups), by component, and
+    "inkpunk.defaults" the settings it draws best with (size, steps, guidance).
+
+    Raises:
+        FileNotFoundError: the package was installed without it, or from inside an archive.
+    """
+    path = Path(str(files("inkpunk_sketch").joinpath("sketch.safetensors")))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: the weights of inkpunk-sketch are not there; install the package again, unpacked"
+        )
+    return path

@@ -1,0 +1,89 @@
+"""Draws with the networks of a run, as the finished model will."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from inkpunk_clip import Tokenizer
+from inkpunk_sampling import guide, sample, seeded_noise
+from inkpunk_vae import VAE
+from jaxtyping import Float
+from torch import Tensor
+
+from . import runs, sheets, train_diffusion, train_vae
+from .subjects import COLOURS, SUBJECTS
+
+STEPS = 30
+GUIDANCE = 4.0
+SPACING = "linspace"
+
+#: What a stranger would try first, and what shows every subject.
+TRIED = (
+    "nvinkpunk cyberpunk samurai with neon mask, glowing swords",
+    "nvinkpunk red dragon",
+    "a raven, neon green splash, ink on paper",
+    "katana",
+    "nvinkpunk purple octopus",
+    "nvinkpunk skull, pink and cyan",
+    "nvinkpunk cyan fox at night",
+    "blue wolf",
+)
+
+
+class Artist:
+    """Text encoder, UNet and VAE, and what it takes to draw with them."""
+
+    def __init__(self, sketch: train_diffusion.Sketch, vae: VAE):
+        """Take the networks over, for drawing only."""
+        self.sketch, self.vae = sketch.eval(), vae.eval()
+        self.tokenizer = Tokenizer()
+
+    @classmethod
+    def of(cls, run: Path) -> "Artist":
+        """With the averaged weights of a run."""
+        sketch = train_diffusion.build(train_diffusion.Captions().known)
+        sketch.load_state_dict(runs.read(run / "diffusion.pt")["ema"])
+        vae = VAE(train_vae.CONFIG)
+        vae.load_state_dict(runs.read(run / "vae-settled.pt"))
+        return cls(sketch.requires_grad_(False), vae.requires_grad_(False))
+
+    @torch.no_grad()
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        *,
+        negative: str = "",
+        steps: int = STEPS,
+        guidance: float = GUIDANCE,
+        spacing: str = SPACING,
+        size: int = 128,
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Draw one picture for each prompt and seed, in [-1, 1]."""
+        tokens = self.tokenizer([*[negative] * len(prompts), *prompts])
+        context = self.sketch.text_encoder(tokens)
+
+        def predict(latents: Tensor, timestep: int) -> Tensor:
+            return self.sketch.unet(latents, torch.full((len(latents),), timestep), context)
+
+        noise = seeded_noise(seeds, (4, size // 8, size // 8))
+        for step in sample(guide(predict, guidance), noise, steps=steps, spacing=spacing):  # noqa: B007
+            pass
+        return self.vae.decode(step.latents).clamp(-1, 1)
+
+    def draw_all(
+        self, prompts: Sequence[str], seeds: Sequence[int], batch: int = 16, **settings: object
+    ) -> Float[Tensor, "count 3 height width"]:
+        """Draw any number of pictures, some at a time."""
+        parts = [
+            self.draw(prompts[start : start + batch], seeds[start : start + batch], **settings)  # type: ignore[arg-type]
+            for start in range(0, len(prompts), batch)
+        ]
+        return torch.cat(parts)
+
+
+def sheet(run: Path) -> None:
+    """Draw what strangers try first and then every subject once, the colours going round."""
+    subjects, colours = list(SUBJECTS), list(COLOURS)
+    prompts = [*TRIED, *(f"nvinkpunk {colours[i % 8]} {subject}" for i, subject in enumerate(subjects))]
+    sheets.save(Artist.of(run).draw_all(prompts, range(len(prompts))), run / "drawn.png")
