@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig
@@ -77,14 +77,7 @@ def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
 
 
-class _Config(Protocol):
-    @classmethod
-    def from_weights(cls, weights: Mapping[str, Tensor], **told: Any) -> Any: ...
-    @classmethod
-    def from_diffusers(cls, config: Mapping[str, object]) -> Any: ...
-
-
-def _read(checkpoint: Checkpoint, name: str, weights: Mapping[str, Tensor], kind: type[_Config]) -> Any:
+def _read(checkpoint: Checkpoint, name: str, weights: Mapping[str, Tensor], kind: Any) -> Any:
     if not weights:
         raise CheckpointError(
             f"{checkpoint.path}: no {name.replace('_', ' ')} inside; to draw, a checkpoint needs text encoder, "

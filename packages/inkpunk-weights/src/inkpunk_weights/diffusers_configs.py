@@ -14,6 +14,7 @@ SCHEDULER: Config = {  # SD v1.5's
     "num_train_timesteps": 1000,
     "prediction_type": "epsilon",
     "set_alpha_to_one": False,
+    "clip_sample": False,  # latents are not in [-1, 1], as the pixels are that other schedulers clip to
     "skip_prk_steps": True,
     "steps_offset": 1,
     "timestep_spacing": "leading",
