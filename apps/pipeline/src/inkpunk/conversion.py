@@ -9,7 +9,13 @@ from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint
 
 from inkpunk.devices import DTYPES
 from inkpunk.hub import resolve_model
-from inkpunk.loading import CONFIG_KEY, read_text_encoder_config, read_unet_config, read_vae_config
+from inkpunk.loading import (
+    CONFIG_KEY,
+    read_text_encoder_config,
+    read_unet_config,
+    read_vae_config,
+    refuse_problems,
+)
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
@@ -53,9 +59,7 @@ def convert_checkpoint(
             f"{out}: the ending {out.suffix!r} tells no layout; name it .safetensors or .ckpt, or add --layout"
         )
     checkpoint = open_checkpoint(resolve_model(str(source)), ema=ema)
-    problems = checkpoint.report().problems
-    if problems:
-        raise CheckpointError(f"{checkpoint.path}: damaged, so not converted: {'; '.join(problems[:20])}")
+    refuse_problems(checkpoint)
     told = _told(checkpoint)
     folder = layout == "diffusers"
     metadata = {key: str(value) for key, value in checkpoint.metadata.items()} | {

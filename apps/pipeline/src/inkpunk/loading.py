@@ -124,21 +124,26 @@ def build(
 def build_components(
     checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype
 ) -> tuple[TextEncoder, UNet, VAE]:
-    """Build all three networks of a checkpoint.
-
-    Raises:
-        CheckpointError: naming at once every tensor that is missing or misshapen, as the file calls it.
-    """
-    problems = checkpoint.report().problems
-    if problems:
-        shown = "".join(f"\n  {problem}" for problem in problems[:20])
-        more = f"\n  ... and {len(problems) - 20} more" if len(problems) > 20 else ""
-        raise CheckpointError(f"{checkpoint.path}: not a complete SD v1 checkpoint:{shown}{more}")
+    """Build all three networks of a checkpoint that `refuse_problems` has let pass."""
     return (
         build(lambda: TextEncoder(configs.text_encoder), checkpoint.text_encoder, device=device, dtype=dtype),
         build(lambda: UNet(configs.unet), checkpoint.unet, device=device, dtype=dtype),
         build(lambda: VAE(configs.vae), checkpoint.vae, device=device, dtype=dtype),
     )
+
+
+def refuse_problems(checkpoint: Checkpoint, shown: int = 20) -> None:
+    """Let only a sound checkpoint pass.
+
+    Raises:
+        CheckpointError: naming at once every tensor that is missing or misshapen, as the file calls it, up to
+            the first `shown`.
+    """
+    problems = checkpoint.report().problems
+    if problems:
+        lines = "".join(f"\n  {problem}" for problem in problems[:shown])
+        more = f"\n  ... and {len(problems) - shown} more" if len(problems) > shown else ""
+        raise CheckpointError(f"{checkpoint.path}: damaged, or not SD v1; fetch it again:{lines}{more}")
 
 
 def _metadata_json(checkpoint: Checkpoint, key: str) -> Mapping[str, Any]:

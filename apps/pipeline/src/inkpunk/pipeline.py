@@ -10,7 +10,7 @@ from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import SAMPLERS, NoiseSchedule, Step, guide, sample, seeded_noise
 from inkpunk_unet import UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
-from inkpunk_weights import open_checkpoint
+from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
 from torch import Tensor
 
@@ -18,7 +18,7 @@ from inkpunk.devices import Residence, choose_device, choose_dtype
 from inkpunk.hashing import model_hash
 from inkpunk.hub import resolve_model
 from inkpunk.images import image_to_tensor, tensor_to_image
-from inkpunk.loading import Defaults, build_components, read_configs, read_defaults
+from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
 from inkpunk.picture import Facts, Picture
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 
@@ -82,7 +82,13 @@ class Pipeline:
         precision = choose_dtype(dtype, compute)
         path = resolve_model(str(model), half=precision is torch.float16)
         checkpoint = open_checkpoint(path, ema=ema)
+        refuse_problems(checkpoint)
         configs = read_configs(checkpoint)
+        if configs.unet.in_channels != LATENT_CHANNELS:
+            raise CheckpointError(
+                f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
+                "a prompt, give a text-to-image checkpoint (4 channels)"
+            )
         waiting = torch.device("cpu") if offload else compute
         text_encoder, unet, vae = build_components(checkpoint, configs, device=waiting, dtype=precision)
         return cls(

@@ -1,0 +1,197 @@
+"""The command line as a user meets it: what it prints, what it writes, what it refuses."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import inkpunk.trace  # noqa: F401  # Python 3.11 fails to compile it, with its checks, as deep as the runner would
+import pytest
+from click.testing import CliRunner, Result
+from inkpunk import read_facts
+from inkpunk.cli import main
+from inkpunk_weights import open_checkpoint, save_checkpoint
+from PIL import Image
+from safetensors.torch import load_file, save_file
+
+
+def inkpunk(*arguments: object) -> Result:
+    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+
+
+def draw(tiny: Path, *arguments: object) -> Result:
+    return inkpunk("generate", "a raven", "--model", tiny, "--device", "cpu", *arguments)
+
+
+def pixels(path: Path) -> bytes:
+    with Image.open(path) as image:
+        return image.tobytes()
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_generate_writes_the_picture_and_prints_where(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raven.png"
+    result = draw(tiny, "--seed", 7, "--steps", 2, "--negative", "owl", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert str(out) in result.output
+    facts = read_facts(out)
+    assert (facts.prompt, facts.negative_prompt, facts.seed, facts.steps) == ("a raven", "owl", 7, 2)
+    assert len(pixels(out)) == 64 * 64 * 3
+
+
+def test_the_models_note_is_said_and_kept_in_the_picture(tiny: Path, tmp_path: Path) -> None:
+    result = draw(tiny, "--out", tmp_path / "raven.png")
+    assert "random weights" in result.output
+    assert "random weights" in (read_facts(tmp_path / "raven.png").note or "")
+
+
+def test_count_draws_consecutive_seeds_into_a_folder(tiny: Path, tmp_path: Path) -> None:
+    assert draw(tiny, "--seed", 7, "--count", 3, "--batch", 2, "--steps", 1, "--out", tmp_path).exit_code == 0
+    assert [read_facts(tmp_path / name).seed for name in files(tmp_path)] == [7, 8, 9]
+
+
+def test_a_batch_draws_what_single_pictures_do(tiny: Path, tmp_path: Path) -> None:
+    draw(tiny, "--seed", 7, "--count", 2, "--batch", 2, "--steps", 1, "--out", tmp_path / "together")
+    draw(tiny, "--seed", 7, "--count", 2, "--steps", 1, "--out", tmp_path / "alone")
+    for name in files(tmp_path / "together"):
+        pair = [pixels(tmp_path / folder / name) for folder in ("together", "alone")]
+        assert max(abs(one - other) for one, other in zip(*pair, strict=True)) <= 1
+
+
+def test_an_existing_file_is_never_overwritten_silently(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raven.png"
+    out.write_bytes(b"precious")
+    result = draw(tiny, "--out", out)
+    assert result.exit_code == 1
+    assert "--overwrite" in result.output
+    assert out.read_bytes() == b"precious"
+    assert draw(tiny, "--steps", 1, "--out", out, "--overwrite").exit_code == 0
+    assert read_facts(out).steps == 1
+
+
+def test_image_to_image_starts_from_a_picture_of_any_size(tiny: Path, tmp_path: Path) -> None:
+    start = tmp_path / "start.jpg"
+    Image.new("RGB", (300, 200), "navy").save(start)
+    out = tmp_path / "raven.png"
+    result = draw(tiny, "--init", start, "--strength", 0.5, "--steps", 4, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert read_facts(out).strength == 0.5
+
+
+def test_a_prompt_that_is_too_long_is_told_what_was_cut(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raven.png"
+    result = inkpunk("generate", "raven " * 75 + "lighthouse", "--model", tiny, "--steps", 1, "--out", out)
+    assert "'lighthouse'" in result.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["--width", 100], "nearest are 96 and 104"),
+        (["--sampler", "dpmm"], "ddpm"),
+        (["--strength", 0], "above 0"),
+        (["--guidance", -3], "between 0 and 100"),
+        (["--init", "nowhere.png"], "nowhere.png"),
+        (["--device", "abacus"], "not a device"),
+        (["--count", 2, "--out", "one.png"], "give a folder"),
+        (["--out", "no/such/folder/a.png"], "does not exist"),
+    ],
+)
+def test_a_bad_option_gets_one_clear_line(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[object], line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = draw(tiny, *arguments)
+    assert result.exit_code in (1, 2)
+    assert line in result.output
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_a_model_that_is_not_there_gets_one_clear_line(tmp_path: Path) -> None:
+    result = inkpunk("generate", "a raven", "--model", "nowhere.safetensors", "--out", tmp_path / "a.png")
+    assert result.exit_code == 1
+    assert "nowhere.safetensors" in result.output
+
+
+def test_a_checkpoint_that_lacks_tensors_is_refused_with_all_of_them_at_once(tiny: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.safetensors"
+    tensors = load_file(tiny)
+    lost = ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_in.bias"]
+    save_file({name: value for name, value in tensors.items() if name not in lost}, broken)
+    result = inkpunk("generate", "a raven", "--model", broken, "--out", tmp_path / "a.png")
+    assert result.exit_code == 1
+    assert all(name in result.output for name in lost)
+
+
+def test_ctrl_c_leaves_no_file(tiny: Path, tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "inkpunk", "generate", "a raven", "--model", tiny, "--steps", 1000]
+    command = [str(part) for part in [*program, "--width", 256, "--height", 256, "--out", tmp_path / "a.png"]]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for line in process.stderr:  # the note about the model comes when it is loaded, before the first step
+        if "random weights" in line:
+            break
+    process.send_signal(signal.SIGINT)
+    remaining = process.stderr.read()
+    assert process.wait(60) != 0
+    assert "Traceback" not in remaining
+    assert files(tmp_path) == []
+
+
+def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raven.png"
+    result = inkpunk("trace", "a raven", "--model", tiny, "--steps", 2, "--seed", 7, "--out", out)
+    assert result.exit_code == 0, result.output
+    stages = ["[1,77]", "[1,77,32]", "[1,4,8,8]", "[1,32]", "[1,4,8,8]", "[1,4,8,8]", "[1,4,8,8]", "[1,3,64,64]"]
+    rows = [line for line in result.stdout.splitlines()[1:] if "[" in line]
+    assert [row[65:89].split()[0] for row in rows] == [*stages, "[64,64,3]"]
+    assert result.stdout.splitlines()[0].split()[0] == "stage"
+    draw(tiny, "--steps", 2, "--seed", 7, "--out", tmp_path / "same.png")
+    assert pixels(out) == pixels(tmp_path / "same.png")
+
+
+def test_inspect_tells_what_a_checkpoint_is(tiny: Path) -> None:
+    result = inkpunk("inspect", tiny)
+    assert result.exit_code == 0
+    for part in ("single-file safetensors", "text_encoder", "unet", "vae", "parameters", "float32"):
+        assert part in result.output
+    told = json.loads(inkpunk("inspect", tiny, "--json").output)
+    assert [component["name"] for component in told["components"]] == ["text_encoder", "unet", "vae"]
+
+
+def test_inspect_finds_what_is_not_finite_only_when_asked_to_read(tiny: Path, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(tiny)
+    vae = {name: checkpoint.vae[name].clone() for name in checkpoint.vae}
+    vae["decoder.conv_in.bias"][0] = float("nan")
+    path = tmp_path / "sick.safetensors"
+    save_checkpoint(path, vae=vae)
+    assert inkpunk("inspect", path).exit_code == 0
+    result = inkpunk("inspect", path, "--finite")
+    assert result.exit_code == 1
+    assert "first_stage_model.decoder.conv_in.bias" in result.output
+
+
+@pytest.mark.parametrize("name", ["copy.ckpt", "copy.safetensors", "folder"])
+def test_a_converted_checkpoint_draws_the_same_picture(tiny: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / name
+    assert inkpunk("convert", tiny, copy).exit_code == 0
+    for model, out in ((tiny, "original.png"), (copy, "copy.png")):
+        arguments = ["--seed", 7, "--steps", 2, "--guidance", 4, "--width", 64, "--height", 64]
+        assert draw(model, *arguments, "--out", tmp_path / out).exit_code == 0
+    assert pixels(tmp_path / "original.png") == pixels(tmp_path / "copy.png")
+
+
+def test_convert_changes_the_precision(tiny: Path, tmp_path: Path) -> None:
+    assert inkpunk("convert", tiny, tmp_path / "half.safetensors", "--dtype", "float16").exit_code == 0
+    assert "float16" in inkpunk("inspect", tmp_path / "half.safetensors").output
+
+
+def test_convert_refuses_an_ending_that_tells_nothing(tiny: Path, tmp_path: Path) -> None:
+    result = inkpunk("convert", tiny, tmp_path / "model.zip")
+    assert result.exit_code == 1
+    assert "--layout" in result.output
