@@ -1,4 +1,3 @@
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import open_checkpoint
 from torch import nn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.make_checkpoint import LAYOUTS, SIZES, main, make_checkpoint, random_weights
 
 COMPONENTS = ("text_encoder", "unet", "vae")

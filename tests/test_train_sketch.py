@@ -1,6 +1,5 @@
 """The training of the sketch model, at a size at which every stage takes a moment."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,6 @@ from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import open_checkpoint
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 from tools.train_sketch import (
     captions,
     dataset,

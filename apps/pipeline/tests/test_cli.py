@@ -118,7 +118,9 @@ def test_a_model_that_is_not_there_gets_one_clear_line(tmp_path: Path) -> None:
     assert "nowhere.safetensors" in result.output
 
 
-def test_a_checkpoint_that_lacks_tensors_is_refused_with_all_of_them_at_once(tiny: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_that_lacks_tensors_is_refused_with_all_of_them_at_once(
+    tiny: Path, tmp_path: Path
+) -> None:
     broken = tmp_path / "broken.safetensors"
     tensors = load_file(tiny)
     lost = ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_in.bias"]
@@ -131,14 +133,14 @@ def test_a_checkpoint_that_lacks_tensors_is_refused_with_all_of_them_at_once(tin
 def test_ctrl_c_leaves_no_file(tiny: Path, tmp_path: Path) -> None:
     program = [sys.executable, "-m", "inkpunk", "generate", "a raven", "--model", tiny, "--steps", 1000]
     command = [str(part) for part in [*program, "--width", 256, "--height", 256, "--out", tmp_path / "a.png"]]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:  # the note about the model comes when it is loaded, before the first step
-        if "random weights" in line:
-            break
-    process.send_signal(signal.SIGINT)
-    remaining = process.stderr.read()
-    assert process.wait(60) != 0
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:  # the note about the model comes when it is loaded, before the first step
+            if "random weights" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        remaining = process.stderr.read()
+    assert process.returncode != 0
     assert "Traceback" not in remaining
     assert files(tmp_path) == []
 
@@ -147,7 +149,16 @@ def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> 
     out = tmp_path / "raven.png"
     result = inkpunk("trace", "a raven", "--model", tiny, "--steps", 2, "--seed", 7, "--out", out)
     assert result.exit_code == 0, result.output
-    stages = ["[1,77]", "[1,77,32]", "[1,4,8,8]", "[1,32]", "[1,4,8,8]", "[1,4,8,8]", "[1,4,8,8]", "[1,3,64,64]"]
+    stages = [
+        "[1,77]",
+        "[1,77,32]",
+        "[1,4,8,8]",
+        "[1,32]",
+        "[1,4,8,8]",
+        "[1,4,8,8]",
+        "[1,4,8,8]",
+        "[1,3,64,64]",
+    ]
     rows = [line for line in result.stdout.splitlines()[1:] if "[" in line]
     assert [row[65:89].split()[0] for row in rows] == [*stages, "[64,64,3]"]
     assert result.stdout.splitlines()[0].split()[0] == "stage"

@@ -14,7 +14,7 @@ faster convolutions put in their place stay in use. It is for inference: no grad
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -74,20 +74,20 @@ def tiled_encode(
     return Posterior.from_moments(moments, vae.config.scaling)
 
 
-class _Moments(NamedTuple):
-    """Mean and variance of each channel of a strip, [channels] each, in float32 at least."""
-
-    rows: int
-    mean: Tensor
-    variance: Tensor
-
-
 @dataclass(frozen=True)
 class _Map:
-    """A whole feature map of one image, [1, channels, height, width], and the moments of its strips."""
+    """A whole feature map of one image, and the moments of its strips, of `heights` rows, for the next GroupNorm."""
 
-    data: Tensor
-    moments: tuple[_Moments, ...] = ()
+    data: Float[Tensor, "1 channels height width"]
+    means: Float[Tensor, "strips channels"]
+    variances: Float[Tensor, "strips channels"]
+    heights: tuple[int, ...]
+
+    @classmethod
+    def whole(cls, data: Tensor) -> "_Map":
+        """A map that is already there, as one strip."""
+        mean, variance = _moments(data)
+        return cls(data, mean[None], variance[None], (data.shape[2],))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Strips:
 
     def decode(self, vae: VAE, latents: Tensor) -> Tensor:
         decoder = vae.decoder
-        x = _Map(vae.post_quant_conv(latents.to(self.device) / vae.config.scaling))
+        x = _Map.whole(vae.post_quant_conv(latents.to(self.device) / vae.config.scaling))
         x = self.middle(decoder.middle, self.layer(decoder.conv_in, x))
         for level in cast(Iterable[UpLevel], decoder.up):
             for block in cast(Iterable[ResidualBlock], level.resnets):
@@ -111,7 +111,7 @@ class _Strips:
 
     def encode(self, vae: VAE, images: Tensor) -> Tensor:
         encoder = vae.encoder
-        x = self.layer(encoder.conv_in, _Map(images))
+        x = self.layer(encoder.conv_in, _Map.whole(images.to(self.store)))
         for level in cast(Iterable[DownLevel], encoder.down):
             for block in cast(Iterable[ResidualBlock], level.resnets):
                 x = self.block(block, x)
@@ -149,7 +149,7 @@ class _Strips:
             dim=2,
         )
         result = x.data.to(self.device) + gathered.squeeze(1).transpose(1, 2).reshape(x.data.shape)
-        return _Map(result.to(self.store), (_moments(result),))
+        return _Map.whole(result.to(self.store))
 
     def layer(
         self,
@@ -175,26 +175,31 @@ class _Strips:
         """
         data, height = source.data, source.data.shape[2]
         activate = _activation(norm, source) if norm is not None else _as_it_is
-        target, moments = into, list[_Moments]()
         rows = max(1, self.rows // max(up, down)) * down
-        above = data[:, :, :0]  # at the image's edges there is nothing: the layer's own zeros are right
-        for start in range(0, height, rows):
+        starts = range(0, height, rows)
+        target, heights = None, tuple(min(rows, height - start) * up // down for start in starts)
+        above, known = torch.empty_like(data[:, :, :1]), 0  # at the edge of the image there is no row above
+        for index, start in enumerate(starts):
             stop = min(start + rows, height)
-            # No name holds the window, which is as large as the result, once the layer is done with it.
-            strip = layer(activate(torch.cat([above, data[:, :, start : stop + 1]], dim=2).to(self.device)))
+            window = torch.cat([above[:, :, :known], data[:, :, start : stop + 1]], dim=2).to(self.device)
             # Inside the image the layer's own zeros do not belong: drop the rows of the result that saw them.
-            first, here = above.shape[2] * up, slice(start * up // down, stop * up // down)
-            strip = strip[:, :, first : first + here.stop - here.start]
+            first, here = known * up, slice(start * up // down, stop * up // down)
+            window = activate(window)
+            strip = layer(window)[:, :, first : first + heights[index]]
             if plus is not None:
                 strip += plus(here)
             if target is None:
-                target = _empty(strip, height * up // down, self.store)
-            # A Downsample looks no further up than its own rows. What others look at may now be overwritten.
-            above = data[:, :, stop - 1 : stop].clone() if down == 1 else above
-            target[:, :, here] = strip
-            moments.append(_moments(strip))
+                target = _blank(strip, heights, self.store, into)
+            if down == 1:  # a Downsample looks no further up than its own rows
+                above.copy_(data[:, :, stop - 1 : stop])  # which may be overwritten now
+                known = 1
+            target.data[:, :, here] = strip
+            target.means[index], target.variances[index] = _moments(strip)
+            # Whatever this strip took is given back before the next one asks for it: an allocator that found its
+            # blocks interleaved with ones that stay would have to find new room for every strip.
+            del window, strip
         assert target is not None  # a map has at least one row
-        return _Map(target, tuple(moments))
+        return target
 
 
 def _strips(vae: VAE, rows: int, store: torch.device | str | None) -> _Strips:
@@ -204,20 +209,26 @@ def _strips(vae: VAE, rows: int, store: torch.device | str | None) -> _Strips:
     return _Strips(rows, device, device if store is None else torch.device(store))
 
 
-def _empty(strip: Tensor, height: int, store: torch.device) -> Tensor:
-    """Room for a whole map of such strips, its channels in the same order in memory."""
-    last = strip.is_contiguous(memory_format=torch.channels_last)
-    order = torch.channels_last if last else torch.contiguous_format
+def _blank(strip: Tensor, heights: tuple[int, ...], store: torch.device, into: Tensor | None) -> _Map:
+    """A map, still to be filled, of strips like this one."""
     _, channels, _, width = strip.shape
-    return torch.empty(1, channels, height, width, dtype=strip.dtype, device=store, memory_format=order)
+    if into is None:
+        last = strip.is_contiguous(memory_format=torch.channels_last)
+        order = torch.channels_last if last else torch.contiguous_format
+        shape = (1, channels, sum(heights), width)
+        into = torch.empty(shape, dtype=strip.dtype, device=store, memory_format=order)
+    exact = torch.promote_types(strip.dtype, torch.float32)
+    means = torch.empty(len(heights), channels, dtype=exact, device=strip.device)
+    return _Map(into, means, torch.empty_like(means), heights)
 
 
-def _moments(strip: Tensor) -> _Moments:
-    """The strip's moments, by two passes, which lose no digits to a large mean."""
+def _moments(
+    strip: Float[Tensor, "1 channels height width"],
+) -> tuple[Float[Tensor, " channels"], Float[Tensor, " channels"]]:
+    """Mean and variance of each channel, by two passes, which lose no digits to a large mean."""
     exact = strip.to(torch.promote_types(strip.dtype, torch.float32))
     mean = exact.mean(dim=(0, 2, 3), keepdim=True)
-    variance = (exact - mean).square_().mean(dim=(0, 2, 3))
-    return _Moments(strip.shape[2], mean.flatten(), variance)
+    return mean.flatten(), (exact - mean).square_().mean(dim=(0, 2, 3))
 
 
 def _as_it_is(window: Tensor) -> Tensor:
@@ -236,11 +247,9 @@ def _normaliser(norm: nn.GroupNorm, source: _Map) -> Callable[[Tensor], Tensor]:
     A union's mean is the mean of its parts' means, and its variance the mean of their variances plus the
     variance of their means; each part (a strip of a channel) counts by its size.
     """
-    strips, groups = source.moments, (len(source.moments), norm.num_groups, -1)
-    means = torch.stack([strip.mean for strip in strips]).view(groups)
-    variances = torch.stack([strip.variance for strip in strips]).view(groups)
-    shares = [strip.rows / source.data.shape[2] for strip in strips]
-
+    grouped = (len(source.heights), norm.num_groups, -1)
+    means, variances = source.means.view(grouped), source.variances.view(grouped)
+    shares = [height / sum(source.heights) for height in source.heights]
     mean = _mean(means, shares)
     variance = _mean(variances + (means - mean) ** 2, shares)
     scale = norm.weight.to(mean).view(norm.num_groups, -1) * (variance + norm.eps).rsqrt()
