@@ -3,18 +3,16 @@
 The weights travel as a checkpoint does: written as a diffusers folder, read by both sides. Needs some 12 GB.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from inkpunk import Pipeline
-from inkpunk.conversion import convert_checkpoint
+from inkpunk import Pipeline, Request
+from inkpunk.trace import trace
 from torch import Tensor
 from transformers import CLIPTextModel
-
-from tools.make_checkpoint import make_checkpoint
 
 pytestmark = pytest.mark.slow
 
@@ -22,12 +20,8 @@ SIZES = pytest.mark.parametrize(("height", "width"), [(64, 64), (45, 37)], ids=[
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    home = tmp_path_factory.mktemp("full")
-    make_checkpoint(home / "model.safetensors", size="full", seed=1)
-    convert_checkpoint(home / "model.safetensors", home / "folder")
-    (home / "model.safetensors").unlink()
-    yield home / "folder"
+def folder(diffusers_folder: Callable[[str], Path]) -> Path:
+    return diffusers_folder("full")
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +78,19 @@ def test_the_vae_encodes(folder: Path, ours: Pipeline, height: int, width: int) 
     scaling = theirs.config.scaling_factor
     assert relative_error(posterior.mean, scaling * expected.mean) <= 2e-5
     assert relative_error(posterior.std, scaling * expected.std) <= 2e-5
+
+
+def test_the_trace_tells_the_shapes_of_the_original_write_up(ours: Pipeline) -> None:
+    stages = list(trace(ours, Request("nvinkpunk raven", seeds=(7,), steps=1)))
+    assert [stage.gives for stage in stages] == [
+        "[1,77]",
+        "[1,77,768]",
+        "[1,4,64,64]",
+        "[1,320]",
+        "[1,4,64,64]",
+        "[1,4,64,64]",
+        "[1,3,512,512]",
+        "[512,512,3]",
+    ]
+    parameters = {stage.name: stage.parameters for stage in stages if stage.parameters}
+    assert list(parameters.values()) == [123_060_480, 859_520_964, 83_653_863]

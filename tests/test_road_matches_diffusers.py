@@ -4,6 +4,7 @@ Both sides draw the initial noise, then each step's, from the same CPU generator
 arithmetic's. Small networks in every run; the real sizes at 512x512 under `pytest -m slow`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,7 @@ import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from inkpunk import Pipeline, Request
-from inkpunk.conversion import convert_checkpoint
 from PIL import Image
-
-from tools.make_checkpoint import make_checkpoint
 
 PROMPT = "nvinkpunk cyberpunk samurai with neon mask, glowing swords"
 NEGATIVE = "blurry, watermark"
@@ -32,7 +30,7 @@ class Setting:
 
 
 SMALL = Setting("small", 72, 56, 10)
-FULL = Setting("full", 512, 512, 4)
+FULL = Setting("full", 512, 512, 3)
 
 
 @pytest.fixture(
@@ -43,14 +41,9 @@ def setting(request: pytest.FixtureRequest) -> Setting:
 
 
 @pytest.fixture(scope="module")
-def folder(setting: Setting, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same weights as a diffusers folder, as `inkpunk convert` writes it."""
-    home = tmp_path_factory.mktemp(setting.size)
-    single = home / "model.safetensors"
-    make_checkpoint(single, size=setting.size, seed=0)
-    convert_checkpoint(single, home / "folder")
-    single.unlink()
-    return home / "folder"
+def folder(setting: Setting, diffusers_folder: Callable[[str], Path]) -> Path:
+    """The same weights for both sides, as `inkpunk convert` writes them for diffusers."""
+    return diffusers_folder(setting.size)
 
 
 @pytest.fixture

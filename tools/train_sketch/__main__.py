@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     stages.add_parser("sheet", help="show what training pictures look like")
     stage = stages.add_parser("pictures", help="render the training pictures")
     stage.add_argument("--count", type=int, default=6000)
-    for name, minutes in (("vae", 26), ("latents", 0), ("diffusion", 75), ("judge", 4)):
+    for name, minutes in (("vae", 40), ("latents", 0), ("diffusion", 75), ("judge", 4)):
         stage = stages.add_parser(name, help=f"make the {name}" if name == "latents" else f"train the {name}")
         if minutes:
             stage.add_argument("--minutes", type=float, default=minutes, help=BUDGET)

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from . import dataset, runs, sheets
+from .muon import Both
 from .workers import average
 
 CONFIG = VAEConfig(widths=(12, 32, 64, 96), layers=1, groups=4)
@@ -51,14 +52,15 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
     """Train, or go on training, until the budget is spent; the weights are in `vae.pt`."""
     torch.manual_seed(0)
     vae = VAE(CONFIG)
-    optimiser = torch.optim.Adam(vae.parameters(), PEAK, betas=(0.9, 0.99))
+    optimiser = Both(vae, PEAK)
     ema = runs.Average(vae, 0.998)
     progress = runs.Progress(minutes * 60)
     path = run / "vae.pt"
     if path.exists():
         saved = runs.read(path)
         vae.load_state_dict(saved["weights"])
-        optimiser.load_state_dict(saved["optimiser"])
+        if isinstance(saved["optimiser"], list):
+            optimiser.load_state_dict(saved["optimiser"])
         ema.load(saved["ema"])
         progress.restore(saved["progress"])
     pictures = dataset.load(run / "pictures.npy")
@@ -78,23 +80,20 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
         loss.backward()
         average(p.grad for p in vae.parameters())
         norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), 3.0)
-        for group in optimiser.param_groups:
-            group["lr"] = progress.rate(PEAK, decay_from=0.5)
-        optimiser.step()
+        rate = progress.rate(PEAK, decay_from=0.6)
+        optimiser.step(rate)
         ema.update(progress.step)
         progress.advance()
         share = torch.tensor(progress.share)
         average([share])  # so that the workers agree on when to end
         if rank == 0:
-            progress.note(loss=loss.item(), norm=norm.item(), rate=optimiser.param_groups[0]["lr"])
+            progress.note(loss=loss.item(), norm=norm.item(), rate=rate)
             if progress.save_is_due() or share >= 1:
                 save(path, vae, optimiser, ema, progress)
                 report(run, ema, progress, unseen)
 
 
-def save(
-    path: Path, vae: VAE, optimiser: torch.optim.Optimizer, ema: runs.Average, progress: runs.Progress
-) -> None:
+def save(path: Path, vae: VAE, optimiser: Both, ema: runs.Average, progress: runs.Progress) -> None:
     """Write everything a later run needs to go on."""
     content = {
         "weights": vae.state_dict(),

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import inkpunk.trace  # noqa: F401  # Python 3.11 fails to compile it, with its checks, as deep as the runner would
+import inkpunk.trace  # Python 3.11 fails to compile it, with its checks, as deep as the runner would
 import pytest
 from click.testing import CliRunner, Result
 from inkpunk import read_facts
