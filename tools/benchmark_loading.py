@@ -8,7 +8,6 @@ enough that reading the weights, not arithmetic, decides. Both sides find the fi
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -50,15 +49,19 @@ def measure(side: str, model: Path) -> dict[str, float]:
     """Run one side in this process; the imports are not counted, since they load no weight."""
     import diffusers  # noqa: F401
     import inkpunk.pipeline  # noqa: F401
+    import torch
+    from inkpunk.memory import peak_memory
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    start = time.perf_counter()
-    step = SIDES[side](model)
-    loaded = time.perf_counter()
-    step()
-    stepped = time.perf_counter()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return {"load": loaded - start, "first step": stepped - start, "peak GB": peak * 1024 / 1e9}
+    with peak_memory(torch.device("cpu")) as imports:
+        pass
+    with peak_memory(torch.device("cpu")) as work:
+        start = time.perf_counter()
+        step = SIDES[side](model)
+        loaded = time.perf_counter()
+        step()
+        stepped = time.perf_counter()
+    peak = (work.bytes or 0) - (imports.bytes or 0)
+    return {"load": loaded - start, "first step": stepped - start, "peak GB": peak / 1e9}
 
 
 @click.command()
