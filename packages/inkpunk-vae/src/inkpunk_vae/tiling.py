@@ -248,7 +248,8 @@ def _normaliser(norm: nn.GroupNorm, source: _Map) -> Callable[[Tensor], Tensor]:
     variance of their means; each part (a strip of a channel) counts by its size.
     """
     grouped = (len(source.heights), norm.num_groups, -1)
-    means, variances = source.means.view(grouped), source.variances.view(grouped)
+    device = norm.weight.device  # a map that was computed whole has its moments in the store
+    means, variances = source.means.to(device).view(grouped), source.variances.to(device).view(grouped)
     shares = [height / sum(source.heights) for height in source.heights]
     mean = _mean(means, shares)
     variance = _mean(variances + (means - mean) ** 2, shares)
