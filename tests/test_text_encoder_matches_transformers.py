@@ -1,7 +1,5 @@
 """The text encoder against its oracle: transformers' CLIPTextModel with the same random weights."""
 
-import re
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,17 +8,7 @@ from inkpunk_clip import TextEncoder, TextEncoderConfig
 from torch import Tensor
 from transformers import CLIPTextConfig, CLIPTextModel
 
-# transformers' names to ours. What it puts before them has changed with its versions.
-RENAMES = [
-    (r"^(text_model\.)?(embeddings\.|encoder\.)?", ""),
-    (r"final_layer_norm", "final_norm"),
-    (r"layer_norm", "norm"),
-    (r"self_attn\.out_proj", "attention.out"),
-    (r"self_attn\.q_proj", "attention.query"),
-    (r"self_attn\.k_proj", "attention.key"),
-    (r"self_attn\.v_proj", "attention.value"),
-    (r"\.mlp\.", ".feed_forward."),
-]
+from tests.oracles import our_weights
 
 SMALL = TextEncoderConfig(vocabulary=100, positions=19, width=48, layers=3, heads=4, feed_forward=80)
 
@@ -42,11 +30,7 @@ def oracle_for(config: TextEncoderConfig) -> CLIPTextModel:
 
 
 def ours_with_the_weights_of(oracle: CLIPTextModel) -> TextEncoder:
-    weights: dict[str, Tensor] = {}
-    for name, tensor in oracle.state_dict().items():
-        for pattern, replacement in RENAMES:
-            name = re.sub(pattern, replacement, name)
-        weights[name] = tensor
+    weights = our_weights(oracle)
     config = TextEncoderConfig.from_diffusers(oracle.config.to_dict())
     assert config == TextEncoderConfig.from_weights(weights, heads=config.heads)
     with torch.device("meta"):

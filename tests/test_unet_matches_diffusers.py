@@ -2,45 +2,16 @@
 
 import functools
 import json
-import re
 
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from inkpunk_unet import UNet, UNetConfig, timestep_embedding
-from torch import Tensor
+
+from tests.oracles import our_weights
 
 # max |ours - theirs| / max |theirs| in float32: rounding only, with room for another order of summation.
 TOLERANCE = 2e-5
-
-RENAMES = (
-    (r"_blocks\.", "."),
-    (r"(down|up)samplers\.0\.", r"\1sample."),
-    (r"mid_block\.attentions\.0\.", "middle.attention."),
-    (r"mid_block\.", "middle."),
-    (r"time_emb_proj\.", "time."),
-    (r"time_embedding\.linear_", "time_embedding.linear"),
-    (r"transformer\.0\.", "block."),
-    (r"attn1\.", "self_attention."),
-    (r"attn2\.", "cross_attention."),
-    (r"to_q\.", "query."),
-    (r"to_k\.", "key."),
-    (r"to_v\.", "value."),
-    (r"to_out\.0\.", "out."),
-    (r"ff\.net\.0\.proj\.", "feed_forward.fc1."),
-    (r"ff\.net\.2\.", "feed_forward.fc2."),
-    (r"conv_norm_out\.", "norm_out."),
-    (r"conv_shortcut\.", "shortcut."),
-)
-
-
-def our_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    def rename(name: str) -> str:
-        for pattern, replacement in RENAMES:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-    return {rename(name): tensor for name, tensor in weights.items()}
 
 
 @functools.cache
@@ -61,13 +32,13 @@ def both(in_channels: int = 4) -> tuple[UNet, UNet2DConditionModel]:
             if parameter.ndim == 1:  # norms and biases too, which start as ones and zeros
                 parameter.add_(0.1 * torch.randn_like(parameter))
     ours = UNet(UNetConfig.from_diffusers(json.loads(theirs.to_json_string()))).eval()
-    ours.load_state_dict(our_names(theirs.state_dict()))
+    ours.load_state_dict(our_weights(theirs))
     return ours, theirs
 
 
 def test_diffusers_config_and_weights_tell_the_same() -> None:
     ours, theirs = both(in_channels=9)
-    assert ours.config == UNetConfig.from_weights(our_names(theirs.state_dict()), heads=4, groups=16)
+    assert ours.config == UNetConfig.from_weights(our_weights(theirs), heads=4, groups=16)
 
 
 @pytest.mark.parametrize("in_channels", [4, 9])

@@ -1,7 +1,5 @@
 """Our VAE and diffusers' AutoencoderKL, holding the same weights, are the same function."""
 
-import re
-
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -11,29 +9,10 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_vae.tiling import tiled_decode, tiled_encode
 from torch import Tensor
 
+from tests.oracles import our_weights
+
 # max |ours - theirs| / max |theirs| in float32: rounding only, with room for another order of summation.
 TOLERANCE = 2e-5
-
-RENAMES = (
-    (r"_blocks\.", "."),
-    (r"(down|up)samplers\.0\.", r"\1sample."),
-    (r"mid_block\.attentions\.0\.", "middle.attention."),
-    (r"mid_block\.", "middle."),
-    (r"group_norm\.", "norm."),
-    (r"to_out\.0\.", "out."),
-    (r"to_(q|k|v)\.", lambda match: {"q": "query.", "k": "key.", "v": "value."}[match[1]]),
-    (r"conv_norm_out\.", "norm_out."),
-    (r"conv_shortcut\.", "shortcut."),
-)
-
-
-def our_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    def rename(name: str) -> str:
-        for pattern, replacement in RENAMES:
-            name = re.sub(pattern, replacement, name)
-        return name
-
-    return {rename(name): tensor for name, tensor in weights.items()}
 
 
 def both(seed: int = 0) -> tuple[VAE, AutoencoderKL]:
@@ -49,7 +28,7 @@ def both(seed: int = 0) -> tuple[VAE, AutoencoderKL]:
         for parameter in theirs.parameters():  # norms too, which start as ones and zeros
             parameter.add_(0.1 * torch.randn_like(parameter))
     ours = VAE(VAEConfig.from_diffusers(theirs.config)).eval()
-    ours.load_state_dict(our_names(theirs.state_dict()))
+    ours.load_state_dict(our_weights(theirs))
     return ours, theirs
 
 
@@ -105,7 +84,7 @@ def test_our_network_has_the_parameters_of_any_diffusers_config(widths: list[int
         layers_per_block=layers,
         norm_num_groups=groups,
     )
-    weights = our_names(theirs.state_dict())
+    weights = our_weights(theirs)
     config = VAEConfig.from_diffusers(theirs.config)
     assert config == VAEConfig.from_weights(weights, groups=groups)
     VAE(config).load_state_dict(weights)

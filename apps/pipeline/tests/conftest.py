@@ -2,12 +2,12 @@
 
 import json
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from inkpunk import Pipeline
+from inkpunk import Facts, Pipeline
 from inkpunk_clip import TextEncoder, TextEncoderConfig
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
@@ -21,7 +21,15 @@ torch.set_num_threads(1)  # networks this small only wait for a second thread
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def networks() -> Callable[[], tuple[TextEncoder, UNet, VAE]]:
+    """Makes the tiny model's networks, on whatever device torch is set to."""
+    return lambda: (TextEncoder(TEXT_ENCODER), UNet(UNET), VAE(VAE_CONFIG))
+
+
+@pytest.fixture(scope="session")
+def tiny(
+    tmp_path_factory: pytest.TempPathFactory, networks: Callable[[], tuple[TextEncoder, UNet, VAE]]
+) -> Path:
     """A whole checkpoint as one safetensors file."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("model") / "tiny.safetensors"
@@ -31,11 +39,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "vae": {"groups": VAE_CONFIG.groups},
     }
     defaults = {"size": 64, "steps": 3, "guidance": 4.0, "note": "random weights: the picture means nothing"}
+    text_encoder, unet, vae = networks()
     save_checkpoint(
         path,
-        text_encoder=TextEncoder(TEXT_ENCODER).state_dict(),
-        unet=UNet(UNET).state_dict(),
-        vae=VAE(VAE_CONFIG).state_dict(),
+        text_encoder=text_encoder.state_dict(),
+        unet=unet.state_dict(),
+        vae=vae.state_dict(),
         metadata={"inkpunk.config": json.dumps(configs), "inkpunk.defaults": json.dumps(defaults)},
     )
     return path
@@ -44,6 +53,24 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pipeline(tiny: Path) -> Pipeline:
     return Pipeline.load(tiny, device="cpu")
+
+
+@pytest.fixture
+def facts() -> Facts:
+    return Facts(
+        prompt="nvinkpunk red dragon",
+        negative_prompt="blurry",
+        steps=20,
+        sampler="ddpm",
+        spacing="leading",
+        guidance=7.5,
+        seed=42,
+        width=64,
+        height=32,
+        model="Inkpunk-Diffusion-v2",
+        model_hash="2182245415",
+        version="0.1.0",
+    )
 
 
 @pytest.fixture(autouse=True)

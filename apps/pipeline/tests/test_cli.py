@@ -6,22 +6,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import inkpunk.trace  # Python 3.11 fails to compile it, with its checks, as deep as the runner would
 import pytest
 from click.testing import CliRunner, Result
 from inkpunk import read_facts
 from inkpunk.cli import main
+from inkpunk.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
 
-def inkpunk(*arguments: object) -> Result:
+def run(*arguments: object) -> Result:
     return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def draw(tiny: Path, *arguments: object) -> Result:
-    return inkpunk("generate", "a raven", "--model", tiny, "--device", "cpu", *arguments)
+    return run("generate", "a raven", "--model", tiny, "--device", "cpu", *arguments)
 
 
 def pixels(path: Path) -> bytes:
@@ -84,7 +84,7 @@ def test_image_to_image_starts_from_a_picture_of_any_size(tiny: Path, tmp_path: 
 
 def test_a_prompt_that_is_too_long_is_told_what_was_cut(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "raven.png"
-    result = inkpunk("generate", "raven " * 75 + "lighthouse", "--model", tiny, "--steps", 1, "--out", out)
+    result = run("generate", "raven " * 75 + "lighthouse", "--model", tiny, "--steps", 1, "--out", out)
     assert "'lighthouse'" in result.output
 
 
@@ -113,7 +113,7 @@ def test_a_bad_option_gets_one_clear_line(
 
 
 def test_a_model_that_is_not_there_gets_one_clear_line(tmp_path: Path) -> None:
-    result = inkpunk("generate", "a raven", "--model", "nowhere.safetensors", "--out", tmp_path / "a.png")
+    result = run("generate", "a raven", "--model", "nowhere.safetensors", "--out", tmp_path / "a.png")
     assert result.exit_code == 1
     assert "nowhere.safetensors" in result.output
 
@@ -125,7 +125,7 @@ def test_a_checkpoint_that_lacks_tensors_is_refused_with_all_of_them_at_once(
     tensors = load_file(tiny)
     lost = ["model.diffusion_model.out.2.weight", "first_stage_model.decoder.conv_in.bias"]
     save_file({name: value for name, value in tensors.items() if name not in lost}, broken)
-    result = inkpunk("generate", "a raven", "--model", broken, "--out", tmp_path / "a.png")
+    result = run("generate", "a raven", "--model", broken, "--out", tmp_path / "a.png")
     assert result.exit_code == 1
     assert all(name in result.output for name in lost)
 
@@ -147,7 +147,7 @@ def test_ctrl_c_leaves_no_file(tiny: Path, tmp_path: Path) -> None:
 
 def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "raven.png"
-    result = inkpunk("trace", "a raven", "--model", tiny, "--steps", 2, "--seed", 7, "--out", out)
+    result = run("trace", "a raven", "--model", tiny, "--steps", 2, "--seed", 7, "--out", out)
     assert result.exit_code == 0, result.output
     stages = [
         "[1,77]",
@@ -167,11 +167,11 @@ def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> 
 
 
 def test_inspect_tells_what_a_checkpoint_is(tiny: Path) -> None:
-    result = inkpunk("inspect", tiny)
+    result = run("inspect", tiny)
     assert result.exit_code == 0
     for part in ("single-file safetensors", "text_encoder", "unet", "vae", "parameters", "float32"):
         assert part in result.output
-    told = json.loads(inkpunk("inspect", tiny, "--json").output)
+    told = json.loads(run("inspect", tiny, "--json").output)
     assert [component["name"] for component in told["components"]] == ["text_encoder", "unet", "vae"]
 
 
@@ -181,8 +181,8 @@ def test_inspect_finds_what_is_not_finite_only_when_asked_to_read(tiny: Path, tm
     vae["decoder.conv_in.bias"][0] = float("nan")
     path = tmp_path / "sick.safetensors"
     save_checkpoint(path, vae=vae)
-    assert inkpunk("inspect", path).exit_code == 0
-    result = inkpunk("inspect", path, "--finite")
+    assert run("inspect", path).exit_code == 0
+    result = run("inspect", path, "--finite")
     assert result.exit_code == 1
     assert "first_stage_model.decoder.conv_in.bias" in result.output
 
@@ -190,7 +190,7 @@ def test_inspect_finds_what_is_not_finite_only_when_asked_to_read(tiny: Path, tm
 @pytest.mark.parametrize("name", ["copy.ckpt", "copy.safetensors", "folder"])
 def test_a_converted_checkpoint_draws_the_same_picture(tiny: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / name
-    assert inkpunk("convert", tiny, copy).exit_code == 0
+    assert run("convert", tiny, copy).exit_code == 0
     for model, out in ((tiny, "original.png"), (copy, "copy.png")):
         arguments = ["--seed", 7, "--steps", 2, "--guidance", 4, "--width", 64, "--height", 64]
         assert draw(model, *arguments, "--out", tmp_path / out).exit_code == 0
@@ -198,11 +198,11 @@ def test_a_converted_checkpoint_draws_the_same_picture(tiny: Path, tmp_path: Pat
 
 
 def test_convert_changes_the_precision(tiny: Path, tmp_path: Path) -> None:
-    assert inkpunk("convert", tiny, tmp_path / "half.safetensors", "--dtype", "float16").exit_code == 0
-    assert "float16" in inkpunk("inspect", tmp_path / "half.safetensors").output
+    assert run("convert", tiny, tmp_path / "half.safetensors", "--dtype", "float16").exit_code == 0
+    assert "float16" in run("inspect", tmp_path / "half.safetensors").output
 
 
 def test_convert_refuses_an_ending_that_tells_nothing(tiny: Path, tmp_path: Path) -> None:
-    result = inkpunk("convert", tiny, tmp_path / "model.zip")
+    result = run("convert", tiny, tmp_path / "model.zip")
     assert result.exit_code == 1
     assert "--layout" in result.output

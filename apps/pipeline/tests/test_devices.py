@@ -9,19 +9,16 @@ import torch
 from inkpunk import Pipeline, Request
 from inkpunk.devices import DeviceError, Residence, choose_device, choose_dtype
 from inkpunk.loading import Defaults
-from inkpunk_clip import TextEncoder, TextEncoderConfig, Tokenizer
+from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import NoiseSchedule
-from inkpunk_unet import UNet, UNetConfig
-from inkpunk_vae import VAE, VAEConfig
+from inkpunk_unet import UNet
+from inkpunk_vae import VAE
 from PIL import Image
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-TEXT_ENCODER = TextEncoderConfig(width=32, layers=2, heads=4, feed_forward=64)
-UNET = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=32, groups=8)
-VAE_CONFIG = VAEConfig(widths=(8, 8, 16, 16), layers=1, groups=4)
 START = Image.new("RGB", (64, 64), (200, 40, 90))
 
 
@@ -55,11 +52,13 @@ def test_the_road_runs_on_the_meta_device(tiny: Path) -> None:
         draw(Pipeline.load(tiny, device="meta", dtype="float16"), "meta")
 
 
-def test_the_road_runs_on_fake_cuda_tensors() -> None:
+def test_the_road_runs_on_fake_cuda_tensors(
+    networks: Callable[[], tuple[TextEncoder, UNet, VAE]],
+) -> None:
     cuda = torch.device("cuda")
     with FakeTensorMode(), NoDoubles():
         with cuda:
-            text_encoder, unet, vae = TextEncoder(TEXT_ENCODER), UNet(UNET), VAE(VAE_CONFIG)
+            text_encoder, unet, vae = networks()
         pipeline = Pipeline(
             tokenizer=Tokenizer(),
             text_encoder=Residence(text_encoder, cuda, offload=False),

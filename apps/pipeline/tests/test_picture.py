@@ -14,24 +14,6 @@ from PIL import Image
 
 
 @pytest.fixture
-def facts() -> Facts:
-    return Facts(
-        prompt="nvinkpunk red dragon",
-        negative_prompt="blurry",
-        steps=20,
-        sampler="ddpm",
-        spacing="leading",
-        guidance=7.5,
-        seed=42,
-        width=64,
-        height=32,
-        model="Inkpunk-Diffusion-v2",
-        model_hash="2182245415",
-        version="0.1.0",
-    )
-
-
-@pytest.fixture
 def picture(facts: Facts) -> Picture:
     pixels = np.random.default_rng(0).integers(0, 256, (32, 64, 3), dtype=np.uint8)
     return Picture(Image.fromarray(pixels), facts)

@@ -18,24 +18,6 @@ from PIL import Image, PngImagePlugin
 IMAGE = Image.new("RGB", (64, 32), "teal")
 
 
-@pytest.fixture
-def facts() -> Facts:
-    return Facts(
-        prompt="nvinkpunk red dragon",
-        negative_prompt="blurry",
-        steps=20,
-        sampler="ddpm",
-        spacing="leading",
-        guidance=7.5,
-        seed=42,
-        width=64,
-        height=32,
-        model="Inkpunk-Diffusion-v2",
-        model_hash="2182245415",
-        version="0.1.0",
-    )
-
-
 texts = st.text(st.characters())  # all of Unicode, halves of surrogate pairs too
 awkward = st.sampled_from(
     [

@@ -9,13 +9,7 @@ from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint
 
 from inkpunk.devices import DTYPES
 from inkpunk.hub import resolve_model
-from inkpunk.loading import (
-    CONFIG_KEY,
-    read_text_encoder_config,
-    read_unet_config,
-    read_vae_config,
-    refuse_problems,
-)
+from inkpunk.loading import CONFIG_KEY, read_config, refuse_problems
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
@@ -23,6 +17,7 @@ LAYOUTS: dict[str, Layout] = {
     "diffusers": "diffusers folder",
 }
 ENDINGS = {".safetensors": "safetensors", ".ckpt": "ckpt", "": "diffusers"}
+# What no shape tells of a component, and what diffusers calls it.
 DIFFUSERS_WORDS = {
     "text_encoder": {"heads": "num_attention_heads"},
     "unet": {"heads": "attention_head_dim", "groups": "norm_num_groups"},  # so called, but it counts heads
@@ -81,16 +76,10 @@ def convert_checkpoint(
 
 def _told(checkpoint: Checkpoint) -> dict[str, dict[str, int | float]]:
     """What no tensor's shape tells of each component that is there: it must travel beside the tensors."""
-    told: dict[str, dict[str, int | float]] = {}
-    if checkpoint.text_encoder:
-        told["text_encoder"] = {"heads": read_text_encoder_config(checkpoint).heads}
-    if checkpoint.unet:
-        unet = read_unet_config(checkpoint)
-        told["unet"] = {"heads": unet.heads, "groups": unet.groups}
-    if checkpoint.vae:
-        vae = read_vae_config(checkpoint)
-        told["vae"] = {"groups": vae.groups, "scaling": vae.scaling}
-    return told
+    configs = {name: read_config(checkpoint, name) for name in checkpoint.components}
+    return {
+        name: {key: getattr(config, key) for key in DIFFUSERS_WORDS[name]} for name, config in configs.items()
+    }
 
 
 def _in_diffusers_words(told: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 Module = TypeVar("Module", bound=nn.Module)
 
+CONFIGS: Mapping[str, Any] = {"text_encoder": TextEncoderConfig, "unet": UNetConfig, "vae": VAEConfig}
 CONFIG_KEY = "inkpunk.config"  # in a single file's metadata: what no tensor's shape tells, per component
 DEFAULTS_KEY = "inkpunk.defaults"  # in a single file's metadata: the settings the model draws best with
 
@@ -46,26 +47,34 @@ def read_configs(checkpoint: Checkpoint) -> Configs:
         CheckpointError: where the checkpoint lacks a component or asks for what SD v1 is not.
     """
     return Configs(
-        read_text_encoder_config(checkpoint),
-        read_unet_config(checkpoint),
-        read_vae_config(checkpoint),
-        read_schedule(checkpoint),
+        text_encoder=read_config(checkpoint, "text_encoder"),
+        unet=read_config(checkpoint, "unet"),
+        vae=read_config(checkpoint, "vae"),
+        schedule=read_schedule(checkpoint),
     )
 
 
-def read_text_encoder_config(checkpoint: Checkpoint) -> TextEncoderConfig:
-    """Learn the text encoder's config from a folder's JSON, or else from shapes and metadata."""
-    return _read(checkpoint, "text_encoder", checkpoint.text_encoder, TextEncoderConfig)
+def read_config(checkpoint: Checkpoint, component: str) -> Any:
+    """Learn the config of "text_encoder", "unet" or "vae" from a folder's JSON, or else from shapes and metadata.
 
-
-def read_unet_config(checkpoint: Checkpoint) -> UNetConfig:
-    """Learn the UNet's config from a folder's JSON, or else from shapes and metadata."""
-    return _read(checkpoint, "unet", checkpoint.unet, UNetConfig)
-
-
-def read_vae_config(checkpoint: Checkpoint) -> VAEConfig:
-    """Learn the VAE's config from a folder's JSON, or else from shapes and metadata."""
-    return _read(checkpoint, "vae", checkpoint.vae, VAEConfig)
+    Raises:
+        CheckpointError: where the component is not there, or is not SD v1's.
+    """
+    weights: Mapping[str, Tensor] = getattr(checkpoint, component)
+    if not weights:
+        raise CheckpointError(
+            f"{checkpoint.path}: no {component.replace('_', ' ')} inside; to draw, a checkpoint needs text encoder, "
+            "UNet and VAE"
+        )
+    kind = CONFIGS[component]
+    try:
+        if told := checkpoint.configs.get(component):
+            return kind.from_diffusers(told)
+        return kind.from_weights(weights, **_metadata_json(checkpoint, CONFIG_KEY).get(component, {}))
+    except CheckpointError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
 
 
 def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
@@ -75,22 +84,6 @@ def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
         return NoiseSchedule.from_diffusers(told) if told else NoiseSchedule()
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
-
-
-def _read(checkpoint: Checkpoint, name: str, weights: Mapping[str, Tensor], kind: Any) -> Any:
-    if not weights:
-        raise CheckpointError(
-            f"{checkpoint.path}: no {name.replace('_', ' ')} inside; to draw, a checkpoint needs text encoder, "
-            "UNet and VAE"
-        )
-    try:
-        if told := checkpoint.configs.get(name):
-            return kind.from_diffusers(told)
-        return kind.from_weights(weights, **_metadata_json(checkpoint, CONFIG_KEY).get(name, {}))
-    except CheckpointError:
-        raise
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{checkpoint.path}: {name}: {error}") from error
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:

@@ -1,5 +1,6 @@
 """The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from torch import Tensor
 from inkpunk.devices import Residence, choose_device, choose_dtype
 from inkpunk.hashing import model_hash
 from inkpunk.hub import resolve_model
+from inkpunk.hub_files import SINGLE_FILES
 from inkpunk.images import image_to_tensor, tensor_to_image
 from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
 from inkpunk.picture import Facts, Picture
@@ -101,7 +103,7 @@ class Pipeline:
             device=compute,
             dtype=precision,
             tiled=tiled,
-            name=Path(model).stem if Path(model).suffix in (".ckpt", ".safetensors") else str(model),
+            name=Path(model).stem if Path(model).suffix in SINGLE_FILES else str(model),
             path=path,
         )
 
@@ -141,7 +143,7 @@ class Pipeline:
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
-        *_, last = self.run(request)
+        last = deque(self.run(request), maxlen=1).pop()  # the steps before it need not be kept
         return self.pictures(request, last.latents)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "prompts positions width"]:

@@ -84,10 +84,10 @@ class _Map:
     heights: tuple[int, ...]
 
     @classmethod
-    def whole(cls, data: Tensor) -> "_Map":
-        """A map that is already there, as one strip."""
+    def whole(cls, data: Float[Tensor, "1 channels height width"], store: torch.device) -> "_Map":
+        """A map that is already there, as one strip, put into the store; its moments stay where it was computed."""
         mean, variance = _moments(data)
-        return cls(data, mean[None], variance[None], (data.shape[2],))
+        return cls(data.to(store), mean[None], variance[None], (data.shape[2],))
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class _Strips:
 
     def decode(self, vae: VAE, latents: Tensor) -> Tensor:
         decoder = vae.decoder
-        x = _Map.whole(vae.post_quant_conv(latents.to(self.device) / vae.config.scaling))
+        x = _Map.whole(vae.post_quant_conv(latents.to(self.device) / vae.config.scaling), self.store)
         x = self.middle(decoder.middle, self.layer(decoder.conv_in, x))
         for level in cast(Iterable[UpLevel], decoder.up):
             for block in cast(Iterable[ResidualBlock], level.resnets):
@@ -111,7 +111,7 @@ class _Strips:
 
     def encode(self, vae: VAE, images: Tensor) -> Tensor:
         encoder = vae.encoder
-        x = self.layer(encoder.conv_in, _Map.whole(images.to(self.store)))
+        x = self.layer(encoder.conv_in, _Map.whole(images, self.store))
         for level in cast(Iterable[DownLevel], encoder.down):
             for block in cast(Iterable[ResidualBlock], level.resnets):
                 x = self.block(block, x)
@@ -149,7 +149,7 @@ class _Strips:
             dim=2,
         )
         result = x.data.to(self.device) + gathered.squeeze(1).transpose(1, 2).reshape(x.data.shape)
-        return _Map.whole(result.to(self.store))
+        return _Map.whole(result, self.store)
 
     def layer(
         self,
@@ -248,8 +248,7 @@ def _normaliser(norm: nn.GroupNorm, source: _Map) -> Callable[[Tensor], Tensor]:
     variance of their means; each part (a strip of a channel) counts by its size.
     """
     grouped = (len(source.heights), norm.num_groups, -1)
-    device = norm.weight.device  # a map that was computed whole has its moments in the store
-    means, variances = source.means.to(device).view(grouped), source.variances.to(device).view(grouped)
+    means, variances = source.means.view(grouped), source.variances.view(grouped)
     shares = [height / sum(source.heights) for height in source.heights]
     mean = _mean(means, shares)
     variance = _mean(variances + (means - mean) ** 2, shares)

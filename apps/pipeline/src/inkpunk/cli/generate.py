@@ -1,12 +1,13 @@
 """`inkpunk generate`: draw pictures, with a progress bar, and save each as soon as it is done."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.options import load_pipeline, model_options, refusals
+from inkpunk.cli.options import check_picture_path, model_options, refusals, request_options
 
 if TYPE_CHECKING:
     from inkpunk_clip import Tokenizer
@@ -18,11 +19,6 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt")
-@click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show.")
-@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
-@click.option(
-    "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
-)
 @click.option("--sampler", default="ddpm", show_default=True, help="The sampling algorithm.")
 @click.option(
     "--spacing",
@@ -38,8 +34,6 @@ if TYPE_CHECKING:
     "--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures, of seeds SEED, SEED+1..."
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures drawn at once.")
-@click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]")
-@click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image).")
 @click.option(
     "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
@@ -52,22 +46,16 @@ if TYPE_CHECKING:
     help="A .png file for one picture, or a folder for any number.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@request_options
 @model_options
 def generate(
     seed: int | None,
     count: int,
     batch: int,
     init: Path | None,
-    width: int | None,
-    height: int | None,
     out: Path,
     overwrite: bool,
-    model: str,
-    device: str,
-    dtype: str,
-    offload: bool,
-    tiled: bool,
-    ema: bool,
+    load: Callable[[], "Pipeline"],
     **settings: Any,
 ) -> None:
     """Draw PROMPT."""
@@ -78,18 +66,18 @@ def generate(
         from inkpunk.request import Request
 
         # Whatever can be refused without the model is refused before the model is loaded.
-        asked = Request(width=width, height=height, **settings)
+        asked = Request(**settings)
         first = asked.seeds[0] if seed is None else seed
-        seeds = tuple(range(first, first + count))
-        pipeline = load_pipeline(model, device=device, dtype=dtype, offload=offload, tiled=tiled, ema=ema)
+        asked = replace(asked, seeds=tuple(range(first, first + count)))
+        pipeline = load()
         picture = None
         if init is not None:
             size = pipeline.defaults.size
-            picture = load_image(init, width or size, height or size)
-        for name in ("prompt", "negative_prompt"):
-            _say_what_was_cut(pipeline.tokenizer, name.replace("_", " "), settings[name])
+            picture = load_image(init, asked.width or size, asked.height or size)
+        _say_what_was_cut(pipeline.tokenizer, "prompt", asked.prompt)
+        _say_what_was_cut(pipeline.tokenizer, "negative prompt", asked.negative_prompt)
         for start in range(0, count, batch):
-            request = replace(asked, seeds=seeds[start : start + batch], init=picture)
+            request = replace(asked, seeds=asked.seeds[start : start + batch], init=picture)
             title = f"seed {request.seeds[0]}" + (
                 f" and {len(request.seeds) - 1} more" if request.seeds[1:] else ""
             )
@@ -101,14 +89,12 @@ def generate(
 def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
     if to_file and count > 1:
         raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
-    if to_file and out.exists() and not overwrite:
-        raise click.ClickException(f"{out}: exists already; choose another name, or add --overwrite")
-    if to_file and not out.parent.is_dir():
-        raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
-    if not to_file and out.exists() and not out.is_dir():
+    if to_file:
+        check_picture_path(out, overwrite)
+        return
+    if out.exists() and not out.is_dir():
         raise click.UsageError(f"--out {out}: neither a folder nor a .png file")
-    if not to_file:
-        out.mkdir(parents=True, exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _say_what_was_cut(tokenizer: "Tokenizer", what: str, text: str) -> None:

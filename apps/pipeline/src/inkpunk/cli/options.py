@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import partial, wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,55 +16,86 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
 
-def model_options(command: Command) -> Command:
-    """Add the options of `Pipeline.load` to a command, under the names of its arguments."""
-    for option in reversed(
-        (
-            click.option(
-                "--model",
-                default="sketch",
-                show_default=True,
-                help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name), or the built-in sketch.",
-            ),
-            click.option(
-                "--device",
-                default="auto",
-                show_default=True,
-                metavar="[auto|cuda|mps|cpu]",
-                help="Where to compute.",
-            ),
-            click.option(
-                "--dtype",
-                default="auto",
-                show_default=True,
-                type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-                help="In which precision; auto is float16 on an accelerator, float32 on a CPU.",
-            ),
-            click.option(
-                "--offload",
-                is_flag=True,
-                help="Keep models that are not in use in main memory (slower, smaller).",
-            ),
-            click.option(
-                "--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."
-            ),
-            click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
-        )
-    ):
+MODEL_OPTIONS = (
+    click.option(
+        "--model",
+        default="sketch",
+        show_default=True,
+        help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name), or the built-in sketch.",
+    ),
+    click.option(
+        "--device",
+        default="auto",
+        show_default=True,
+        metavar="[auto|cuda|mps|cpu]",
+        help="Where to compute.",
+    ),
+    click.option(
+        "--dtype",
+        default="auto",
+        show_default=True,
+        type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
+        help="In which precision; auto is float16 on an accelerator, float32 on a CPU.",
+    ),
+    click.option(
+        "--offload", is_flag=True, help="Keep models that are not in use in main memory (slower, smaller)."
+    ),
+    click.option("--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."),
+    click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
+)
+
+REQUEST_OPTIONS = (
+    click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show."),
+    click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]"),
+    click.option(
+        "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
+    ),
+    click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
+    click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
+)
+
+
+def request_options(command: Command) -> Command:
+    """Add what every command that draws takes of a `Request`, under the names of its fields."""
+    for option in reversed(REQUEST_OPTIONS):
         command = option(command)
     return command
 
 
-def load_pipeline(model: str, **options: Any) -> "Pipeline":
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of `Pipeline.load`; the command gets one argument `load` in their place, which loads."""
+
+    @wraps(command)
+    def with_load(
+        *, model: str, device: str, dtype: str, offload: bool, tiled: bool, ema: bool, **others: Any
+    ) -> Any:
+        settings = {"device": device, "dtype": dtype, "offload": offload, "tiled": tiled, "ema": ema}
+        return command(load=partial(_load_pipeline, model, **settings), **others)
+
+    for option in reversed(MODEL_OPTIONS):
+        with_load = option(with_load)
+    return with_load
+
+
+def _load_pipeline(model: str, **settings: Any) -> "Pipeline":
     """Load the model, and say in one line when it is not the one that a user came for."""
     from inkpunk.pipeline import Pipeline
 
-    pipeline = Pipeline.load(model, **options)
+    pipeline = Pipeline.load(model, **settings)
     if model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
     if pipeline.defaults.note:
         click.echo(f"Note: {pipeline.defaults.note}", err=True)
     return pipeline
+
+
+def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
+    """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
+    if out.exists() and not overwrite:
+        way_out = "" if overwrite is None else ", or add --overwrite"
+        raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
+    if not out.parent.is_dir():
+        raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
 
 
 @contextmanager

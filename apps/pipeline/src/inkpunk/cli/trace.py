@@ -1,13 +1,15 @@
 """`inkpunk trace`: one generation told stage by stage."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.options import load_pipeline, model_options, refusals
+from inkpunk.cli.options import check_picture_path, model_options, refusals, request_options
 
 if TYPE_CHECKING:
+    from inkpunk.pipeline import Pipeline
     from inkpunk.trace import Stage
 
 ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
@@ -15,34 +17,20 @@ ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
 
 @click.command()
 @click.argument("prompt")
-@click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show.")
-@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
-@click.option(
-    "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
-)
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]")
-@click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]")
 @click.option("--out", type=click.Path(path_type=Path), help="Save the picture, too, as this .png file.")
+@request_options
 @model_options
-def trace(
-    seed: int,
-    out: Path | None,
-    model: str,
-    device: str,
-    dtype: str,
-    offload: bool,
-    tiled: bool,
-    ema: bool,
-    **settings: Any,
-) -> None:
+def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **settings: Any) -> None:
     """Draw PROMPT once and tell each stage: shapes in and out, parameters, time, peak memory."""
+    if out is not None:
+        check_picture_path(out)
     with refusals():
         from inkpunk.request import Request
         from inkpunk.trace import trace as stages
 
         request = Request(seeds=(seed,), **settings)
-        pipeline = load_pipeline(model, device=device, dtype=dtype, offload=offload, tiled=tiled, ema=ema)
+        pipeline = load()
         click.echo(ROW.format("stage", "in", "out", "parameters", "seconds", "peak"))
         for stage in stages(pipeline, request):
             click.echo(_row(stage))
