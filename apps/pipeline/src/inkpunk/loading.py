@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig
@@ -12,6 +12,8 @@ from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import Checkpoint, CheckpointError
 from torch import Tensor, nn
+
+from inkpunk.request import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -87,12 +89,40 @@ def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:
-    """Read the model's preferred settings from its metadata; SD v1.5's usual ones where it has none."""
+    """Read the model's preferred settings from its metadata; SD v1.5's usual ones where it has none.
+
+    Raises:
+        CheckpointError: for a setting that does not exist, or of a value that no request could have.
+    """
     told = _metadata_json(checkpoint, DEFAULTS_KEY)
-    try:
-        return Defaults(**cast("dict[str, Any]", told))
-    except TypeError as error:
-        raise CheckpointError(f"{checkpoint.path}: metadata {DEFAULTS_KEY!r}: {error}") from error
+    for name, value in told.items():
+        if name not in ALLOWED or not ALLOWED[name](value):
+            raise CheckpointError(
+                f"{checkpoint.path}: metadata {DEFAULTS_KEY!r}: {name[:40]!r} cannot be {value!r:.40}"
+            )
+    settings = dict(told)
+    if "guidance" in settings:
+        settings["guidance"] = float(settings["guidance"])  # JSON writers may drop the ".0"
+    return Defaults(**settings)
+
+
+def _is_whole(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return _is_whole(value) or isinstance(value, float)
+
+
+# A stranger's file says what to do by default, and what to print: only what a request could ask for, and one line.
+ALLOWED: Mapping[str, Callable[[object], bool]] = {
+    "size": lambda value: _is_whole(value) and 0 < value <= 2048 and value % SIZE_MULTIPLE == 0,
+    "steps": lambda value: _is_whole(value) and 1 <= value <= 1000,
+    "guidance": lambda value: _is_number(value) and 0 <= value <= 100,
+    "note": lambda value: (
+        value is None or (isinstance(value, str) and value.isprintable() and len(value) <= 300)
+    ),
+}
 
 
 def build(
