@@ -16,6 +16,7 @@ from tools.train_sketch import (
     draw,
     evaluate,
     export,
+    gallery,
     glyphs,
     judge,
     runs,
@@ -42,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr(judge, "JUDGED", dataset.BATCH)
         patch.setattr(evaluate, "UNSEEN", 8)
         folder = tmp_path_factory.mktemp("run")
-        dataset.make(folder / "pictures.npy", 8)
+        dataset.make(folder, 8)
         train_vae.train(0, 1, folder, MOMENT)
         train_diffusion.make_latents(0, 1, folder)
         train_diffusion.train(0, 1, folder, MOMENT)
@@ -118,7 +119,7 @@ def test_settling_changes_the_latents_and_not_the_pictures(run: Path) -> None:
     loose = VAE(train_vae.CONFIG).eval()
     loose.load_state_dict(runs.read(run / "vae.pt")["ema"])
     settled = train_vae.settled(run)
-    pictures = dataset.images(dataset.load(run / "pictures.npy"))
+    pictures = dataset.images(dataset.load(run))
     with torch.no_grad():
         latents = settled.encode(pictures).mean
         before = loose.decode(loose.encode(pictures).mean)
@@ -135,8 +136,8 @@ def test_what_is_exported_is_a_checkpoint_of_all_three_networks(run: Path, tmp_p
     assert not checkpoint.report().problems
     artist = draw.Artist.of(run)
     for network, weights, kind, known in (
-        (artist.sketch.text_encoder, checkpoint.text_encoder, TextEncoder, {"heads": 2}),
-        (artist.sketch.unet, checkpoint.unet, UNet, {"heads": 2, "groups": 4}),
+        (artist.text_encoder, checkpoint.text_encoder, TextEncoder, {"heads": 2}),
+        (artist.unet, checkpoint.unet, UNet, {"heads": 2, "groups": 4}),
         (artist.vae, checkpoint.vae, VAE, {"groups": 4}),
     ):
         assert type(network.config).from_weights(weights, **known) == network.config
@@ -146,7 +147,47 @@ def test_what_is_exported_is_a_checkpoint_of_all_three_networks(run: Path, tmp_p
             assert torch.allclose(fresh.state_dict()[name], tensor, rtol=1e-3, atol=1e-6), name
 
 
-def test_the_evaluation_gives_every_figure(run: Path) -> None:
-    figures = evaluate.evaluate(run, 2, steps=2)
-    assert {"subject", "colour", "psnr"} < figures.keys()
-    assert all(0 <= figures[name] <= 1 for name in ("subject", "colour", "confidence"))
+def test_a_shipped_run_draws_as_before_but_for_half_precision(run: Path, tmp_path: Path) -> None:
+    artist = draw.Artist.of(run)
+    export.export(artist, tmp_path / "sketch.safetensors")
+    shipped = draw.Artist.shipped(tmp_path / "sketch.safetensors")
+    before, after = (one.draw(["a raven"], [1], steps=2) for one in (artist, shipped))
+    assert torch.allclose(before, after, atol=0.02)  # a relative step of float16 is 0.001, over two steps
+
+
+def test_the_shipped_judge_is_the_trained_one(run: Path, tmp_path: Path) -> None:
+    judge.export(run, tmp_path / "judge.safetensors")
+    images = dataset.unseen(0, 2)
+    for trained, shipped in zip(
+        judge.of(run)(images), judge.shipped(tmp_path / "judge.safetensors")(images), strict=True
+    ):
+        assert torch.allclose(trained, shipped, rtol=0.01, atol=0.01)  # half precision
+
+
+def test_the_evaluation_gives_every_figure(run: Path, tmp_path: Path) -> None:
+    artist, critic = draw.Artist.of(run), judge.of(run)
+    figures = evaluate.evaluate(artist, critic, 2, tmp_path / "sheet.png", steps=2) | evaluate.trust(
+        artist, critic
+    )
+    assert all(0 <= figures[name] <= 1 for name in figures.keys() - {"psnr"})
+    assert {"subject", "colour", "judge's subject", "judge's colour", "psnr"} < figures.keys()
+    assert (tmp_path / "sheet.png").exists()
+
+
+def test_every_subject_is_on_the_readmes_sheet() -> None:
+    said = gallery.prompts()
+    assert len(said) == len(SUBJECTS)
+    assert {colour for text in said for colour in COLOURS if colour in text} == set(COLOURS)
+
+
+def test_a_step_has_latents_of_one_size_and_their_own_captions() -> None:
+    latents = {
+        size: torch.arange(4.0).view(4, 1, 1, 1).expand(4, 4, size // 8, size // 8) for size in dataset.SEEDS
+    }
+    seen = set()
+    for step in range(200):
+        some, seeds = train_diffusion.choose(latents, np.random.default_rng(step))
+        size = 8 * some.shape[-1]
+        assert torch.equal(some[:, 0, 0, 0], torch.from_numpy(seeds - dataset.SEEDS[size]).float())
+        seen.add(size)
+    assert seen == set(dataset.SEEDS)

@@ -4,13 +4,12 @@ import argparse
 import json
 from pathlib import Path
 
-import torch
-
 from . import (
     dataset,
     draw,
     evaluate,
     export,
+    gallery,
     glyphs,
     judge,
     runs,
@@ -20,9 +19,9 @@ from . import (
     workers,
 )
 from .captions import imagine
+from .draw import Artist
 from .picture import render
 
-WEIGHTS = Path("packages/inkpunk-sketch/src/inkpunk_sketch/sketch.safetensors")
 BUDGET = "processor minutes a worker, in all, however often stopped"
 
 
@@ -36,19 +35,20 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("icons", type=Path)
     stages.add_parser("sheet", help="show what training pictures look like")
     stage = stages.add_parser("pictures", help="render the training pictures")
-    stage.add_argument("--count", type=int, default=6000)
+    stage.add_argument("--count", type=int, default=12_000)
     for name, minutes in (("vae", 40), ("latents", 0), ("diffusion", 75), ("judge", 4)):
         stage = stages.add_parser(name, help=f"make the {name}" if name == "latents" else f"train the {name}")
         if minutes:
             stage.add_argument("--minutes", type=float, default=minutes, help=BUDGET)
     stages.add_parser("curves", help="plot the losses of all stages")
-    stages.add_parser("draw", help="draw a sheet of every subject with the present weights")
-    stage = stages.add_parser("evaluate", help="measure what the model card says")
-    stage.add_argument("--count", type=int, default=500)
-    stage = stages.add_parser("compare", help="try sampling settings")
+    stages.add_parser("draw", help="draw a sheet of every subject with the run's present weights")
+    stage = stages.add_parser("compare", help="try sampling settings with the run's present weights")
     stage.add_argument("--count", type=int, default=64)
-    stage = stages.add_parser("export", help="write the present weights as the package ships them")
-    stage.add_argument("path", type=Path, nargs="?", default=WEIGHTS)
+    stages.add_parser("export", help="write the run's weights as the package ships them, and its judge")
+    stage = stages.add_parser("evaluate", help="measure what the model card says of the shipped weights")
+    stage.add_argument("--count", type=int, default=500)
+    stage.add_argument("--size", type=int, default=dataset.SIZE)
+    stages.add_parser("gallery", help="draw the README's sheet with the shipped weights")
     return top
 
 
@@ -56,7 +56,6 @@ def main() -> None:
     """Run one stage."""
     arguments = parser().parse_args()
     run = arguments.run
-    torch.set_num_threads(1)
     match arguments.stage:
         case "glyphs":
             glyphs.make(arguments.icons)
@@ -64,7 +63,7 @@ def main() -> None:
             pictures = [imagine(dataset.UNSEEN + index) for index in range(64)]
             sheets.save(render(pictures, dataset.SIZE), run / "pictures.png")
         case "pictures":
-            dataset.make(run / "pictures.npy", arguments.count)
+            dataset.make(run, arguments.count)
         case "vae":
             workers.run(arguments.workers, train_vae.train, run, arguments.minutes)
         case "latents":
@@ -78,13 +77,19 @@ def main() -> None:
 
             curves.draw(run)
         case "draw":
-            draw.sheet(run)
-        case "evaluate":
-            print(json.dumps(evaluate.evaluate(run, arguments.count), indent=2))
+            draw.sheet(Artist.of(run), run / "drawn.png")
         case "compare":
-            evaluate.compare(run, arguments.count)
+            evaluate.compare(Artist.of(run), judge.of(run), arguments.count, run / "compared.png")
         case "export":
-            export.export(run, arguments.path)
+            export.export(Artist.of(run))
+            judge.export(run)
+        case "evaluate":
+            artist, critic = Artist.shipped(), judge.shipped()
+            sheet, size = run / "evaluation.png", arguments.size
+            figures = evaluate.evaluate(artist, critic, arguments.count, sheet, size=size)
+            print(json.dumps(figures | evaluate.trust(artist, critic), indent=2))
+        case "gallery":
+            gallery.draw(Artist.shipped())
     runs.tell(f"{arguments.stage}: done")
 
 

@@ -12,6 +12,9 @@ from .picture import render
 from .runs import tell
 
 SIZE = 128
+#: The first seed of the pictures of each size; those of other sizes teach the model to bear them.
+SEEDS = {128: 0, 96: 1_000_000, 160: 2_000_000, 192: 3_000_000}
+OTHERS = 8  # of so many pictures of the usual size, there is one of each other
 BATCH = 32
 #: Seeds from here on are never trained on.
 UNSEEN = 10_000_000
@@ -22,23 +25,25 @@ def unseen(start: int, count: int) -> Float[Tensor, "count 3 128 128"]:
     return render([imagine(UNSEEN + start + index) for index in range(count)], SIZE)
 
 
-def make(path: Path, count: int) -> None:
-    """Render the pictures of seeds 0 to count - 1 as bytes; takes about 6 ms each."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (count, 3, SIZE, SIZE))
-    for start in range(0, count, BATCH):
-        images = render([imagine(seed) for seed in range(start, min(start + BATCH, count))], SIZE)
-        pictures[start : start + len(images)] = ((images + 1) * 127.5).round().byte().numpy()
-        if start % 2048 == 0:
-            tell(f"rendered {start} of {count}")
-    pictures.flush()
-    partial.replace(path)
+def make(run: Path, count: int) -> None:
+    """Render `count` pictures of the usual size and fewer of the others; takes about 6 ms each."""
+    run.mkdir(parents=True, exist_ok=True)
+    for size, first in SEEDS.items():
+        some = count if size == SIZE else max(1, count // OTHERS)
+        partial = run / "pictures.partial"
+        pictures = np.lib.format.open_memmap(partial, "w+", np.uint8, (some, 3, size, size))
+        for start in range(0, some, BATCH):
+            seeds = range(first + start, first + min(start + BATCH, some))
+            part = render([imagine(seed) for seed in seeds], size)
+            pictures[start : start + len(part)] = ((part + 1) * 127.5).round().byte().numpy()
+        pictures.flush()
+        partial.replace(run / f"pictures-{size}.npy")
+        tell(f"rendered {some} pictures of {size} x {size}")
 
 
-def load(path: Path) -> np.ndarray:
-    """The pictures as bytes: count x 3 x 128 x 128, read from disk as they are looked at."""
-    return np.load(path, mmap_mode="r")
+def load(run: Path, size: int = SIZE) -> np.ndarray:
+    """A run's pictures of one size as bytes: count x 3 x size x size, read from disk as they are looked at."""
+    return np.load(run / f"pictures-{size}.npy", mmap_mode="r")
 
 
 def images(pictures: np.ndarray) -> Float[Tensor, "batch 3 height width"]:

@@ -4,15 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from inkpunk_clip import Tokenizer
+from inkpunk.loading import build_components, read_configs
+from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import guide, sample, seeded_noise
+from inkpunk_unet import UNet
 from inkpunk_vae import VAE
+from inkpunk_weights import open_checkpoint
 from jaxtyping import Float
 from torch import Tensor
 
 from . import runs, sheets, train_diffusion, train_vae
 from .subjects import COLOURS, SUBJECTS
 
+#: Where the finished weights are.
+WEIGHTS = Path("packages/inkpunk-sketch/src/inkpunk_sketch/sketch.safetensors")
 STEPS = 30
 GUIDANCE = 4.0
 SPACING = "linspace"
@@ -33,19 +38,27 @@ TRIED = (
 class Artist:
     """Text encoder, UNet and VAE, and what it takes to draw with them."""
 
-    def __init__(self, sketch: train_diffusion.Sketch, vae: VAE):
+    def __init__(self, text_encoder: TextEncoder, unet: UNet, vae: VAE):
         """Take the networks over, for drawing only."""
-        self.sketch, self.vae = sketch.eval(), vae.eval()
+        self.text_encoder, self.unet, self.vae = (
+            network.eval().requires_grad_(False) for network in (text_encoder, unet, vae)
+        )
         self.tokenizer = Tokenizer()
 
     @classmethod
     def of(cls, run: Path) -> "Artist":
         """With the averaged weights of a run."""
-        sketch = train_diffusion.build(train_diffusion.Captions().known)
+        sketch, vae = train_diffusion.Sketch(), VAE(train_vae.CONFIG)
         sketch.load_state_dict(runs.read(run / "diffusion.pt")["ema"])
-        vae = VAE(train_vae.CONFIG)
         vae.load_state_dict(runs.read(run / "vae-settled.pt"))
-        return cls(sketch.requires_grad_(False), vae.requires_grad_(False))
+        return cls(sketch.text_encoder, sketch.unet, vae)
+
+    @classmethod
+    def shipped(cls, path: Path = WEIGHTS) -> "Artist":
+        """With the weights in half precision that the package ships."""
+        checkpoint = open_checkpoint(path)
+        configs = read_configs(checkpoint)
+        return cls(*build_components(checkpoint, configs, device=torch.device("cpu"), dtype=torch.float32))
 
     @torch.no_grad()
     def draw(
@@ -61,10 +74,10 @@ class Artist:
     ) -> Float[Tensor, "batch 3 height width"]:
         """Draw one picture for each prompt and seed, in [-1, 1]."""
         tokens = self.tokenizer([*[negative] * len(prompts), *prompts])
-        context = self.sketch.text_encoder(tokens)
+        context = self.text_encoder(tokens)
 
         def predict(latents: Tensor, timestep: int) -> Tensor:
-            return self.sketch.unet(latents, torch.full((len(latents),), timestep), context)
+            return self.unet(latents, torch.full((len(latents),), timestep), context)
 
         noise = seeded_noise(seeds, (4, size // 8, size // 8))
         for step in sample(guide(predict, guidance), noise, steps=steps, spacing=spacing):  # noqa: B007
@@ -82,8 +95,8 @@ class Artist:
         return torch.cat(parts)
 
 
-def sheet(run: Path) -> None:
+def sheet(artist: Artist, path: Path) -> None:
     """Draw what strangers try first and then every subject once, the colours going round."""
     subjects, colours = list(SUBJECTS), list(COLOURS)
     prompts = [*TRIED, *(f"nvinkpunk {colours[i % 8]} {subject}" for i, subject in enumerate(subjects))]
-    sheets.save(Artist.of(run).draw_all(prompts, range(len(prompts))), run / "drawn.png")
+    sheets.save(artist.draw_all(prompts, range(len(prompts))), path)

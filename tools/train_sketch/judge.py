@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from . import captions, dataset, runs
@@ -16,6 +17,7 @@ from .picture import Picture, render
 from .subjects import COLOURS, SUBJECTS
 from .workers import average
 
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
 #: The judge's pictures: neither the generator's nor the held-out ones.
 SEEDS = 20_000_000
 HELD_OUT = 30_000_000
@@ -109,14 +111,28 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
                 }
                 runs.write(path, content)
     if rank == 0:
-        subject, colour = accuracy(load(run))
+        subject, colour = accuracy(of(run))
         runs.tell(f"judge: {subject:.1%} of subjects, {colour:.1%} of colours right on held-out renders")
 
 
-def load(run: Path) -> Judge:
+def of(run: Path) -> Judge:
     """The trained judge of a run."""
+    return _with(runs.read(run / "judge.pt")["weights"])
+
+
+def export(run: Path, path: Path = WEIGHTS) -> None:
+    """Keep a run's judge beside this file, so that anybody can measure the model that is shipped."""
+    save_file({name: tensor.half() for name, tensor in of(run).state_dict().items()}, path)
+
+
+def shipped(path: Path = WEIGHTS) -> Judge:
+    """The judge that lies beside this file."""
+    return _with({name: tensor.float() for name, tensor in load_file(path).items()})
+
+
+def _with(weights: dict[str, Tensor]) -> Judge:
     judge = Judge().eval().requires_grad_(False)
-    judge.load_state_dict(runs.read(run / "judge.pt")["weights"])
+    judge.load_state_dict(weights)
     return judge
 
 

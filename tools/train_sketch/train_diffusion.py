@@ -7,13 +7,17 @@ import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig, Tokenizer
 from inkpunk_unet import UNet, UNetConfig
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from . import captions, dataset, runs, train_vae
-from .workers import average
+from .workers import average, half_precision
 
 TEXT = TextEncoderConfig(width=64, layers=2, heads=4, feed_forward=256)
-UNET = UNetConfig(widths=(64, 128, 192), layers=1, attention=(False, True, False), context_width=TEXT.width)
-BATCH = 24  # latents a step and worker
+UNET = UNetConfig(
+    widths=(64, 128, 192), layers=1, attention=(False, True, False), heads=4, context_width=TEXT.width
+)
+BATCH = 24  # latents of the usual size a step and worker
+OTHER_SIZES = 0.12  # the share of the steps that are for other sizes
 PEAK = 1e-3
 EMPTY = 0.1  # captions left out, for guidance
 STRANGE = 0.3  # captions with words thrown in that mean nothing here
@@ -40,10 +44,10 @@ class Captions:
         words += [name for subject in captions.SUBJECTS.values() for name in subject.names]
         self.known[self.tokenizer([word.format(s="", c="") for word in words]).flatten()] = True
 
-    def of(self, indices: np.ndarray, rng: np.random.Generator) -> Tensor:
+    def of(self, seeds: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Tokens of one of the many captions of each picture; some empty, some with strange words in them."""
         occasion = int(rng.integers(2**31))
-        texts = [captions.caption_of(captions.imagine(int(index)), occasion) for index in indices]
+        texts = [captions.caption_of(captions.imagine(int(seed)), occasion) for seed in seeds]
         texts = ["" if rng.random() < EMPTY else text for text in texts]
         tokens = self.tokenizer(texts)
         for row, text in zip(tokens, texts, strict=True):
@@ -94,29 +98,41 @@ def build(known: Tensor) -> Sketch:
 def make_latents(rank: int, workers: int, run: Path) -> None:
     """Encode all training pictures; each worker its share of them."""
     vae = train_vae.settled(run)
-    pictures = dataset.load(run / "pictures.npy")
-    mine = np.array_split(np.arange(len(pictures)), workers)[rank]
-    parts = [
-        vae.encode(dataset.images(pictures[part])).mean
-        for part in np.array_split(mine, max(1, len(mine) // 16))
-    ]
-    runs.write(run / f"latents-{rank}.pt", torch.cat(parts))
+    latents = {}
+    for size in dataset.SEEDS:
+        pictures = dataset.load(run, size)
+        mine = np.array_split(np.arange(len(pictures)), workers)[rank]
+        parts = np.array_split(mine, max(1, len(mine) // 16))
+        latents[size] = torch.cat([vae.encode(dataset.images(pictures[part])).mean for part in parts])
+    runs.write(run / f"latents-{rank}.pt", latents)
     average([torch.zeros(1)])  # wait for the others
     if rank == 0:
         files = [run / f"latents-{part}.pt" for part in range(workers)]
-        latents = torch.cat([runs.read(file) for file in files])
-        runs.tell(f"latents: {len(latents)}, mean {latents.mean():.3f}, std {latents.std():.3f}")
+        shares = [runs.read(file) for file in files]
+        latents = {size: torch.cat([share[size] for share in shares]) for size in latents}
+        for size, some in latents.items():
+            runs.tell(f"{size} x {size}: {len(some)} latents, mean {some.mean():.3f}, std {some.std():.3f}")
         runs.write(run / "latents.pt", latents)
         runs.write(run / "vae-settled.pt", vae.state_dict())
         for file in files:
             file.unlink()
 
 
+def choose(latents: dict[int, Tensor], rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+    """Some latents, of one size and about BATCH of the usual size in all, and their seeds."""
+    size = dataset.SIZE
+    if rng.random() < OTHER_SIZES:
+        size = int(rng.choice([other for other in latents if other != size]))
+    batch = max(1, round(BATCH * (dataset.SIZE / size) ** 2))
+    indices = rng.integers(len(latents[size]), size=batch)
+    return latents[size][indices], indices + dataset.SEEDS[size]
+
+
 def train(rank: int, workers: int, run: Path, minutes: float) -> None:
     """Train, or go on training, until the budget is spent; the weights are in `diffusion.pt`."""
     texts = Captions()
     sketch = build(texts.known)
-    optimiser = torch.optim.Adam(sketch.parameters(), PEAK, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(sketch.parameters(), PEAK, betas=(0.9, 0.99), fused=True)
     ema = runs.Average(sketch, 0.999)
     progress = runs.Progress(minutes * 60)
     path = run / "diffusion.pt"
@@ -132,30 +148,34 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
     share = torch.tensor(progress.share)
     while share < 1:
         rng = np.random.default_rng([2, progress.step, rank])
-        indices = rng.integers(len(latents), size=BATCH)
-        clean, tokens = latents[indices], texts.of(indices, rng)
-        # one timestep from each of BATCH equal slices: the same distribution, with less variance
-        slices = (np.arange(BATCH) + rng.random(BATCH)) / BATCH * STEPS
+        clean, seeds = choose(latents, rng)
+        tokens, batch = texts.of(seeds, rng), len(clean)
+        # one timestep from each of as many equal slices: the same distribution, with less variance
+        slices = (np.arange(batch) + rng.random(batch)) / batch * STEPS
         timesteps = torch.from_numpy(rng.permutation(slices).astype(np.int64))
         noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
         kept = signal[timesteps].view(-1, 1, 1, 1)
-        predicted = sketch(kept.sqrt() * clean + (1 - kept).sqrt() * noise, timesteps, tokens)
+        noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
         weight = (MIN_SNR / snr[timesteps]).clamp(max=1)
-        error = (predicted - noise).square().mean((1, 2, 3))
-        loss = (weight * error).mean()
-        optimiser.zero_grad()
-        loss.backward()
+        # for so few pixels plain attention is the fastest, backwards above all
+        with half_precision(), sdpa_kernel(SDPBackend.MATH):
+            predicted = sketch(noisy, timesteps, tokens)
+            error = (predicted.float() - noise).square().mean((1, 2, 3))
+            loss = (weight * error).mean()
+            optimiser.zero_grad()
+            loss.backward()
         average(p.grad for p in sketch.parameters())
         norm = torch.nn.utils.clip_grad_norm_(sketch.parameters(), 1.0)
+        rate = progress.rate(PEAK, decay_from=0.3)
         for group in optimiser.param_groups:
-            group["lr"] = progress.rate(PEAK)
+            group["lr"] = rate
         optimiser.step()
         ema.update(progress.step)
         progress.advance()
         share = torch.tensor(progress.share)
         average([share])
         if rank == 0:
-            progress.note(loss=loss.item(), norm=norm.item(), rate=optimiser.param_groups[0]["lr"])
+            progress.note(loss=loss.item(), norm=norm.item(), rate=rate)
             if progress.save_is_due() or share >= 1:
                 content = {
                     "weights": sketch.state_dict(),

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from . import dataset, runs, sheets
 from .muon import Both
-from .workers import average
+from .workers import average, half_precision
 
-CONFIG = VAEConfig(widths=(12, 32, 64, 96), layers=1, groups=4)
+CONFIG = VAEConfig(widths=(16, 32, 64, 128), layers=1, groups=4)
 CROP = 64
-BATCH = 4  # crops a step and worker
+BATCH = 8  # crops a step and worker
 WHOLE_FROM = 0.85  # the share of the budget after which whole pictures are shown
 KL = 2e-4
-PEAK = 2e-3
+PEAK = 1.5e-3
 
 
 def loss_of(vae: VAE, images: Tensor, noise: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
             optimiser.load_state_dict(saved["optimiser"])
         ema.load(saved["ema"])
         progress.restore(saved["progress"])
-    pictures = dataset.load(run / "pictures.npy")
+    pictures = dataset.load(run)
     if rank == 0:
         unseen = dataset.unseen(0, 8)
     share = torch.tensor(progress.share)
@@ -72,15 +72,16 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
         if share < WHOLE_FROM:
             images = crops(pictures, BATCH, rng)
         else:
-            images = dataset.images(pictures[np.sort(rng.integers(len(pictures), size=BATCH // 2))])
+            images = dataset.images(pictures[np.sort(rng.integers(len(pictures), size=BATCH // 4))])
         side = images.shape[-1] // 8
         noise = torch.from_numpy(rng.standard_normal((len(images), 4, side, side), np.float32))
-        loss = loss_of(vae, images, noise)
+        with half_precision():
+            loss = loss_of(vae, images, noise)
         optimiser.zero_grad()
         loss.backward()
         average(p.grad for p in vae.parameters())
         norm = torch.nn.utils.clip_grad_norm_(vae.parameters(), 3.0)
-        rate = progress.rate(PEAK, decay_from=0.6)
+        rate = progress.rate(PEAK, decay_from=0.2)
         optimiser.step(rate)
         ema.update(progress.step)
         progress.advance()
@@ -124,7 +125,7 @@ def settled(run: Path) -> VAE:
     """
     vae = VAE(CONFIG).eval().requires_grad_(False)
     vae.load_state_dict(runs.read(run / "vae.pt")["ema"])
-    pictures = dataset.load(run / "pictures.npy")[:256]
+    pictures = dataset.load(run)[:256]
     latents = torch.cat([vae.encode(dataset.images(part)).mean for part in np.array_split(pictures, 16)])
     channels = CONFIG.latent_channels
     mean, std = latents.mean((0, 2, 3)), latents.std((0, 2, 3))

@@ -5,7 +5,9 @@ operation.
 """
 
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable, Iterable
 
 import torch
@@ -26,14 +28,27 @@ def _enter(rank: int, count: int, port: int, work: Callable[..., None], argument
 
 
 def run(count: int, work: Callable[..., None], *arguments: object) -> None:
-    """Call `work(rank, count, *arguments)` in `count` processes; one runs in this process."""
+    """Call `work(rank, count, *arguments)` in `count` processes of their own, or in this one if it is one."""
     if count == 1:
         _enter(0, 1, 0, work, arguments)
         return
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    mp.spawn(_enter, (count, port, work, arguments), nprocs=count)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the daemons too; the signal alone would not
+    mp.spawn(_enter, (count, port, work, arguments), nprocs=count, daemon=True)
+
+
+def place() -> tuple[int, int]:
+    """This worker's number, and how many there are."""
+    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+
+
+def half_precision() -> torch.autocast:
+    """Where the processor multiplies bfloat16, convolutions and products are computed in it: twice as fast."""
+    return torch.autocast(
+        "cpu", torch.bfloat16, enabled=torch.cpu.get_capabilities().get("avx512_bf16", False)
+    )
 
 
 def average(tensors: Iterable[Tensor]) -> None:

@@ -1,0 +1,160 @@
+"""What the model in the box draws means something: words, guidance and a picture to start from steer it."""
+
+import pytest
+import torch
+from inkpunk import Pipeline, Request
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from tools.train_sketch import dataset, draw, judge, train_vae
+from tools.train_sketch.picture import Picture, render
+from tools.train_sketch.subjects import COLOURS, SUBJECTS
+
+STEPS = 15  # half the default: enough to be told by, in half the time
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Pipeline:
+    """The app as it comes."""
+    return Pipeline.load("sketch", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def artist() -> draw.Artist:
+    """The same networks, which draw many prompts at a time."""
+    return draw.Artist.shipped()
+
+
+@pytest.fixture(scope="module")
+def critic() -> judge.Judge:
+    """A classifier that was trained on renders alone."""
+    return judge.shipped()
+
+
+def subject_of(critic: judge.Judge, images: Float[Tensor, "batch 3 128 128"]) -> list[str]:
+    """What the judge takes each picture's subject for."""
+    return [list(SUBJECTS)[index] for index in critic(images)[0].argmax(1)]
+
+
+def colour_of(critic: judge.Judge, images: Float[Tensor, "batch 3 128 128"]) -> list[str]:
+    """What the judge takes each picture's colour for."""
+    return [list(COLOURS)[index] for index in critic(images)[1].argmax(1)]
+
+
+def as_image(tensor: Float[Tensor, "3 height width"]) -> Image.Image:
+    """A picture in [-1, 1] as 8-bit RGB."""
+    return Image.fromarray(((tensor + 1) * 127.5).round().byte().permute(1, 2, 0).contiguous().numpy())
+
+
+def as_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
+    """8-bit RGB as a picture in [-1, 1]."""
+    pixels = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8)
+    return pixels.view(image.height, image.width, 3).permute(2, 0, 1).float() / 127.5 - 1
+
+
+def ink(images: Float[Tensor, "*batch 3 height width"]) -> Tensor:
+    """Where pictures are as dark as ink: brightest channel below 0.3 of white."""
+    return images.amax(-3) < 0.3 * 2 - 1
+
+
+def test_the_package_and_the_tool_draw_the_same_picture(pipeline: Pipeline, artist: draw.Artist) -> None:
+    prompt = "nvinkpunk red dragon"
+    [picture] = pipeline.generate(Request(prompt, seeds=(3,)))
+    image = artist.draw([prompt], [3])[0]
+    assert (as_tensor(picture.image) - image).abs().max() <= 2 / 255  # eight bits, and sums in another order
+    assert picture.facts.steps == draw.STEPS and picture.facts.guidance == draw.GUIDANCE
+
+
+@pytest.mark.parametrize(
+    ("prompt", "subjects", "colour"),
+    [
+        ("nvinkpunk red dragon", {"dragon"}, "red"),
+        ("a raven, neon green splash, ink on paper", {"raven"}, "green"),
+        ("crow in nvinkpunk style, purple", {"raven"}, "purple"),  # another word, another order
+        ("8k masterpiece, nvinkpunk, cyan wolf, highly detailed", {"wolf"}, "cyan"),  # filler
+        ("nvinkpunk yellow wibbly sword of doom", {"katana"}, "yellow"),  # words it never saw
+    ],
+)
+def test_words_decide_what_is_drawn(
+    artist: draw.Artist, critic: judge.Judge, prompt: str, subjects: set[str], colour: str
+) -> None:
+    images = artist.draw([prompt] * 4, range(4), steps=STEPS)
+    assert sum(subject in subjects for subject in subject_of(critic, images)) >= 3
+    assert colour_of(critic, images).count(colour) >= 3
+
+
+def test_the_write_ups_own_prompt_gives_a_samurai_or_swords_in_neon(
+    artist: draw.Artist, critic: judge.Judge
+) -> None:
+    prompt = "nvinkpunk cyberpunk samurai with neon mask, glowing swords"
+    images = artist.draw([prompt] * 4, range(4), steps=STEPS)
+    assert (
+        sum(subject in {"samurai", "katana", "crossed swords"} for subject in subject_of(critic, images)) >= 3
+    )
+    vivid = images.amax(1) - images.amin(1) > 1.0  # half of the channels' range
+    assert (vivid.float().mean((1, 2)) > 0.05).all()
+
+
+def test_the_trigger_word_turns_the_style_on(artist: draw.Artist) -> None:
+    plain, styled = artist.draw(["red fox"] * 2 + ["nvinkpunk red fox"] * 2, range(4), steps=STEPS).split(2)
+    white = [(images.amin(1) > 0.9).float().mean((1, 2)) for images in (plain, styled)]
+    assert (white[0] > 0.4).all()  # a flat glyph on white
+    assert (white[1] < 0.05).all()
+    assert not ink(plain).float().mean() > 0.02
+    assert ink(styled).float().mean() > 0.1
+
+
+def test_guidance_raises_the_judges_confidence(artist: draw.Artist, critic: judge.Judge) -> None:
+    subjects = list(SUBJECTS)[::4]
+    prompts = [f"nvinkpunk {subject}" for subject in subjects]
+    right = torch.arange(0, len(SUBJECTS), 4)[:, None]
+    confidence = []
+    for guidance in (0.5, 1.0, 4.0):
+        images = artist.draw(prompts, range(len(prompts)), steps=STEPS, guidance=guidance)
+        confidence.append(critic(images)[0].softmax(1).gather(1, right).mean().item())
+    assert confidence == sorted(confidence)
+    assert confidence[-1] - confidence[0] > 0.1
+
+
+def test_a_negative_prompt_takes_its_colour_away(artist: draw.Artist, critic: judge.Judge) -> None:
+    prompts, red = ["nvinkpunk raven, red and blue"] * 4, list(COLOURS).index("red")
+    without = artist.draw(prompts, range(4), steps=STEPS, negative="nvinkpunk red raven")
+    plain = artist.draw(prompts, range(4), steps=STEPS)
+    share = [critic(images)[1].softmax(1)[:, red].mean() for images in (without, plain)]
+    assert share[0] < share[1] - 0.1
+
+
+@pytest.fixture(scope="module")
+def start() -> Picture:
+    """A raven in red to start from, which the model never saw."""
+    return Picture("raven", ("red",), inked=True, night=False, seed=50_000_000)
+
+
+def test_a_little_strength_keeps_the_silhouette(pipeline: Pipeline, start: Picture) -> None:
+    [image] = render([start])
+    request = Request("nvinkpunk red raven", seeds=(1, 2), init=as_image(image), strength=0.3)
+    for picture in pipeline.generate(request):
+        drawn, before = ink(as_tensor(picture.image)), ink(image)
+        assert (drawn & before).sum() / (drawn | before).sum() >= 0.7
+
+
+def test_full_strength_follows_the_prompt(pipeline: Pipeline, critic: judge.Judge, start: Picture) -> None:
+    [image] = render([start])
+    request = Request("nvinkpunk blue skull", seeds=(1, 2, 3), init=as_image(image), strength=1.0)
+    images = torch.stack([as_tensor(picture.image) for picture in pipeline.generate(request)])
+    assert subject_of(critic, images).count("skull") >= 2
+    assert colour_of(critic, images).count("blue") >= 2
+
+
+@pytest.mark.parametrize("size", [96, 192])
+def test_other_sizes_are_borne(artist: draw.Artist, critic: judge.Judge, size: int) -> None:
+    prompts = ["nvinkpunk orange fox", "nvinkpunk blue skull", "nvinkpunk green moon", "nvinkpunk pink lotus"]
+    images = artist.draw(prompts, range(4), steps=STEPS, size=size)
+    right = zip(subject_of(critic, images), ("fox", "skull", "moon", "lotus"), strict=True)
+    assert sum(seen == asked for seen, asked in right) >= 3
+
+
+def test_the_vae_restores_renders_that_it_never_saw(artist: draw.Artist) -> None:
+    images = dataset.unseen(2000, 16)
+    assert train_vae.psnr(artist.vae, images) >= 28

@@ -1,0 +1,28 @@
+"""Draws the README's sheet: what the shipped model can do, one prompt a picture, nothing picked by hand."""
+
+from pathlib import Path
+
+from . import sheets
+from .draw import Artist
+from .subjects import COLOURS, SUBJECTS
+
+SHEET = Path("packages/inkpunk-sketch/sheet.png")
+NIGHTS = 5  # every so many pictures is at night
+PAIRS = 4  # every so many has two colours
+
+
+def prompts() -> list[str]:
+    """One prompt for each subject, the colours going round."""
+    colours = list(COLOURS)
+    said = []
+    for index, subject in enumerate(SUBJECTS):
+        first, second = colours[index * 3 % 8], colours[(index * 3 + 4) % 8]
+        colour = f"{first} and {second}" if index % PAIRS == PAIRS - 1 else first
+        said.append(f"nvinkpunk {colour} {subject}" + (", at night" if index % NIGHTS == NIGHTS - 1 else ""))
+    return said
+
+
+def draw(artist: Artist, path: Path = SHEET) -> None:
+    """Draw every prompt with the seed of its place on the sheet."""
+    said = prompts()
+    sheets.save(artist.draw_all(said, range(len(said))), path)
