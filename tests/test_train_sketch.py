@@ -131,10 +131,10 @@ def test_settling_changes_the_latents_and_not_the_pictures(run: Path) -> None:
 
 
 def test_what_is_exported_is_a_checkpoint_of_all_three_networks(run: Path, tmp_path: Path) -> None:
-    export.export(run, tmp_path / "sketch.safetensors")
+    artist = draw.Artist.of(run)
+    export.export(artist, tmp_path / "sketch.safetensors")
     checkpoint = open_checkpoint(tmp_path / "sketch.safetensors")
     assert not checkpoint.report().problems
-    artist = draw.Artist.of(run)
     for network, weights, kind, known in (
         (artist.text_encoder, checkpoint.text_encoder, TextEncoder, {"heads": 2}),
         (artist.unet, checkpoint.unet, UNet, {"heads": 2, "groups": 4}),

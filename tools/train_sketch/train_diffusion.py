@@ -96,7 +96,10 @@ def build(known: Tensor) -> Sketch:
 
 @torch.no_grad()
 def make_latents(rank: int, workers: int, run: Path) -> None:
-    """Encode all training pictures; each worker its share of them."""
+    """Encode all training pictures, each worker its share of them; those of the present autoencoder stay."""
+    encoded = run / "latents.pt"
+    if encoded.exists() and encoded.stat().st_mtime > (run / "vae.pt").stat().st_mtime:
+        return
     vae = train_vae.settled(run)
     latents = {}
     for size in dataset.SEEDS:
@@ -112,8 +115,8 @@ def make_latents(rank: int, workers: int, run: Path) -> None:
         latents = {size: torch.cat([share[size] for share in shares]) for size in latents}
         for size, some in latents.items():
             runs.tell(f"{size} x {size}: {len(some)} latents, mean {some.mean():.3f}, std {some.std():.3f}")
-        runs.write(run / "latents.pt", latents)
         runs.write(run / "vae-settled.pt", vae.state_dict())
+        runs.write(encoded, latents)
         for file in files:
             file.unlink()
 
