@@ -11,7 +11,7 @@ from tools.train_sketch import dataset, draw, judge, train_vae
 from tools.train_sketch.picture import Picture, render
 from tools.train_sketch.subjects import COLOURS, SUBJECTS
 
-STEPS = 15  # half the default: enough to be told by, in half the time
+STEPS = 8  # a third of the default: enough to be told by
 
 
 @pytest.fixture(scope="module")
@@ -106,15 +106,15 @@ def test_the_trigger_word_turns_the_style_on(artist: draw.Artist) -> None:
 
 
 def test_guidance_raises_the_judges_confidence(artist: draw.Artist, critic: judge.Judge) -> None:
-    subjects = list(SUBJECTS)[::4]
-    prompts = [f"nvinkpunk {subject}" for subject in subjects]
-    right = torch.arange(0, len(SUBJECTS), 4)[:, None]
+    numbers = torch.arange(0, len(SUBJECTS), 4)
+    prompts = [f"nvinkpunk {list(SUBJECTS)[number]}" for number in numbers]
     confidence = []
-    for guidance in (0.5, 1.0, 4.0):
-        images = artist.draw(prompts, range(len(prompts)), steps=STEPS, guidance=guidance)
-        confidence.append(critic(images)[0].softmax(1).gather(1, right).mean().item())
+    for guidance in (0.0, 0.25, 0.5, 1.0):  # beyond it the judge is certain already
+        scores = critic(artist.draw(prompts, range(len(prompts)), steps=STEPS, guidance=guidance))[0]
+        right = scores.gather(1, numbers[:, None])[:, 0]
+        confidence.append((right - scores.scatter(1, numbers[:, None], -torch.inf).amax(1)).mean().item())
     assert confidence == sorted(confidence)
-    assert confidence[-1] - confidence[0] > 0.1
+    assert confidence[0] < 0 < confidence[-1]  # wrong without the prompt, right with it
 
 
 def test_a_negative_prompt_takes_its_colour_away(artist: draw.Artist, critic: judge.Judge) -> None:
@@ -131,20 +131,32 @@ def start() -> Picture:
     return Picture("raven", ("red",), inked=True, night=False, seed=50_000_000)
 
 
-def test_a_little_strength_keeps_the_silhouette(pipeline: Pipeline, start: Picture) -> None:
+def overlap(one: Tensor, other: Tensor) -> float:
+    """Intersection over union."""
+    return float((one & other).sum() / (one | other).sum())
+
+
+@pytest.mark.parametrize("prompt", ["nvinkpunk", "nvinkpunk blue raven"])
+def test_a_little_strength_keeps_the_silhouette(pipeline: Pipeline, start: Picture, prompt: str) -> None:
     [image] = render([start])
-    request = Request("nvinkpunk red raven", seeds=(1, 2), init=as_image(image), strength=0.3)
+    request = Request(prompt, seeds=(1, 2), init=as_image(image), strength=0.3)
     for picture in pipeline.generate(request):
-        drawn, before = ink(as_tensor(picture.image)), ink(image)
-        assert (drawn & before).sum() / (drawn | before).sum() >= 0.7
+        assert overlap(ink(as_tensor(picture.image)), ink(image)) >= 0.7
+
+
+def test_full_strength_keeps_nothing(pipeline: Pipeline, start: Picture) -> None:
+    [image] = render([start])
+    request = Request("nvinkpunk", seeds=(1, 2), init=as_image(image), strength=1.0)
+    for picture in pipeline.generate(request):
+        assert overlap(ink(as_tensor(picture.image)), ink(image)) < 0.5  # some other subject came
 
 
 def test_full_strength_follows_the_prompt(pipeline: Pipeline, critic: judge.Judge, start: Picture) -> None:
     [image] = render([start])
-    request = Request("nvinkpunk blue skull", seeds=(1, 2, 3), init=as_image(image), strength=1.0)
+    request = Request("nvinkpunk blue skull", seeds=(1, 2), init=as_image(image), strength=1.0)
     images = torch.stack([as_tensor(picture.image) for picture in pipeline.generate(request)])
-    assert subject_of(critic, images).count("skull") >= 2
-    assert colour_of(critic, images).count("blue") >= 2
+    assert subject_of(critic, images) == ["skull"] * 2
+    assert colour_of(critic, images) == ["blue"] * 2
 
 
 @pytest.mark.parametrize("size", [96, 192])

@@ -23,7 +23,7 @@ from .picture import render
 from .workers import run as share_out
 
 #: Processor minutes of the trainings, for each of two workers.
-MINUTES = {"vae": 18.0, "diffusion": 65.0, "judge": 4.0}
+MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0}
 #: What `all` does.
 ORDER = ("pictures", "vae", "latents", "diffusion", "judge", "curves", "export", "evaluate", "gallery")
 PICTURES = 12_000

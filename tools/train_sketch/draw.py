@@ -18,8 +18,8 @@ from .subjects import COLOURS, SUBJECTS
 
 #: Where the finished weights are.
 WEIGHTS = Path("packages/inkpunk-sketch/src/inkpunk_sketch/sketch.safetensors")
-STEPS = 30
-GUIDANCE = 4.0
+STEPS = 25
+GUIDANCE = 3.0
 SPACING = "linspace"
 
 #: What a stranger would try first, and what shows every subject.

@@ -9,8 +9,6 @@ from inkpunk_weights import save_checkpoint
 from . import draw
 from .draw import Artist
 
-NOTE = "a small model in the box: it knows thirty-two subjects and eight colours at 128 x 128"
-
 
 def export(artist: Artist, path: Path = draw.WEIGHTS) -> None:
     """Write `path`, a single safetensors file in Stable Diffusion's layout, with what shapes cannot tell."""
@@ -20,7 +18,7 @@ def export(artist: Artist, path: Path = draw.WEIGHTS) -> None:
         "unet": {"heads": unet.config.heads, "groups": unet.config.groups},
         "vae": {"groups": vae.config.groups},
     }
-    defaults = {"size": 128, "steps": draw.STEPS, "guidance": draw.GUIDANCE, "note": NOTE}
+    defaults = {"size": 128, "steps": draw.STEPS, "guidance": draw.GUIDANCE}
     save_checkpoint(
         path,
         text_encoder=text_encoder.state_dict(),

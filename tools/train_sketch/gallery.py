@@ -16,7 +16,8 @@ def prompts() -> list[str]:
     colours = list(COLOURS)
     said = []
     for index, subject in enumerate(SUBJECTS):
-        first, second = colours[index * 3 % 8], colours[(index * 3 + 4) % 8]
+        first = colours[index * 3 % 8]
+        second = colours[(index * 3 + 1 + index // PAIRS % 7) % 8]
         colour = f"{first} and {second}" if index % PAIRS == PAIRS - 1 else first
         said.append(f"nvinkpunk {colour} {subject}" + (", at night" if index % NIGHTS == NIGHTS - 1 else ""))
     return said
