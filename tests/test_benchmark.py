@@ -1,0 +1,39 @@
+"""The benchmark's arithmetic; what it times is tested elsewhere."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tools.benchmark.report import Figures, plot, table
+from tools.benchmark.work import TABLE, Work
+
+
+def test_a_guided_step_costs_what_its_layers_say() -> None:
+    assert Work("step").flops() == pytest.approx(1.6e12, rel=0.02)
+    assert Work("step", pictures=2).flops() == 2 * Work("step").flops()
+    assert Work("decode").flops() == pytest.approx(2.48e12, rel=0.02)
+
+
+def test_every_peer_gets_the_same_inputs() -> None:
+    for work in TABLE:
+        for one, other in zip(work.inputs(), work.inputs(), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_table_relates_ours_to_the_others_and_to_the_limit(tmp_path: Path) -> None:
+    work = Work("step")
+    figures = Figures(
+        ["inkpunk", "diffusers"],
+        rate=work.flops() / 10,  # so that the limit is ten seconds
+        load={"inkpunk": 1.0, "diffusers": 4.0},
+        seconds={work: {"inkpunk": 8.0, "diffusers": 16.0}},
+        pictures={"inkpunk": (100.0, 3 << 30)},
+    )
+    lines = table(figures, "a remark").splitlines()
+    assert lines[2] == "| guided step, 512x512 | 1.61 | 8.00 | 16.00 | 0.50x | 0.80x |"
+    assert lines[3] == "| load |  | 1.00 | 4.00 | 0.25x |  |"
+    assert "3.00 GiB" in lines[-1]
+    pytest.importorskip("matplotlib")
+    plot(figures, tmp_path / "plot.png")
+    assert (tmp_path / "plot.png").stat().st_size > 1000

@@ -1,0 +1,145 @@
+"""One command for all figures of speed:
+
+    uv run --group benchmark python -m tools.benchmark [--runs 3] [--peers inkpunk,diffusers] [--only step,decode]
+
+Builds a full-size model of random weights, lets all peers do the same work in turns, each in a process of its own,
+checks that they agree, and measures the machine's best float32 matrix product between the turns. Prints a table of
+medians, and writes it with a plot to runs/benchmark. Alone on the machine, or the figures mean nothing.
+"""
+
+import argparse
+import multiprocessing
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+
+from tools.make_checkpoint import make_checkpoint
+
+from . import report
+from .peers import PEERS, draw, serve
+from .work import GROWTH, TABLE, Work
+
+AGREEMENT = 1e-3  # relative to the largest value: float32 through a whole network, sums in any order
+MATRIX = 2048
+
+
+def matmul_rate() -> float:
+    """Floating-point operations a second of a large float32 matrix product."""
+    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    start = time.perf_counter()
+    torch.mm(a, b)
+    return 2 * MATRIX**3 / (time.perf_counter() - start)
+
+
+class Worker:
+    """A peer in its own process."""
+
+    def __init__(self, name: str, folder: Path):
+        """Start it, and wait until it has loaded."""
+        context = multiprocessing.get_context("spawn")
+        self.connection, other = context.Pipe()
+        self.process = context.Process(target=serve, args=(name, folder, other), daemon=True)
+        self.process.start()
+        other.close()
+        self.load = self.connection.recv()
+
+    def do(self, work: Work) -> tuple[float, np.ndarray]:
+        """Seconds and result."""
+        self.connection.send(work)
+        return self.connection.recv()
+
+    def stop(self) -> None:
+        """Let it end."""
+        self.connection.send(None)
+        self.process.join()
+
+
+def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> report.Figures:
+    """Let the peers take turns at each piece of work."""
+    figures = report.Figures(names)
+    workers = {name: Worker(name, folder) for name in names}
+    figures.load = {name: worker.load for name, worker in workers.items()}
+    for work in works:
+        seconds: dict[str, list[float]] = {name: [] for name in names}
+        results: dict[str, np.ndarray] = {}
+        for _ in range(runs):
+            for name, worker in workers.items():
+                figures.rate = max(figures.rate, matmul_rate(), matmul_rate())
+                spent, results[name] = worker.do(work)
+                seconds[name].append(spent)
+        first = results[names[0]]
+        for name, result in results.items():
+            error = float(np.abs(result - first).max() / np.abs(first).max())
+            if error > AGREEMENT:
+                raise SystemExit(
+                    f"{work.name}: {name} differs from {names[0]} by {error:.1e} of the largest value"
+                )
+        figures.seconds[work] = {name: median(times) for name, times in seconds.items()}
+        print(work.name, {name: [round(t, 3) for t in times] for name, times in seconds.items()}, flush=True)
+    for worker in workers.values():
+        worker.stop()
+    return figures
+
+
+def picture(name: str, folder: Path, steps: int, size: int) -> tuple[float, int]:
+    """Seconds and peak bytes of a whole picture."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=draw, args=(name, folder, steps, size, there), daemon=True)
+    process.start()
+    figures = here.recv()
+    process.join()
+    return figures
+
+
+def main() -> None:
+    """Measure, print, plot."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--peers", default=",".join(PEERS), help="some of: %(default)s")
+    parser.add_argument(
+        "--only", default="", help="kinds of work: text,step,encode,decode; none for --picture alone"
+    )
+    parser.add_argument("--growth", action="store_true", help="also how time grows with size and pictures")
+    parser.add_argument(
+        "--picture", type=int, default=0, metavar="STEPS", help="also a whole picture of so many steps"
+    )
+    parser.add_argument(
+        "--size", choices=["full", "small"], default="full", help="small: only to try this out"
+    )
+    parser.add_argument("--model", type=Path, help="a diffusers folder that is there already")
+    parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
+    arguments = parser.parse_args()
+    names, kinds = arguments.peers.split(","), arguments.only.split(",") if arguments.only else None
+    works = [*TABLE, *(GROWTH if arguments.growth else ())]
+    works = [work for work in dict.fromkeys(works) if kinds is None or work.kind in kinds]
+    with tempfile.TemporaryDirectory() as home:
+        folder = arguments.model or Path(home) / "model"
+        if not folder.exists():
+            make_checkpoint(folder, layout="diffusers-folder", size=arguments.size)
+        figures = measure(works, names, folder, arguments.runs)
+        if arguments.picture:
+            figures.pictures = {
+                name: picture(name, folder, arguments.picture, 512)
+                for name in names
+                if name in ("inkpunk", "diffusers")
+            }
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
+    text = report.table(
+        figures, f"medians of {arguments.runs} runs, {torch.get_num_threads()} threads, {libraries}"
+    )
+    print(text)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    (arguments.out / "table.md").write_text(text)
+    report.plot(figures, arguments.out / "plot.png")
+
+
+if __name__ == "__main__":
+    main()
