@@ -14,7 +14,7 @@ from .workers import average, place
 MOMENTUM = 0.95
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
-ENDS = ("conv_in", "conv_out", "quant_conv", "token_embedding", "position_embedding")
+ENDS = ("conv_in", "conv_out", "quant_conv")
 SIZE = 0.2  # the root mean square of a step, in learning rates: about that of Adam's
 
 

@@ -59,8 +59,7 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
     if path.exists():
         saved = runs.read(path)
         vae.load_state_dict(saved["weights"])
-        if isinstance(saved["optimiser"], list):
-            optimiser.load_state_dict(saved["optimiser"])
+        optimiser.load_state_dict(saved["optimiser"])
         ema.load(saved["ema"])
         progress.restore(saved["progress"])
     pictures = dataset.load(run)

@@ -15,8 +15,9 @@ def test_there_is_an_answer_for_every_shape(
 def test_large_pictures_take_large_tiles_and_small_problems_none() -> None:
     assert cheapest_tile(2, 320, 320, 64, 64) == 4
     assert cheapest_tile(1, 512, 512, 128, 128) == 4
-    assert (
-        cheapest_tile(2, 1280, 1280, 8, 8) is None
-    )  # transforming the kernels would cost more than it saves
+    # transforming the kernels, or the tiles, would cost more than it saves
+    assert cheapest_tile(2, 1280, 1280, 8, 8) is None
+    assert cheapest_tile(2, 1280, 1280, 16, 16) is None
+    assert cheapest_tile(1, 128, 128, 512, 512) is None
     assert cheapest_tile(1, 3, 64, 512, 512) is None
     assert cheapest_tile(1, 64, 64, 1, 1) is None

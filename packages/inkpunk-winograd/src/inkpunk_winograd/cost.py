@@ -5,9 +5,7 @@ from inkpunk_winograd.filtering import FILTERINGS, KERNEL
 # The unit is a multiply-add of a direct convolution. The others were fitted to measurements on two cores with AVX-512
 # (tools/benchmark_winograd); they err on the side of the direct way.
 PRODUCT = 1.4  # a multiply-add of the batched matrix product: its matrices are narrow
-TILE = (
-    50.0  # each number of a tile's transform, on the way there and back: the memory limits it, not the sums
-)
+TILE = 200.0  # each number of a tile's transform, there and back: the memory limits it, not the sums
 KERNEL_NUMBER = 100.0  # each number of a kernel's transform
 CALL = 2e7  # a call, whatever its size
 LEAST_CHANNELS = 32  # with fewer, little is won, and the direct way errs less than a third as much
