@@ -2,10 +2,10 @@
 
     uv run python -m tools.benchmark_winograd [--part unet|encoder|decoder] [--side 64] [--runs 5]
 
-For every shape: how often it occurs, the time of torch's way (the faster of its two memory formats), that of F(2x2)
-and F(4x4) relative to it, what `accelerate` would choose, and each way's error relative to float64. All ways take
-turns, and the table holds medians. The best rate of a large matrix product, measured between them, gives the limit of
-direct arithmetic.
+For every shape: how often it occurs, the time of torch's way (the faster of its two memory formats), that of F(4x4)
+in torch's operations and of F(2x2) and F(4x4) in native kernels relative to it, what `accelerate` would choose, and
+each way's error relative to float64. All ways take turns, and the table holds medians. The best rate of a large
+matrix product, measured between them, gives the limit of direct arithmetic.
 """
 
 import argparse
@@ -19,7 +19,8 @@ import torch.nn.functional as F
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE
 from inkpunk_winograd import is_eligible, winograd_conv2d
-from inkpunk_winograd.cost import cheapest_tile
+from inkpunk_winograd.cost import NATIVE, cheapest_tile
+from inkpunk_winograd.native import library
 from torch import Tensor, nn
 
 Shape = tuple[int, int, int, int, int]  # batch, channels, out, height, width
@@ -64,8 +65,9 @@ def compare(shape: Shape, repeats: int) -> tuple[dict[str, float], dict[str, flo
     ways: dict[str, Callable[[], Tensor]] = {
         "nchw": lambda: F.conv2d(x, weight, bias, padding=1),
         "nhwc": lambda: F.conv2d(last, last_weight, bias, padding=1),
-        "F2": lambda: winograd_conv2d(last, weight, bias, tile=2),
-        "F4": lambda: winograd_conv2d(last, weight, bias, tile=4),
+        "F4 in torch": lambda: winograd_conv2d(last, last_weight, bias, tile=4, native=False),
+        "F2": lambda: winograd_conv2d(last, last_weight, bias, tile=2),
+        "F4": lambda: winograd_conv2d(last, last_weight, bias, tile=4),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     results, rate = {name: way() for name, way in ways.items()}, 0.0
@@ -93,8 +95,10 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="of the latents")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    print("| shape | times | torch, ms | F2 | F4 | chosen | error: direct | F2 | F4 |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    if library() is None:
+        parser.error("there is no C compiler to build the native kernels with; install gcc or clang")
+    print("| shape | times | torch, ms | F4 in torch | F2 | F4 | chosen | error: direct | F2 | F4 |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     direct = chosen = work = best_rate = 0.0
     with torch.inference_mode():
         for shape, count in sorted(
@@ -103,7 +107,7 @@ def main() -> None:
             seconds, errors, rate = compare(shape, arguments.runs)
             batch, channels, out, height, width = shape
             torchs = min(seconds["nchw"], seconds["nhwc"])
-            tile = cheapest_tile(*shape)
+            tile = cheapest_tile(*shape, NATIVE)
             best_rate = max(best_rate, rate)
             direct += count * torchs
             chosen += count * (seconds[f"F{tile}"] if tile else torchs)
@@ -112,7 +116,7 @@ def main() -> None:
                 f"{batch} x {channels} to {out} at {height} x {width}",
                 str(count),
                 f"{1000 * torchs:.1f}",
-                *(f"{seconds[name] / torchs:.2f}" for name in ("F2", "F4")),
+                *(f"{seconds[name] / torchs:.2f}" for name in ("F4 in torch", "F2", "F4")),
                 f"F{tile}" if tile else "direct",
                 *(f"{errors[name]:.1e}" for name in ("nhwc", "F2", "F4")),
             ]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inkpunk_winograd import convolution, winograd_conv2d
-from inkpunk_winograd.cost import cheapest_tile
+from inkpunk_winograd.cost import NATIVE, TORCH, cheapest_tile
 from torch import Tensor
 
 EXACT = 1e-11  # relative, in float64: thousands of roundings of 1e-16, magnified some ten times
@@ -59,20 +59,21 @@ def test_blocks_change_nothing(memory: int, block: int, monkeypatch: pytest.Monk
     assert torch.allclose(winograd_conv2d(x, weight, bias, memory=memory), whole, rtol=EXACT, atol=EXACT)
 
 
+@pytest.mark.parametrize("native", [False, True])
 @settings(max_examples=10, deadline=None)  # of real sizes: smaller ones are convolved directly
 @given(
     st.integers(0, 99), st.integers(320, 400), st.integers(256, 320), st.integers(44, 64), st.integers(44, 64)
 )
 def test_float32_loses_at_most_three_times_what_the_direct_way_loses(
-    seed: int, channels: int, out: int, height: int, width: int
+    native: bool, seed: int, channels: int, out: int, height: int, width: int
 ) -> None:
-    tile = cheapest_tile(1, channels, out, height, width)
+    tile = cheapest_tile(1, channels, out, height, width, NATIVE if native else TORCH)
     assume(tile is not None)
     x, weight, _ = problem(seed, 1, channels, out, height, width)
     x, weight = x.float().contiguous(memory_format=torch.channels_last), weight.float()
     reference = F.conv2d(x.double(), weight.double(), padding=1)
     direct = F.conv2d(x, weight, padding=1)
-    result = winograd_conv2d(x, weight, tile=tile)
+    result = winograd_conv2d(x, weight, tile=tile, native=native)
     assert error(result, reference) <= TIMES_DIRECT * error(direct, reference)
 
 

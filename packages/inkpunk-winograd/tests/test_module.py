@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from inkpunk_winograd import WinogradConv2d, accelerate, is_eligible, restore
 from inkpunk_winograd import module as module_file
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 ROUNDING = 1e-5  # float32, hundreds of channels, outputs of about unit variance
 
@@ -32,9 +33,11 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The tiles of the convolutions that were computed by minimal filtering, in their order."""
     used: list[int] = []
 
-    def spy(x: Tensor, weight: Tensor, bias: Tensor | None, *, tile: int, memory: int) -> Tensor:
+    def spy(
+        x: Tensor, weight: Tensor, bias: Tensor | None, *, tile: int, memory: int, native: bool
+    ) -> Tensor:
         used.append(tile)
-        return original(x, weight, bias, tile=tile, memory=memory)
+        return original(x, weight, bias, tile=tile, memory=memory, native=native)
 
     original = module_file.winograd_conv2d
     monkeypatch.setattr(module_file, "winograd_conv2d", spy)
@@ -61,7 +64,7 @@ def test_it_is_undone_without_a_trace() -> None:
     parameters = [id(parameter) for parameter in network.parameters()]
     x = torch.randn(1, 3, 32, 32)
     expected = network(x)
-    assert restore(accelerate(accelerate(network, memory=1 << 20))) is network
+    assert restore(accelerate(accelerate(network, memory=1 << 20, native=False))) is network
     assert [type(part) for part in network] == [type(part) for part in model()]
     assert [id(parameter) for parameter in network.parameters()] == parameters
     assert network.state_dict().keys() == before.keys()
@@ -93,7 +96,7 @@ def test_gradients_take_the_direct_way(ways: list[int]) -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("trial", ["autocast", "meta", "misfit", "empty"])
+@pytest.mark.parametrize("trial", ["autocast", "meta", "fake", "misfit", "empty"])
 def test_what_it_is_not_made_for_takes_the_direct_way(trial: str, ways: list[int]) -> None:
     fast = accelerate(nn.Conv2d(320, 320, 3, padding=1))
     x = torch.randn(1, 320, 48, 48)
@@ -102,6 +105,9 @@ def test_what_it_is_not_made_for_takes_the_direct_way(trial: str, ways: list[int
             assert fast(x).dtype == torch.bfloat16
     elif trial == "meta":
         assert fast.to("meta")(x.to("meta")).shape == x.shape
+    elif trial == "fake":
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            assert fast(mode.from_tensor(x)).shape == x.shape
     elif trial == "misfit":
         with pytest.raises(RuntimeError, match="channels"):  # torch's own words
             fast(x[:, :3])

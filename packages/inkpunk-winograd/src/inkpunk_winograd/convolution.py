@@ -1,14 +1,18 @@
-"""The convolution: tiles in, one batched matrix product, tiles out, in blocks that stay in the cache."""
+"""The convolution: tiles in, one batched matrix product, tiles out, in blocks that stay in the cache.
+
+Here it is in torch's own operations; `native` has the same in C, for float32, where a compiler can be found.
+"""
 
 import torch
 from jaxtyping import Float, Num
 from torch import Tensor
 
 from inkpunk_winograd.filtering import FILTERINGS, Filtering
+from inkpunk_winograd.native import has_native, native_conv2d
 
 BLOCK_BYTES = 36 << 20  # the transformed tiles that are worked on at once
 PART_BYTES = 16 << 20  # the transformed kernels that meet them
-MEMORY = 64 << 20  # what transformed kernels may take
+MEMORY = 64 << 20  # what transforms may take
 
 
 def winograd_conv2d(
@@ -18,6 +22,7 @@ def winograd_conv2d(
     *,
     tile: int = 4,
     memory: int = MEMORY,
+    native: bool = True,
 ) -> Float[Tensor, "batch out height width"]:
     """`torch.nn.functional.conv2d(x, weight, bias, padding=1)` in a quarter of the multiplications, or a half.
 
@@ -29,8 +34,10 @@ def winograd_conv2d(
         weight: the kernels.
         bias: added to every pixel.
         tile: the side of the tiles of output: 4 is fastest where there are many pixels, 2 where there are few.
-        memory: bytes that transformed kernels may take while they are used. At least one output channel's always
-            are: 144 bytes for every input channel.
+        memory: bytes that the native kernels may work in, or that transformed kernels may take without them. The
+            least that is worked with may take more: two megabytes a thread natively, and without, one output
+            channel's kernels, 144 bytes for every input channel.
+        native: use the kernels in C where they can be had: with a C compiler, and not for float64.
 
     Raises:
         ValueError: a tile that is neither 2 nor 4, or whole numbers.
@@ -42,11 +49,18 @@ def winograd_conv2d(
     dtype = x.dtype
     compute = dtype if dtype in (torch.float32, torch.float64) else torch.float32
     # NHWC: channels are the rows of the matrix products, and neighbours in memory
-    pixels = x.to(compute).permute(0, 2, 3, 1).contiguous()
-    with torch.no_grad():
-        result = _convolve(FILTERINGS[tile], pixels, weight.to(compute), memory)
+    pixels = x.detach().to(compute).permute(0, 2, 3, 1).contiguous()
+    weight, bias = (
+        weight.detach().to(compute),
+        None if bias is None else bias.detach().to(compute).contiguous(),
+    )
+    filtering = FILTERINGS[tile]
+    if native and has_native(compute):
+        result = native_conv2d(pixels, weight, bias, pairs=len(filtering.pairs), memory=memory)
+    else:
+        result = _convolve(filtering, pixels, weight, memory)
         if bias is not None:
-            result += bias.to(compute)
+            result += bias
     return result.to(dtype).permute(0, 3, 1, 2)
 
 

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from inkpunk_winograd.convolution import MEMORY, winograd_conv2d
-from inkpunk_winograd.cost import cheapest_tile
+from inkpunk_winograd.cost import NATIVE, TORCH, cheapest_tile
+from inkpunk_winograd.native import has_native
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -18,10 +19,12 @@ class WinogradConv2d(nn.Conv2d):
     to offer: for gradients, under autocast, while torch.compile traces, and off the CPU.
 
     Attributes:
-        memory: bytes that transformed kernels may take while they are used.
+        memory: bytes that transforms may take while they are used.
+        native: use the kernels in C where they can be had.
     """
 
     memory: int = MEMORY
+    native: bool = True
 
     def forward(self, input: Tensor) -> Tensor:
         """As `nn.Conv2d` does, but for rounding."""
@@ -29,7 +32,9 @@ class WinogradConv2d(nn.Conv2d):
         if tile is None:
             return super().forward(input)
         batched = input if input.ndim == 4 else input[None]
-        result = winograd_conv2d(batched, self.weight, self.bias, tile=tile, memory=self.memory)
+        result = winograd_conv2d(
+            batched, self.weight, self.bias, tile=tile, memory=self.memory, native=self.native
+        )
         return result if input.ndim == 4 else result[0]
 
     def _tile(self, input: Tensor) -> int | None:
@@ -39,6 +44,7 @@ class WinogradConv2d(nn.Conv2d):
         )
         if (
             wants_gradients
+            or type(input) not in (Tensor, nn.Parameter)  # fake tensors, for one
             or input.device.type != "cpu"
             or torch.is_autocast_enabled("cpu")
             or torch.compiler.is_compiling()
@@ -50,7 +56,8 @@ class WinogradConv2d(nn.Conv2d):
             return None  # what is wrong with the input, if anything is, the direct way says best
         height, width = input.shape[-2:]
         batch = input.shape[0] if input.ndim == 4 else 1
-        return cheapest_tile(batch, self.in_channels, self.out_channels, height, width)
+        sizes = (batch, self.in_channels, self.out_channels, height, width)
+        return cheapest_tile(*sizes, NATIVE if self.native and has_native(input.dtype) else TORCH)
 
 
 def is_eligible(module: nn.Module) -> bool:
@@ -66,7 +73,7 @@ def is_eligible(module: nn.Module) -> bool:
     )
 
 
-def accelerate(module: Module, *, memory: int = MEMORY) -> Module:
+def accelerate(module: Module, *, memory: int = MEMORY, native: bool = True) -> Module:
     """Make a model's eligible convolutions cheaper, in place; the others stay as they are.
 
     Parameters, their names, hooks and everything that refers to the modules stay the same: only the class of each
@@ -74,8 +81,10 @@ def accelerate(module: Module, *, memory: int = MEMORY) -> Module:
 
     Args:
         module: any model, or a convolution alone.
-        memory: bytes that transformed kernels may take while one convolution runs; less is slower where many
-            channels meet many pixels. Nothing is kept between calls.
+        memory: bytes that transforms may take while one convolution runs; less is slower where many channels meet
+            many pixels. Each thread that runs convolutions natively keeps as much to work in; no transformed kernel
+            is kept.
+        native: use the kernels in C, where a C compiler on this machine can build them: once, in half a second.
 
     Returns:
         The same module.
@@ -84,7 +93,7 @@ def accelerate(module: Module, *, memory: int = MEMORY) -> Module:
         if is_eligible(part):
             object.__setattr__(part, "__class__", WinogradConv2d)
         if isinstance(part, WinogradConv2d):
-            part.memory = memory
+            part.memory, part.native = memory, native
     return module
 
 
@@ -92,6 +101,7 @@ def restore(module: Module) -> Module:
     """Undo `accelerate`, in place, and return the same module."""
     for part in module.modules():
         if isinstance(part, WinogradConv2d):
-            part.__dict__.pop("memory", None)
+            for setting in ("memory", "native"):
+                part.__dict__.pop(setting, None)
             object.__setattr__(part, "__class__", nn.Conv2d)
     return module
