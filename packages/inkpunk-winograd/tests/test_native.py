@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from inkpunk_winograd import native, winograd_conv2d
+from inkpunk_winograd import building, native, winograd_conv2d
 from torch import Tensor
 
 needs_compiler = pytest.mark.skipif(
-    not any(shutil.which(name) for name in native.COMPILERS), reason="no C compiler on this machine"
+    not any(shutil.which(name) for name in building.COMPILERS), reason="no C compiler on this machine"
 )
 ROUNDING = 1e-5  # float32, up to some hundred channels, outputs of about unit variance
 
@@ -36,7 +36,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Path]:
     """A folder where no library was built yet, and a process that has not asked for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     native.library.cache_clear()
-    yield tmp_path / "inkpunk-winograd"
+    yield tmp_path / "inkpunk/native"
     native.library.cache_clear()
 
 
@@ -144,8 +144,8 @@ def test_many_callers_at_once() -> None:
 def test_processors_with_shorter_vectors(
     processor: str, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in native.FLAGS]
-    monkeypatch.setattr(native, "FLAGS", flags)
+    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in building.FLAGS]
+    monkeypatch.setattr(building, "FLAGS", flags)
     for channels, out, height, tile in ((37, 45, 26, 4), (128, 64, 50, 4), (64, 33, 11, 2)):
         x, weight, bias = problem(5, 2, channels, out, height, height + 3)
         for order in (weight, weight.contiguous(memory_format=torch.channels_last)):
@@ -166,7 +166,7 @@ def test_they_are_built_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @needs_compiler
 def test_a_folder_that_others_may_write_to_is_not_trusted(fresh: Path) -> None:
-    fresh.mkdir()
+    fresh.mkdir(parents=True)
     fresh.chmod(0o777)
     assert native.library() is None
 
@@ -176,9 +176,9 @@ def test_without_a_compiler_there_is_another_way(
     trouble: str, fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if trouble == "switched off":
-        monkeypatch.setenv(native.SWITCH, "0")
+        monkeypatch.setenv(building.SWITCH, "0")
     elif trouble == "nowhere to write":
-        fresh.write_text("a file, where the folder should be")
+        fresh.parent.write_text("a file, where the folder should be")
     else:
         monkeypatch.setenv("PATH", str(tmp_path))
         if trouble == "fails":
@@ -192,8 +192,8 @@ def test_without_a_compiler_there_is_another_way(
 
 
 def test_the_switch_is_the_environments(tmp_path: Path) -> None:
-    script = "from inkpunk_winograd import native; print(native.library())"
-    environment = {**os.environ, native.SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
+    script = "from inkpunk_winograd.native import library; print(library())"
+    environment = {**os.environ, building.SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
     said = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,8 +23,10 @@ from inkpunk.images import image_to_tensor, tensor_to_image
 from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
 from inkpunk.picture import Facts, Picture
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
+CONTEXTS = 32  # prompts whose encodings are kept, a quarter of a megabyte each
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,7 @@ class Pipeline:
             float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
         tiled: decode and encode pictures in strips, in about half the memory.
         name, path: what the pictures' facts call the model, and the file that they hash.
+        contexts: of the last prompts, encoded.
     """
 
     tokenizer: Tokenizer
@@ -52,6 +55,7 @@ class Pipeline:
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
+    contexts: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False)
 
     @classmethod
     def load(
@@ -63,6 +67,7 @@ class Pipeline:
         offload: bool = False,
         tiled: bool = False,
         ema: bool = False,
+        speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
 
@@ -74,6 +79,7 @@ class Pipeline:
             offload: keep each network in main memory while it has nothing to do, for devices of little memory.
             tiled: decode and encode pictures strip by strip.
             ema: take a training checkpoint's averaged (EMA) weights.
+            speed: the ways of making the networks faster; each can be left out.
 
         Raises:
             DeviceError: for a device or dtype that is not to be had.
@@ -93,6 +99,7 @@ class Pipeline:
             )
         waiting = torch.device("cpu") if offload else compute
         text_encoder, unet, vae = build_components(checkpoint, configs, device=waiting, dtype=precision)
+        speed_up(text_encoder, unet, vae, compute, speed)
         return cls(
             tokenizer=Tokenizer(),
             text_encoder=Residence(text_encoder, compute, offload),
@@ -147,10 +154,18 @@ class Pipeline:
         return self.pictures(request, last.latents)
 
     def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "prompts positions width"]:
-        """Turn prompts into the contexts that steer the UNet."""
-        tokens = self.tokenizer(prompts).to(self.device)
-        with self.text_encoder.awake() as text_encoder, torch.no_grad():
-            return text_encoder(tokens)
+        """Turn prompts into the contexts that steer the UNet; the last few are remembered.
+
+        Each prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of it.
+        """
+        if fresh := [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.contexts]:
+            with self.text_encoder.awake() as text_encoder, torch.no_grad():
+                for prompt in fresh:
+                    self.contexts[prompt] = text_encoder(self.tokenizer([prompt]).to(self.device))
+        encoded = torch.cat([self.contexts[prompt] for prompt in prompts])
+        while len(self.contexts) > CONTEXTS:
+            del self.contexts[next(iter(self.contexts))]
+        return encoded
 
     def encode(
         self,
@@ -201,11 +216,17 @@ class Pipeline:
             guidance: the classifier-free guidance scale.
         """
 
+        repeated: dict[
+            int, Tensor
+        ] = {}  # by batch: one tensor for all steps, so that what it gives can be kept
+
         @torch.no_grad()
         def predict(latents: Tensor, timestep: int) -> Tensor:
             batch = latents.shape[0]
             timesteps = torch.full((batch,), timestep, device=latents.device)
-            contexts = context.repeat_interleave(batch // context.shape[0], dim=0)
+            if batch not in repeated:
+                repeated[batch] = context.repeat_interleave(batch // context.shape[0], dim=0)
+            contexts = repeated[batch]
             return unet(latents.to(self.dtype), timesteps, contexts).float()
 
         return predict if guidance == 1 else guide(predict, guidance)

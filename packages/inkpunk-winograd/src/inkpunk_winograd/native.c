@@ -1,4 +1,4 @@
-/* The convolution of convolution.py in one pass over memory. native.py builds this file and calls it.
+/* The convolution of convolution.py in one pass over memory. native.py calls this.
  *
  * A block of tiles of the input is transformed into w->tiles, which all threads share and the last cache holds. Then
  * each task takes OUT output channels and PART tiles. It transforms OUT x DEPTH kernels into the thread's own

@@ -1,16 +1,6 @@
-"""The kernels of native.c: built by the machine's own C compiler on first use, kept for the next, and called.
-
-Nobody needs a compiler: without one, or with one that fails, `library()` is None and the caller has another way.
-"""
+"""The kernels of native.c, and the memory they work in."""
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
-import stat
-import subprocess
-import tempfile
 import threading
 from functools import cache
 from pathlib import Path
@@ -19,11 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-SOURCE = Path(__file__).with_name("native.c")
-COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
-SECONDS_TO_COMPILE = 120
-SWITCH = "INKPUNK_WINOGRAD_NATIVE"  # an environment variable: 0 leaves these kernels alone
+from inkpunk_winograd.building import COMPILERS, build_library
 
 
 class Work(ctypes.Structure):
@@ -108,54 +94,11 @@ def has_native(dtype: torch.dtype) -> bool:
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The kernels, built now if they never were on this kind of processor; None where that cannot be."""
-    if os.environ.get(SWITCH) == "0" or platform.system() not in ("Linux", "Darwin"):
-        return None
-    compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
-    if compiler is None:
-        return None
-    try:
-        loaded = ctypes.CDLL(str(_built(compiler)))
-    except (OSError, subprocess.SubprocessError):
-        return None  # no OpenMP, an old compiler, no place to write: all the same to who asks
-    loaded.inkpunk_winograd_plan.argtypes = [ctypes.POINTER(Work), ctypes.c_long]
-    loaded.inkpunk_winograd_plan.restype = ctypes.c_long
-    loaded.inkpunk_winograd_run.argtypes = [ctypes.POINTER(Work)]
-    loaded.inkpunk_winograd_run.restype = None
+    """The kernels; None where they cannot be built."""
+    loaded = build_library(Path(__file__).with_name("native.c"))
+    if loaded is not None:
+        loaded.inkpunk_winograd_plan.argtypes = [ctypes.POINTER(Work), ctypes.c_long]
+        loaded.inkpunk_winograd_plan.restype = ctypes.c_long
+        loaded.inkpunk_winograd_run.argtypes = [ctypes.POINTER(Work)]
+        loaded.inkpunk_winograd_run.restype = None
     return loaded
-
-
-def _built(compiler: str) -> Path:
-    """The shared library's file, compiled unless it is there."""
-    built = _folder() / f"native-{_key(compiler)}.so"
-    if not built.exists():
-        with tempfile.TemporaryDirectory(dir=built.parent) as unfinished:
-            fresh = Path(unfinished) / built.name
-            command = [compiler, *FLAGS, str(SOURCE), "-o", str(fresh)]
-            subprocess.run(command, check=True, capture_output=True, timeout=SECONDS_TO_COMPILE)
-            fresh.replace(built)  # at once: another process may be doing the same
-    return built
-
-
-def _folder() -> Path:
-    """Where libraries are kept: a folder that nobody else may write to, since what is in it is run.
-
-    Raises:
-        PermissionError: it is somebody else's, or open to others.
-    """
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = caches / "inkpunk-winograd"
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise PermissionError(f"{folder}: must be yours, and writable by nobody else")
-    return folder
-
-
-def _key(compiler: str) -> str:
-    """What a library depends on: source, compiler and its flags, and the processor that `native` means."""
-    processor = Path("/proc/cpuinfo")
-    lines = processor.read_text(errors="replace").splitlines() if processor.exists() else []
-    features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    parts = [SOURCE.read_text(), compiler, *FLAGS, platform.machine(), features]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -15,6 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
+WAYS = ("winograd", "channels_last", "linears", "attention", "in_place", "memo", "keep_memory")  # of `Speed`
 
 MODEL_OPTIONS = (
     click.option(
@@ -41,6 +42,18 @@ MODEL_OPTIONS = (
         "--offload", is_flag=True, help="Keep models that are not in use in main memory (slower, smaller)."
     ),
     click.option("--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."),
+    click.option(
+        "--without",
+        multiple=True,
+        type=click.Choice(WAYS),
+        help="Leave out a way of making it fast; can be given several times.",
+    ),
+    click.option(
+        "--compile",
+        "compile_",
+        is_flag=True,
+        help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
+    ),
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
 )
 
@@ -67,21 +80,32 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @wraps(command)
     def with_load(
-        *, model: str, device: str, dtype: str, offload: bool, tiled: bool, ema: bool, **others: Any
+        *,
+        model: str,
+        device: str,
+        dtype: str,
+        offload: bool,
+        tiled: bool,
+        ema: bool,
+        without: tuple[str, ...],
+        compile_: bool,
+        **others: Any,
     ) -> Any:
         settings = {"device": device, "dtype": dtype, "offload": offload, "tiled": tiled, "ema": ema}
-        return command(load=partial(_load_pipeline, model, **settings), **others)
+        ways = dict.fromkeys(without, False) | {"compile": compile_}
+        return command(load=partial(_load_pipeline, model, ways, **settings), **others)
 
     for option in reversed(MODEL_OPTIONS):
         with_load = option(with_load)
     return with_load
 
 
-def _load_pipeline(model: str, **settings: Any) -> "Pipeline":
+def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipeline":
     """Load the model, and say in one line when it is not the one that a user came for."""
     from inkpunk.pipeline import Pipeline
+    from inkpunk.speed import Speed
 
-    pipeline = Pipeline.load(model, **settings)
+    pipeline = Pipeline.load(model, speed=Speed(**ways), **settings)
     if model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
     if pipeline.defaults.note:

@@ -1,0 +1,99 @@
+"""What makes the networks fast, from outside: they stay plain modules, and each way of it can be left out.
+
+No way of it changes what is computed, only the order of sums. Measured by `tools/benchmark`.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, cast
+
+import torch
+from inkpunk_clip import TextEncoder
+from inkpunk_unet import UNet
+from inkpunk_vae import VAE
+from inkpunk_winograd import WinogradConv2d, accelerate
+from torch import Tensor, nn
+
+from inkpunk.speed.allocator import keep_freed_memory
+from inkpunk.speed.attention import speed_attention
+from inkpunk.speed.blocks import work_in_place
+from inkpunk.speed.linear import speed_linears
+from inkpunk.speed.memo import remember_what_stays
+
+COMPILER = "inductor"  # torch.compile's backend
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Which ways to take.
+
+    Attributes:
+        winograd: on a CPU, 3x3 convolutions by minimal filtering (inkpunk-winograd).
+        channels_last: on a CPU or CUDA, channels as neighbours in memory, which their convolutions prefer.
+        linears: on a CPU in float32, linear layers by oneDNN, which there beats the library that torch asks.
+        attention: on a CPU in float32, attention in one pass over memory, where a C compiler can build it.
+        in_place: no new memory where the old is not needed any more; on a CPU, hidden units in parts that its cache
+            holds.
+        memo: on a CPU, keys and values of a prompt computed once for all steps, and what depends on the timestep
+            alone once for all pictures.
+        keep_memory: on a CPU, keep freed memory in the process for its next tensors (`keep_freed_memory`).
+        compile: torch.compile, for CUDA: the first step takes minutes, those after it less. In its place, not with,
+            what replaces modules.
+    """
+
+    winograd: bool = True
+    channels_last: bool = True
+    linears: bool = True
+    attention: bool = True
+    in_place: bool = True
+    memo: bool = True
+    keep_memory: bool = True
+    compile: bool = False
+
+
+#: The networks as they are, for comparison.
+PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))
+
+
+def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.device, speed: Speed) -> None:
+    """Make networks, for inference on a device, faster in place."""
+    networks: tuple[nn.Module, ...] = (text_encoder, unet, vae)
+    on_cpu = device.type == "cpu"
+    if on_cpu and speed.keep_memory:
+        keep_freed_memory()
+    if not speed.compile:
+        if on_cpu and speed.winograd:
+            accelerate(unet)
+            accelerate(vae)
+        if speed.in_place:
+            work_in_place(unet, vae)
+        for network in networks:
+            if on_cpu and speed.linears:
+                speed_linears(network)
+        if on_cpu and speed.attention:
+            speed_attention(unet)
+        if on_cpu and speed.memo:
+            remember_what_stays(unet)
+    # Apple's MPS is left out: nobody here could try it.
+    if speed.channels_last and device.type in ("cpu", "cuda"):
+        _put_channels_last(unet, unet.conv_in)
+        _put_channels_last(vae, vae.encoder.conv_in, vae.decoder.conv_in)
+    if speed.compile:
+        for network in (unet, vae.encoder, vae.decoder):
+            cast(Any, network).compile(backend=COMPILER)
+
+
+def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
+    """Turn the weights of convolutions, and the inputs of the first, from which all else follows.
+
+    Convolutions by minimal filtering take weights in any order. Leaving theirs alone spares a copy of most of a
+    network, which is read from the file's own pages otherwise.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and not isinstance(module, WinogradConv2d):
+            module.to(memory_format=torch.channels_last)
+    for module in first:
+        module.register_forward_pre_hook(_turn)
+
+
+def _turn(module: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(each.contiguous(memory_format=torch.channels_last) for each in inputs)

@@ -1,0 +1,347 @@
+"""Fast networks compute what plain ones do, each way of it acts, and each can be left out."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from inkpunk import Pipeline, Request
+from inkpunk.cli import main
+from inkpunk.cli.options import WAYS
+from inkpunk.speed import PLAIN, Speed, speed_up
+from inkpunk.speed.attention import FastAttention, library, native_attention
+from inkpunk.speed.blocks import FAST, TOKENS_AT_ONCE, FastFeedForward
+from inkpunk.speed.linear import FastLinear
+from inkpunk.speed.memo import TIMESTEPS, Memo, RememberingTimeEmbedding
+from inkpunk_clip import TextEncoder
+from inkpunk_unet import UNet
+from inkpunk_unet.attention import FeedForward, attend
+from inkpunk_vae import VAE
+from inkpunk_winograd import WinogradConv2d
+from inkpunk_winograd.building import COMPILERS
+from torch import Tensor, nn
+
+CPU = torch.device("cpu")
+ROUNDING = 3e-5  # float32, relative to the largest value, through some dozens of layers that feed each other
+Networks = tuple[TextEncoder, UNet, VAE]
+needs_compiler = pytest.mark.skipif(
+    not any(shutil.which(name) for name in COMPILERS), reason="no C compiler on this machine"
+)
+
+
+def make(networks: Callable[[], Networks]) -> Networks:
+    torch.manual_seed(0)
+    made = networks()
+    for network in made:
+        network.eval().requires_grad_(False)
+    return made
+
+
+@torch.no_grad()
+def results(text_encoder: TextEncoder, unet: UNet, vae: VAE) -> list[Tensor]:
+    """What each network makes of the same inputs, of an odd size; the UNet twice, since it may remember."""
+    torch.manual_seed(1)
+    context = text_encoder(torch.arange(2 * 77).view(2, 77))
+    latents, timesteps = torch.randn(2, 4, 45, 38), torch.tensor([500, 500])
+    image = torch.randn(1, 3, 96, 104)
+    steps = [unet(latents, timesteps, context) for _ in range(2)]
+    return [context, *steps, vae.decode(latents[:1]), vae.encode(image).mean]
+
+
+def kinds(network: nn.Module) -> set[type[nn.Module]]:
+    return {type(module) for module in network.modules()}
+
+
+@pytest.mark.parametrize("way", [*WAYS, "all"])
+def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) -> None:
+    expected = results(*make(networks))
+    fast = make(networks)
+    speed_up(*fast, CPU, Speed() if way == "all" else replace(PLAIN, **{way: True}))
+    for result, right in zip(results(*fast), expected, strict=True):
+        assert (result - right).abs().max() <= ROUNDING * right.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("way", "acts"),
+    [
+        ("winograd", lambda text, unet, vae: WinogradConv2d in kinds(unet) & kinds(vae)),
+        ("linears", lambda text, unet, vae: FastLinear in kinds(text) & kinds(unet) & kinds(vae)),
+        ("in_place", lambda text, unet, vae: {*FAST.values()} <= kinds(unet) | kinds(vae)),
+        ("memo", lambda text, unet, vae: RememberingTimeEmbedding in kinds(unet)),
+        pytest.param("attention", lambda text, unet, vae: FastAttention in kinds(unet), marks=needs_compiler),
+    ],
+)
+def test_each_way_acts_and_can_be_left_out(
+    way: str, acts: Callable[..., bool], networks: Callable[[], Networks]
+) -> None:
+    for settings, expected in ((Speed(), True), (replace(Speed(), **{way: False}), False), (PLAIN, False)):
+        fast = make(networks)
+        names = [[*network.state_dict()] for network in fast]
+        speed_up(*fast, CPU, settings)
+        assert acts(*fast) is expected
+        assert [[*network.state_dict()] for network in fast] == names
+
+
+@torch.no_grad()
+def test_channels_stay_last_all_the_way(networks: Callable[[], Networks]) -> None:
+    for channels_last in (True, False):
+        _, unet, vae = fast = make(networks)
+        speed_up(*fast, CPU, replace(PLAIN, channels_last=channels_last))
+        seen: list[bool] = []
+
+        def look(_: nn.Module, inputs: tuple[Tensor], __: Tensor, seen: list[bool] = seen) -> None:
+            seen.append(inputs[0].is_contiguous(memory_format=torch.channels_last))
+
+        for network in (unet, vae):
+            for module in network.modules():
+                if isinstance(module, nn.Conv2d) and module.kernel_size == (3, 3):
+                    module.register_forward_hook(look)
+        results(*fast)
+        assert all(seen) if channels_last else not any(seen)
+        assert len(seen) > 20
+
+
+def test_a_picture_takes_the_fast_road_unless_told_otherwise(tiny: Path, pipeline: Pipeline) -> None:
+    request = Request("a raven", seeds=(7,))
+    plain = Pipeline.load(tiny, device="cpu", speed=PLAIN)
+    with pipeline.unet.awake() as fast, plain.unet.awake() as slow:
+        assert {*FAST.values()} & kinds(fast)
+        assert not {*FAST.values()} & kinds(slow)
+    pictures = [each.generate(request)[0].image.tobytes() for each in (pipeline, plain)]
+    assert max(abs(a - b) for a, b in zip(*pictures, strict=True)) <= 1  # of 255: rounding to bytes
+
+
+def test_the_command_line_has_every_way() -> None:
+    assert {*WAYS, "compile"} == {way.name for way in fields(Speed)}
+
+
+def test_the_command_line_leaves_ways_out(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Speed] = []
+    load = Pipeline.load
+
+    def spy(model: str, *, speed: Speed, **settings: object) -> Pipeline:
+        asked.append(speed)
+        return load(model, speed=replace(speed, compile=False), **settings)
+
+    monkeypatch.setattr(Pipeline, "load", spy)
+    arguments = ["generate", "a raven", "--model", str(tiny), "--steps", "1", "--out", str(tmp_path)]
+    assert CliRunner().invoke(main, arguments).exit_code == 0
+    chosen = ["--without", "winograd", "--without", "memo", "--compile"]
+    assert CliRunner().invoke(main, [*arguments, *chosen]).exit_code == 0
+    assert asked == [Speed(), Speed(winograd=False, memo=False, compile=True)]
+
+
+def test_compiled_networks_compute_the_same(tiny: Path) -> None:
+    # in a process of its own: here every call is checked by beartype, which torch.compile cannot trace
+    script = """
+import sys
+import torch
+from inkpunk import Pipeline, Request, speed
+from inkpunk.speed import Speed
+speed.COMPILER = "eager"  # traces everything, and runs it without a minute of compiling
+request = Request("a raven", seeds=(7,))
+compiled, plain = (Pipeline.load(sys.argv[1], device="cpu", speed=Speed(compile=on)) for on in (True, False))
+pictures = [each.generate(request)[0].image.tobytes() for each in (compiled, plain)]
+with compiled.unet.awake() as unet:
+    kinds = {type(module).__name__ for module in unet.modules()}
+from torch._dynamo.utils import counters
+print(counters["stats"]["unique_graphs"], max(abs(a - b) for a, b in zip(*pictures)))
+print(*sorted(kind for kind in kinds if kind.startswith(("Fast", "Winograd"))))
+"""
+    command = [sys.executable, "-W", "ignore", "-c", script, str(tiny)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    graphs, difference = map(int, said[0].split())
+    assert graphs >= 2  # UNet and decoder
+    assert difference <= 1  # of 255: rounding to bytes
+    assert not said[1]  # nothing that compiling would have to see through
+
+
+# -- Attention -----------------------------------------------------------------------------------------------------
+
+
+@needs_compiler
+def test_a_machine_with_a_compiler_has_native_attention() -> None:
+    assert library() is not None
+
+
+@needs_compiler
+@given(
+    st.integers(0, 99),
+    st.integers(1, 3),
+    st.integers(1, 3),
+    st.integers(1, 300),
+    st.integers(1, 1100),
+    st.integers(1, 90),
+    st.floats(0.1, 8.0),
+)
+def test_native_attention_is_attention(
+    seed: int, batch: int, heads: int, tokens: int, context: int, width: int, size: float
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    query, key, value = (
+        torch.randn(batch, count, heads * width, generator=generator) for count in (tokens, context, context)
+    )
+    with torch.no_grad():
+        result = native_attention(size * query, key, value, heads)
+    split = lambda each: each.double().unflatten(2, (heads, width)).transpose(1, 2)  # noqa: E731
+    right = attend(split(size * query), split(key), split(value)).transpose(1, 2).flatten(2)
+    # scores of a few hundred lose some of their 24 bits before the exponential magnifies what is left
+    assert (result - right).abs().max() <= 2e-5 * (1 + size * size)
+
+
+@needs_compiler
+def test_extreme_scores_neither_overflow_nor_vanish() -> None:
+    key, value = torch.eye(8)[None], torch.arange(8.0)[None, :, None].expand(1, 8, 8).contiguous()
+    for factor in (1e4, 1e20):  # each token sees itself alone
+        result = native_attention(factor * key, key, value, 1)
+        assert torch.equal(result, value)
+
+
+@needs_compiler
+def test_what_is_not_a_number_stays_so() -> None:
+    query, key, value = (torch.randn(1, 40, 16) for _ in range(3))
+    query[0, 3] = torch.nan
+    result = native_attention(query, key, value, 2)
+    assert result[0, 3].isnan().all()
+    assert not result[0, [0, 1, 2, *range(4, 40)]].isnan().any()
+
+
+@needs_compiler
+@torch.no_grad()
+def test_half_precision_takes_torchs_attention(networks: Callable[[], Networks]) -> None:
+    fast = make(networks)
+    speed_up(*fast, CPU, replace(PLAIN, attention=True))
+    attention = next(module for module in fast[1].modules() if isinstance(module, FastAttention)).bfloat16()
+    tokens = torch.randn(1, 9, attention.query.in_features, dtype=torch.bfloat16)
+    assert (
+        attention(tokens, torch.randn(1, 5, attention.key.in_features, dtype=torch.bfloat16)).dtype
+        == torch.bfloat16
+    )
+
+
+# -- Linear layers -------------------------------------------------------------------------------------------------
+
+
+@given(
+    st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 70), st.integers(1, 70), st.booleans()
+)
+def test_a_fast_linear_layer_is_linear(sizes: list[int], ins: int, outs: int, biased: bool) -> None:
+    torch.manual_seed(0)
+    layer = nn.Linear(ins, outs, bias=biased)
+    object.__setattr__(layer, "__class__", FastLinear)
+    inputs = torch.randn(*sizes, ins)
+    expected = F.linear(inputs, layer.weight, layer.bias)
+    with torch.no_grad():
+        assert torch.allclose(layer(inputs), expected, atol=1e-5)
+        assert torch.allclose(
+            layer(inputs.bfloat16().float().transpose(0, -1).contiguous().transpose(0, -1)),
+            expected,
+            atol=0.1,
+        )
+    layer(inputs).sum().backward()  # with gradients, torch's way
+    assert layer.weight.grad is not None
+
+
+# -- What is remembered --------------------------------------------------------------------------------------------
+
+
+def test_a_memo_computes_once_for_each_tensor_and_again_when_something_changed() -> None:
+    layer, calls = nn.Linear(2, 2), []
+
+    def function(tensor: Tensor) -> Tensor:
+        calls.append(tensor)
+        return layer(tensor)
+
+    memo = Memo(function, layer)
+    first, second = torch.ones(1, 2), torch.ones(1, 2)
+    with torch.no_grad():
+        results = [memo(first), memo(first), memo(second)]
+        assert len(calls) == 2
+        assert results[0] is results[1]
+        first += 1
+        assert torch.equal(memo(first), layer(first))
+        layer.weight += 1
+        assert torch.equal(memo(first), layer(first))
+        layer.weight.data = torch.zeros(2, 2)
+        assert torch.equal(memo(first), layer(first))
+    assert len(calls) == 5
+
+
+def test_what_belongs_to_the_prompt_or_the_timestep_is_computed_once(
+    networks: Callable[[], Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, unet, _ = fast = make(networks)
+    speed_up(*fast, CPU, replace(PLAIN, in_place=True, memo=True))
+    counts = {"keys": 0, "times": 0}
+    original = F.linear
+
+    def count(inputs: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        counts["keys"] += (
+            weight.shape[1] == unet.config.context_width and inputs.ndim == 3 and inputs.shape[1] == 77
+        )
+        counts["times"] += inputs.shape == (1, unet.config.time_width)
+        return original(inputs, weight, bias)
+
+    monkeypatch.setattr(F, "linear", count)
+    latents, context = torch.randn(1, 4, 8, 8), torch.randn(1, 77, unet.config.context_width)
+    with torch.no_grad():
+        unet(latents, torch.tensor([10]), context)
+        first = dict(counts)
+        assert min(first.values()) > 3
+        unet(latents, torch.tensor([20]), context)
+        assert (counts["keys"], counts["times"]) == (first["keys"], 2 * first["times"])
+        unet(latents, torch.tensor([10]), context.clone())
+        assert (counts["keys"], counts["times"]) == (2 * first["keys"], 2 * first["times"])
+
+
+def test_only_so_many_timesteps_are_remembered(networks: Callable[[], Networks]) -> None:
+    _, unet, _ = fast = make(networks)
+    speed_up(*fast, CPU, replace(PLAIN, memo=True))
+    embed = unet.time_embedding
+    assert isinstance(embed, RememberingTimeEmbedding)
+    width = unet.config.widths[0]
+    with torch.no_grad():
+        first = embed(torch.zeros(1, width))
+        for number in range(TIMESTEPS - 1):
+            embed(torch.full((1, width), 1.0 + number))
+        assert embed(torch.zeros(1, width)) is first  # and is now the latest
+        embed(torch.full((1, width), -1.0))
+        assert len(embed.known) == TIMESTEPS
+        assert embed(torch.zeros(1, width)) is first
+
+
+def test_a_repeated_prompt_is_encoded_once(tiny: Path) -> None:
+    pipeline = Pipeline.load(tiny, device="cpu")
+    calls: list[int] = []
+    with pipeline.text_encoder.awake() as text_encoder:
+        text_encoder.register_forward_hook(lambda *_: calls.append(1))
+    alone = pipeline.encode_prompts(["a raven"])
+    together = pipeline.encode_prompts(["", "a raven", "a fox", ""])
+    assert len(calls) == 3
+    assert torch.equal(together[1], alone[0])
+    assert torch.equal(together[0], together[3])
+    for number in range(40):
+        pipeline.encode_prompts([f"prompt {number}"])
+    assert len(pipeline.contexts) <= 32
+
+
+@torch.no_grad()
+def test_hidden_units_in_parts_are_the_same(networks: Callable[[], Networks]) -> None:
+    plain = FeedForward(16).eval()
+    tokens = torch.randn(2, TOKENS_AT_ONCE, 16)  # two parts, one of each picture, and then an uneven one
+    for some in (tokens, tokens[:, : TOKENS_AT_ONCE * 3 // 4]):
+        expected = plain(some)
+        fast = FeedForward(16).eval()
+        fast.load_state_dict(plain.state_dict())
+        object.__setattr__(fast, "__class__", FastFeedForward)
+        assert torch.allclose(fast(some), expected, atol=1e-6)
