@@ -22,17 +22,18 @@ def test_every_peer_gets_the_same_inputs() -> None:
 
 
 def test_the_table_relates_ours_to_the_others_and_to_the_limit(tmp_path: Path) -> None:
-    work = Work("step")
+    work, other = Work("step"), Work("decode")
     figures = Figures(
         ["inkpunk", "diffusers"],
         rate=work.flops() / 10,  # so that the limit is ten seconds
         load={"inkpunk": 1.0, "diffusers": 4.0},
-        seconds={work: {"inkpunk": 8.0, "diffusers": 16.0}},
+        seconds={work: {"inkpunk": 8.0, "diffusers": 16.0}, other: {"inkpunk": 5.0}},
         pictures={"inkpunk": (100.0, 3 << 30)},
     )
     lines = table(figures, "a remark").splitlines()
     assert lines[2] == "| guided step, 512x512 | 1.61 | 8.00 | 16.00 | 0.50x | 0.80x |"
-    assert lines[3] == "| load |  | 1.00 | 4.00 | 0.25x |  |"
+    assert lines[3].startswith(f"| VAE decode, 512x512 | {other.flops() / 1e12:.2f} | 5.00 | - | - |")
+    assert lines[4] == "| load |  | 1.00 | 4.00 | 0.25x |  |"
     assert "3.00 GiB" in lines[-1]
     pytest.importorskip("matplotlib")
     plot(figures, tmp_path / "plot.png")

@@ -21,57 +21,67 @@ import torch
 from tools.make_checkpoint import make_checkpoint
 
 from . import report
-from .peers import PEERS, draw, serve
+from .peers import PEERS, PIPELINES, draw, load, serve
 from .work import GROWTH, TABLE, Work
 
 AGREEMENT = 1e-3  # relative to the largest value: float32 through a whole network, sums in any order
-MATRIX = 2048
+MATRICES = 2048, 4096
+GROWTH_ONLY = {*GROWTH} - {*TABLE}
 
 
 def matmul_rate() -> float:
-    """Floating-point operations a second of a large float32 matrix product."""
-    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
-    start = time.perf_counter()
-    torch.mm(a, b)
-    return 2 * MATRIX**3 / (time.perf_counter() - start)
+    """Floating-point operations a second of large float32 matrix products, the best of two sizes."""
+    rates: list[float] = []
+    for size in MATRICES:
+        a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
+        start = time.perf_counter()
+        torch.mm(a, b, out=out)
+        rates.append(2 * size**3 / (time.perf_counter() - start))
+    return max(rates)
 
 
 class Worker:
-    """A peer in its own process."""
+    """A peer in its own process, for one piece of work."""
 
-    def __init__(self, name: str, folder: Path):
-        """Start it, and wait until it has loaded."""
+    def __init__(self, name: str, folder: Path, work: Work):
+        """Start it, and wait until it is ready."""
         context = multiprocessing.get_context("spawn")
         self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, folder, other), daemon=True)
+        self.process = context.Process(target=serve, args=(name, folder, work, other), daemon=True)
         self.process.start()
         other.close()
         self.load = self.connection.recv()
 
-    def do(self, work: Work) -> tuple[float, np.ndarray]:
+    def do(self) -> tuple[float, np.ndarray]:
         """Seconds and result."""
-        self.connection.send(work)
+        self.connection.send(True)
         return self.connection.recv()
 
     def stop(self) -> None:
         """Let it end."""
-        self.connection.send(None)
+        self.connection.send(False)
         self.process.join()
 
 
 def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> report.Figures:
     """Let the peers take turns at each piece of work."""
     figures = report.Figures(names)
-    workers = {name: Worker(name, folder) for name in names}
-    figures.load = {name: worker.load for name, worker in workers.items()}
     for work in works:
-        seconds: dict[str, list[float]] = {name: [] for name in names}
+        # one after the other: getting ready takes twice the memory of being so
+        workers = {
+            name: Worker(name, folder, work)
+            for name in names
+            if work not in GROWTH_ONLY or PEERS[name].growth
+        }
+        seconds: dict[str, list[float]] = {name: [] for name in workers}
         results: dict[str, np.ndarray] = {}
         for _ in range(runs):
             for name, worker in workers.items():
-                figures.rate = max(figures.rate, matmul_rate(), matmul_rate())
-                spent, results[name] = worker.do(work)
+                figures.rate = max(figures.rate, matmul_rate())
+                spent, results[name] = worker.do()
                 seconds[name].append(spent)
+        for worker in workers.values():
+            worker.stop()
         first = results[names[0]]
         for name, result in results.items():
             error = float(np.abs(result - first).max() / np.abs(first).max())
@@ -81,9 +91,21 @@ def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> rep
                 )
         figures.seconds[work] = {name: median(times) for name, times in seconds.items()}
         print(work.name, {name: [round(t, 3) for t in times] for name, times in seconds.items()}, flush=True)
-    for worker in workers.values():
-        worker.stop()
     return figures
+
+
+def load_times(names: list[str], folder: Path, runs: int) -> dict[str, float]:
+    """Median seconds from imports that are done to a pipeline that could draw, in turns, for who has one."""
+    seconds: dict[str, list[float]] = {name: [] for name in names if name in PIPELINES}
+    for _ in range(runs):
+        for name, times in seconds.items():
+            context = multiprocessing.get_context("spawn")
+            here, there = context.Pipe()
+            process = context.Process(target=load, args=(name, folder, there), daemon=True)
+            process.start()
+            times.append(here.recv())
+            process.join()
+    return {name: median(times) for name, times in seconds.items()}
 
 
 def picture(name: str, folder: Path, steps: int, size: int) -> tuple[float, int]:
@@ -125,11 +147,12 @@ def main() -> None:
         if not folder.exists():
             make_checkpoint(folder, layout="diffusers-folder", size=arguments.size)
         figures = measure(works, names, folder, arguments.runs)
+        figures.load = load_times(names, folder, arguments.runs)
         if arguments.picture:
             figures.pictures = {
                 name: picture(name, folder, arguments.picture, 512)
-                for name in names
-                if name in ("inkpunk", "diffusers")
+                for name in PIPELINES
+                if name.split()[0] in names
             }
     libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
     text = report.table(

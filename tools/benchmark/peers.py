@@ -1,12 +1,15 @@
 """The ways of doing the work, each to be run in a process of its own."""
 
+import gc
 import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +22,10 @@ Run = Callable[..., Tensor]
 class Ours:
     """Inkpunk as it comes."""
 
-    def __init__(self, folder: Path):
-        """Load."""
+    growth = True  # whether to ask how its time grows: not of who compiles for each size anew
+
+    def __init__(self, folder: Path, kind: str):
+        """Load; networks of another kind of work are only mapped."""
         from inkpunk import Pipeline
 
         pipeline = Pipeline.load(folder, device="cpu", dtype="float32")
@@ -43,32 +48,43 @@ class Ours:
 class Diffusers:
     """Diffusers and transformers as they come."""
 
-    def __init__(self, folder: Path):
-        """Load."""
+    growth = True
+
+    def __init__(self, folder: Path, kind: str):
+        """Load what one kind of work takes."""
         from diffusers import AutoencoderKL, UNet2DConditionModel
         from transformers import CLIPTextModel
 
-        self.text = CLIPTextModel.from_pretrained(folder / "text_encoder").eval()
-        self.unet = UNet2DConditionModel.from_pretrained(folder / "unet").eval()
-        self.vae = AutoencoderKL.from_pretrained(folder / "vae").eval()
+        kinds, part = {
+            "text": (CLIPTextModel, "text_encoder"),
+            "step": (UNet2DConditionModel, "unet"),
+            "encode": (AutoencoderKL, "vae"),
+            "decode": (AutoencoderKL, "vae"),
+        }[kind]
+        self.network = kinds.from_pretrained(folder / part).eval()
 
     def prepare(self, work: Work) -> Run:
         """Return what does a kind of work."""
-        scaling = self.vae.config.scaling_factor
-        return {
-            "text": lambda tokens: self.text(tokens)[0],
-            "step": lambda *inputs: self.unet(*inputs, return_dict=False)[0],
-            "encode": lambda images: self.vae.encode(images).latent_dist.mean * scaling,
-            "decode": lambda latents: self.vae.decode(latents / scaling, return_dict=False)[0],
-        }[work.kind]
+        network = self.network
+        if work.kind == "text":
+            return lambda tokens: network(tokens)[0]
+        if work.kind == "step":
+            return lambda *inputs: network(*inputs, return_dict=False)[0]
+        scaling = network.config.scaling_factor
+        if work.kind == "encode":
+            return lambda images: network.encode(images).latent_dist.mean * scaling
+        return lambda latents: network.decode(latents / scaling, return_dict=False)[0]
 
 
 class Compiled(Diffusers):
     """Diffusers under torch.compile, its weights frozen."""
 
+    growth = False
+
     def prepare(self, work: Work) -> Run:
         """Compile for this work's shapes; the first call takes minutes."""
         torch._inductor.config.freezing = True
+        torch._inductor.config.freezing_discard_parameters = True
         torch._dynamo.reset()
         return torch.compile(super().prepare(work), dynamic=False)
 
@@ -76,23 +92,27 @@ class Compiled(Diffusers):
 class OpenVINO(Diffusers):
     """Diffusers' networks, converted for OpenVINO, in float32."""
 
+    growth = False
+
     def prepare(self, work: Work) -> Run:
-        """Convert for this work's shapes."""
+        """Convert for this work's shapes; torch's own weights are let go, as nothing else will need them."""
         import openvino
 
         class Module(torch.nn.Module):
-            def __init__(self, owner: Diffusers):
+            def __init__(self, network: torch.nn.Module, run: Run):
                 super().__init__()
-                self.text, self.unet, self.vae = owner.text, owner.unet, owner.vae
-                self.run = super(OpenVINO, owner).prepare(work)
+                self.network, self.run = network, run
 
             def forward(self, *inputs: Tensor) -> Tensor:
                 return self.run(*inputs)
 
-        inputs = work.inputs(self.unet.config.cross_attention_dim)
-        model = openvino.convert_model(Module(self).eval(), example_input=inputs)
+        width = getattr(self.network.config, "cross_attention_dim", 0)
+        module = Module(self.network, super().prepare(work)).eval()
+        model = openvino.convert_model(module, example_input=work.inputs(width))
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         compiled = openvino.compile_model(model, "CPU", settings)
+        del module, model, self.network
+        gc.collect()
         return lambda *tensors: torch.from_numpy(compiled([t.numpy() for t in tensors])[0].copy())
 
 
@@ -104,49 +124,74 @@ PEERS: dict[str, type] = {
 }
 
 
-def serve(name: str, folder: Path, connection: Connection) -> None:
-    """In a process of its own: load, then do the work that is asked for, and tell the seconds and the result."""
+def serve(name: str, folder: Path, work: Work, connection: Connection) -> None:
+    """In a process of its own: load and prepare one work, then do it when asked; tell the seconds and the result."""
     with torch.inference_mode():
         start = time.perf_counter()
-        peer = PEERS[name](folder)
-        connection.send(time.perf_counter() - start)
-        width = context_width(folder)
-        prepared: tuple[Work, Run] | None = None
-        while (work := connection.recv()) is not None:
-            inputs = work.inputs(width)
-            if prepared is None or prepared[0] != work:
-                prepared = None  # one at a time: compiled models are large
-                prepared = (work, peer.prepare(work))
-                prepared[1](*inputs)  # compiles, and warms up
+        peer = PEERS[name](folder, work.kind)
+        loaded = time.perf_counter() - start
+        inputs = work.inputs(context_width(folder))
+        run = peer.prepare(work)
+        run(*inputs)  # compiles, and warms up
+        connection.send(loaded)
+        while connection.recv():
             start = time.perf_counter()
-            result = prepared[1](*inputs)
+            result = run(*inputs)
             connection.send((time.perf_counter() - start, result.numpy().copy()))
 
 
-def draw(name: str, folder: Path, steps: int, size: int, connection: Connection) -> None:
-    """In a process of its own: from the imports to a PNG; tell the seconds and the peak memory above the imports."""
+def load(name: str, folder: Path, connection: Connection) -> None:
+    """In a process of its own, its imports done: load a whole pipeline; tell the seconds."""
     import diffusers
-    from inkpunk import Pipeline, Request
+    from inkpunk import Pipeline
+
+    start = time.perf_counter()
+    PIPELINES[name](folder, diffusers, Pipeline)
+    connection.send(time.perf_counter() - start)
+
+
+def draw(name: str, folder: Path, steps: int, size: int, connection: Connection) -> None:
+    """In a process of its own: from the imports to a PNG; tell the seconds and the peak memory, imports included."""
+    import diffusers
+    from inkpunk import Pipeline
     from inkpunk.memory import peak_memory
 
-    request = Request("nvinkpunk raven", seeds=(1,), steps=steps, width=size, height=size)
-    cpu = torch.device("cpu")
-    with peak_memory(cpu) as imports:
-        pass
-    with peak_memory(cpu) as work, TemporaryDirectory() as home:
+    with peak_memory(torch.device("cpu")) as work, TemporaryDirectory() as home:
         start = time.perf_counter()
-        if name == "diffusers":
-            pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
-            pipeline.set_progress_bar_config(disable=True)
-            picture = pipeline("nvinkpunk raven", num_inference_steps=steps, width=size, height=size).images[
-                0
-            ]
-        else:
-            [drawn] = Pipeline.load(folder, device="cpu").generate(request)
-            picture = drawn.image
+        picture = PIPELINES[name](folder, diffusers, Pipeline)("nvinkpunk raven", steps, size)
         picture.save(Path(home) / "picture.png")
         seconds = time.perf_counter() - start
-    connection.send((seconds, (work.bytes or 0) - (imports.bytes or 0)))
+    connection.send((seconds, work.bytes or 0))
+
+
+def _our_pipeline(folder: Path, diffusers: Any, pipeline: Any, **settings: bool) -> Callable[..., Any]:
+    from inkpunk import Request
+
+    loaded = pipeline.load(folder, device="cpu", **settings)
+
+    def run(prompt: str, steps: int, size: int) -> Any:
+        request = Request(prompt, seeds=(1,), steps=steps, width=size, height=size)
+        return loaded.generate(request)[0].image
+
+    return run
+
+
+def _diffusers_pipeline(folder: Path, diffusers: Any, pipeline: Any) -> Callable[..., Any]:
+    loaded = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+    loaded.set_progress_bar_config(disable=True)
+
+    def run(prompt: str, steps: int, size: int) -> Any:
+        return loaded(prompt, num_inference_steps=steps, width=size, height=size).images[0]
+
+    return run
+
+
+#: Who draws whole pictures, as it loads.
+PIPELINES: dict[str, Callable[..., Callable[..., Any]]] = {
+    "inkpunk": _our_pipeline,
+    "inkpunk --low-memory": partial(_our_pipeline, low_memory=True),
+    "diffusers": _diffusers_pipeline,
+}
 
 
 def context_width(folder: Path) -> int:

@@ -1,5 +1,6 @@
 """The table and the plot."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,45 +42,48 @@ def table(figures: Figures, remark: str) -> str:
     ]
     rows = []
     for work, seconds in figures.seconds.items():
-        mine = seconds[ours]
-        rows.append(
-            [
-                work.name,
-                f"{work.flops() / 1e12:.2f}",
-                *(f"{seconds[name]:.2f}" for name in figures.names),
-                *(f"{mine / seconds[name]:.2f}x" for name in others),
-                f"{mine / figures.limit(work):.2f}x",
-            ]
-        )
-    loads = figures.load
-    ratios = [f"{loads[ours] / loads[name]:.2f}x" for name in others]
-    rows.append(["load", "", *(f"{loads[name]:.2f}" for name in figures.names), *ratios, ""])
+        mine, limit = seconds[ours], figures.limit(work)
+        times, ratios = _cells(seconds, figures.names, mine)
+        rows.append([work.name, f"{work.flops() / 1e12:.2f}", *times, *ratios, f"{mine / limit:.2f}x"])
+    if figures.load:
+        times, ratios = _cells(figures.load, figures.names, figures.load[ours])
+        rows.append(["load", "", *times, *ratios, ""])
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     lines += ["", f"Best float32 matrix product in this run: {figures.rate / 1e9:.0f} GFLOP/s; {remark}.", ""]
     for name, (seconds, peak) in figures.pictures.items():
-        lines.append(
-            f"A whole picture by {name}: {seconds:.0f} s, {peak / 2**30:.2f} GiB above the imports at its peak."
-        )
+        lines.append(f"A whole picture by {name}: {seconds:.0f} s, {peak / 2**30:.2f} GiB at its peak.")
     return "\n".join(lines) + "\n"
 
 
+def _cells(seconds: Mapping[str, float], names: list[str], mine: float) -> tuple[list[str], list[str]]:
+    """Seconds by peer, and ours relative to the others'; a dash for who did not take part."""
+    times = [f"{seconds[name]:.2f}" if name in seconds else "-" for name in names]
+    ratios = [f"{mine / seconds[name]:.2f}x" if name in seconds else "-" for name in names[1:]]
+    return times, ratios
+
+
 def plot(figures: Figures, path: Path) -> None:
-    """Every piece of work as bars in units of its limit of direct arithmetic."""
+    """Every piece of work as bars, in units of its limit of direct arithmetic."""
     import matplotlib
     from matplotlib import pyplot
 
     matplotlib.use("agg")
-    count, height = len(figures.names), 0.8 / len(figures.names)
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.25 * count * len(figures.seconds)))
+    height = 0.8 / len(figures.names)
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.2 * len(figures.names) * len(figures.seconds)))
     for index, name in enumerate(figures.names):
-        ratios = [seconds[name] / figures.limit(work) for work, seconds in figures.seconds.items()]
-        axes.barh([row + index * height for row in range(len(ratios))], ratios, height, label=name)
+        bars = [
+            (row + index * height, seconds[name] / figures.limit(work))
+            for row, (work, seconds) in enumerate(figures.seconds.items())
+            if name in seconds
+        ]
+        places, ratios = zip(*bars, strict=True)
+        axes.barh(places, ratios, height, label=name)
+    middle = (len(figures.names) - 1) * height / 2
     axes.set_yticks(
-        [row + (count - 1) * height / 2 for row in range(len(figures.seconds))],
-        [work.name for work in figures.seconds],
+        [row + middle for row in range(len(figures.seconds))], [work.name for work in figures.seconds]
     )
     axes.axvline(1, color="black", linewidth=1)
-    axes.set_xlabel("time, in units of the limit of direct arithmetic; less is better")
+    axes.set_xlabel("time, in units of the limit of direct arithmetic (the line); less is better")
     axes.invert_yaxis()
     axes.legend()
     figure.tight_layout()

@@ -2,10 +2,12 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+from inkpunk.memory import let_go_of_pages
 
 
 class DeviceError(ValueError):
@@ -15,6 +17,7 @@ class DeviceError(ValueError):
 Module = TypeVar("Module", bound=nn.Module)
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+HALF = 2  # bytes
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -50,17 +53,33 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 class Residence(Generic[Module]):
-    """A module that waits on one device and computes on another.
+    """A module that waits on one device and computes on another, or in another precision.
 
     While it waits it keeps the very tensors it was loaded with (for a memory-mapped file, pages that cost nothing
-    until they are read), so going back is free: the device's copies are dropped, nothing is copied back.
+    until they are read), so going back is free: the computing copies are dropped, nothing is copied back.
     """
 
-    def __init__(self, module: Module, device: torch.device, offload: bool) -> None:
-        """Compute on `device`: with `offload`, wait wherever `module` is now; without, it is there already."""
+    def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:
+        """Make a residence of a module that is on its waiting device.
+
+        Args:
+            module: the network.
+            device: where it computes.
+            offload: wait wherever `module` is now; without, it is on `device` already.
+            halve: compute with weights of 16 bits, each layer's turned into float32 while the layer is at work, and
+                give back what was read of a mapped file at once. Implies `offload`.
+        """
         self._module = module
         self._compute = device
-        self._offload = offload
+        self._offload = offload or halve
+        self._halve = halve
+        if halve:
+            _widen_layer_by_layer(module)
+
+    @property
+    def config(self) -> Any:
+        """The module's own."""
+        return self._module.config
 
     @property
     def parameters(self) -> int:
@@ -72,6 +91,13 @@ class Residence(Generic[Module]):
         """Where the module is at the moment."""
         return next(self._module.parameters()).device
 
+    @property
+    def bytes_to_move(self) -> int:
+        """What waking it up takes on the computing device, at most."""
+        each = 2 if self._halve else None
+        weights = self._module.parameters() if self._offload else ()
+        return sum(weight.numel() * (each or weight.itemsize) for weight in weights)
+
     @contextmanager
     def awake(self) -> Generator[Module]:
         """Yield the module with its weights on the computing device."""
@@ -79,9 +105,41 @@ class Residence(Generic[Module]):
             yield self._module
             return
         waiting = dict(self._module.state_dict())
-        moved = {name: tensor.to(self._compute) for name, tensor in waiting.items()}
+        moved = {name: self._move(tensor) for name, tensor in waiting.items()}
         self._module.load_state_dict(moved, assign=True)
         try:
             yield self._module
         finally:
             self._module.load_state_dict(waiting, assign=True)
+            if self._halve:
+                for tensor in waiting.values():
+                    let_go_of_pages(tensor)
+
+    def _move(self, tensor: Tensor) -> Tensor:
+        if not self._halve:
+            return tensor.to(self._compute)
+        # what has 16 bits already stays what it is: bfloat16 has no room in float16
+        moved = tensor.to(self._compute, torch.float16 if tensor.itemsize > HALF else tensor.dtype)
+        if moved is not tensor:
+            let_go_of_pages(tensor)
+        return moved
+
+
+def _widen_layer_by_layer(network: nn.Module) -> None:
+    """Have each layer's own weights be float32 while it computes, and what they were before and after."""
+    for layer in network.modules():
+        if any(True for _ in layer.parameters(recurse=False)) and not any(True for _ in layer.children()):
+            layer.register_forward_pre_hook(_widen)
+            layer.register_forward_hook(_narrow, always_call=True)
+
+
+def _widen(layer: nn.Module, inputs: object) -> None:
+    kept = dict(layer.named_parameters(recurse=False))
+    vars(layer)["kept"] = kept
+    for name, parameter in kept.items():
+        setattr(layer, name, nn.Parameter(parameter.float(), requires_grad=False))
+
+
+def _narrow(layer: nn.Module, inputs: object, output: object) -> None:
+    for name, parameter in vars(layer).pop("kept").items():
+        setattr(layer, name, parameter)

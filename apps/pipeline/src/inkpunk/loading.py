@@ -130,12 +130,12 @@ def build(
     weights: Mapping[str, Tensor],
     *,
     device: torch.device,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
 ) -> Module:
     """Build a module on the meta device and put the checkpoint's own tensors into it.
 
     A tensor that already has the wanted device and dtype is used as it lies in the mapped file; any other is
-    converted by itself, so that at most one tensor exists twice.
+    converted by itself, so that at most one tensor exists twice. Without a dtype, each keeps its own.
     """
     with torch.device("meta"):
         module = make()
@@ -145,7 +145,7 @@ def build(
 
 
 def build_components(
-    checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[TextEncoder, UNet, VAE]:
     """Build all three networks of a checkpoint that `refuse_problems` has let pass."""
     return (

@@ -1,12 +1,18 @@
-"""Peak memory of a stretch of work."""
+"""How much memory there is, how much work took at its peak, and how to give some back."""
 
+import ctypes
+import mmap
 import re
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import torch
+from torch import Tensor
+
+MADV_PAGEOUT = 21  # madvise(2), Linux
 
 
 class Peak:
@@ -45,3 +51,29 @@ def _reset_high_water_mark() -> bool:
 def _high_water_mark() -> int | None:
     found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     return int(found[1]) * 1024 if found else None
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that could be had on a device now, or None where nobody can say."""
+    if device.type == "cpu":
+        return psutil.virtual_memory().available
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+    if device.type == "mps":
+        return torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory()
+    return None
+
+
+def let_go_of_pages(tensor: Tensor) -> None:
+    """Tell the system that a tensor's numbers are not needed soon, if they lie in a mapped file.
+
+    Nothing is lost, not even changes to them: what is asked for again is read again. On Linux only.
+    """
+    if sys.platform != "linux" or tensor.device.type != "cpu":
+        return
+    first, size = tensor.data_ptr(), tensor.numel() * tensor.itemsize
+    start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+    whole = (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
+    if whole > 0:  # a refusal does no harm: the pages stay
+        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(whole), MADV_PAGEOUT)

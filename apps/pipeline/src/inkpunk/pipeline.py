@@ -16,14 +16,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.devices import Residence, choose_device, choose_dtype
+from inkpunk.estimate import picture_memory, refuse_what_does_not_fit
 from inkpunk.hashing import model_hash
 from inkpunk.hub import resolve_model
 from inkpunk.hub_files import SINGLE_FILES
 from inkpunk.images import image_to_tensor, tensor_to_image
 from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
+from inkpunk.memory import free_memory
 from inkpunk.picture import Facts, Picture
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 from inkpunk.speed import Speed, speed_up
+from inkpunk.speed.allocator import give_back_freed_memory
 
 LATENT_CHANNELS = 4
 CONTEXTS = 32  # prompts whose encodings are kept, a quarter of a megabyte each
@@ -66,6 +69,7 @@ class Pipeline:
         dtype: str = "auto",
         offload: bool = False,
         tiled: bool = False,
+        low_memory: bool = False,
         ema: bool = False,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
@@ -78,6 +82,9 @@ class Pipeline:
             dtype: "auto" (float16 on an accelerator, float32 on a CPU), "float32", "float16" or "bfloat16".
             offload: keep each network in main memory while it has nothing to do, for devices of little memory.
             tiled: decode and encode pictures strip by strip.
+            low_memory: `offload` and `tiled`, and where the computing is in float32, weights of 16 bits that each
+                layer turns into float32 while it is at work: less than 3 GiB for 512x512, by a few per cent slower;
+                a checkpoint of 32 bits loses the digits that its 16-bit edition has lost.
             ema: take a training checkpoint's averaged (EMA) weights.
             speed: the ways of making the networks faster; each can be left out.
 
@@ -97,14 +104,18 @@ class Pipeline:
                 f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
                 "a prompt, give a text-to-image checkpoint (4 channels)"
             )
+        offload, tiled = offload or low_memory, tiled or low_memory
+        halve = low_memory and precision is torch.float32
         waiting = torch.device("cpu") if offload else compute
-        text_encoder, unet, vae = build_components(checkpoint, configs, device=waiting, dtype=precision)
+        text_encoder, unet, vae = build_components(
+            checkpoint, configs, device=waiting, dtype=None if halve else precision
+        )
         speed_up(text_encoder, unet, vae, compute, speed)
         return cls(
             tokenizer=Tokenizer(),
-            text_encoder=Residence(text_encoder, compute, offload),
-            unet=Residence(unet, compute, offload),
-            vae=Residence(vae, compute, offload),
+            text_encoder=Residence(text_encoder, compute, offload, halve),
+            unet=Residence(unet, compute, offload, halve),
+            vae=Residence(vae, compute, offload, halve),
             schedule=configs.schedule,
             defaults=read_defaults(checkpoint),
             device=compute,
@@ -144,9 +155,17 @@ class Pipeline:
         The last step's `latents` are what `decode` and `pictures` take. Whoever stops iterating stops the work.
 
         Raises:
-            RequestError: before the first step, for a request this model cannot draw.
+            RequestError: before the first step, for a request that this model cannot draw, or this machine not hold.
         """
-        return self._steps(self.plan(request))
+        plan = self.plan(request)
+        refuse_what_does_not_fit(self.memory(plan), free_memory(self.device), plan, tiled=self.tiled)
+        return self._steps(plan)
+
+    def memory(self, plan: Plan) -> int:
+        """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
+        itemsize = torch.empty(0, dtype=self.dtype).itemsize
+        maps = picture_memory(plan, self.unet.config, self.vae.config, itemsize=itemsize, tiled=self.tiled)
+        return maps + max(each.bytes_to_move for each in (self.text_encoder, self.unet, self.vae))
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
@@ -182,6 +201,7 @@ class Pipeline:
         self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
+        give_back_freed_memory()  # decoding takes the most, just after the UNet's work
         with self.vae.awake() as vae, torch.no_grad():
             latents = latents.to(self.device, self.dtype)
             images = [

@@ -43,6 +43,11 @@ MODEL_OPTIONS = (
     ),
     click.option("--tiled", is_flag=True, help="Decode and encode pictures in strips, for large ones."),
     click.option(
+        "--low-memory",
+        is_flag=True,
+        help="Less than 3 GiB for 512x512: --offload, --tiled, and on a CPU 16-bit weights (a little slower).",
+    ),
+    click.option(
         "--without",
         multiple=True,
         type=click.Choice(WAYS),
@@ -86,12 +91,20 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         dtype: str,
         offload: bool,
         tiled: bool,
+        low_memory: bool,
         ema: bool,
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
     ) -> Any:
-        settings = {"device": device, "dtype": dtype, "offload": offload, "tiled": tiled, "ema": ema}
+        settings = {
+            "device": device,
+            "dtype": dtype,
+            "offload": offload,
+            "tiled": tiled,
+            "low_memory": low_memory,
+            "ema": ema,
+        }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)
 

@@ -85,11 +85,12 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
 def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
     """Turn the weights of convolutions, and the inputs of the first, from which all else follows.
 
-    Convolutions by minimal filtering take weights in any order. Leaving theirs alone spares a copy of most of a
-    network, which is read from the file's own pages otherwise.
+    Minimal filtering takes weights in any order, and kernels of one pixel have but one. Leaving these alone spares a
+    copy of most of a network, which is read from the file's own pages otherwise.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not isinstance(module, WinogradConv2d):
+        takes_any = isinstance(module, WinogradConv2d)
+        if isinstance(module, nn.Conv2d) and not takes_any and module.kernel_size != (1, 1):
             module.to(memory_format=torch.channels_last)
     for module in first:
         module.register_forward_pre_hook(_turn)

@@ -4,7 +4,8 @@ Each is its network's own block with the same arithmetic, told anew: the sums ar
 needed any more, where the model as written asks for new memory each time.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,9 @@ from inkpunk_unet import UNet
 from inkpunk_unet.attention import FeedForward, SpatialTransformer, TransformerBlock
 from inkpunk_unet.residual import ResidualBlock
 from inkpunk_vae import VAE
+from inkpunk_vae.layers import DownLevel, UpLevel
 from inkpunk_vae.layers import ResidualBlock as VAEResidualBlock
+from inkpunk_vae.vae import Decoder, Encoder
 from torch import Tensor, nn
 
 TOKENS_AT_ONCE = 1024  # whose hidden units, 10 to 40 MB, a CPU's last cache holds
@@ -36,17 +39,6 @@ class FastResidualBlock(ResidualBlock):
     def project(self, time: Tensor) -> Tensor:
         """What the time embedding adds to each of this block's channels."""
         return self.time(time)
-
-
-class FastVAEResidualBlock(VAEResidualBlock):
-    """The VAE's."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As the block in place of which it stands."""
-        hidden: Tensor = self.conv1(F.silu(self.norm1(x), inplace=True))
-        hidden = self.conv2(F.silu(self.norm2(hidden), inplace=True))
-        hidden += self.shortcut(x)
-        return hidden
 
 
 class FastTransformerBlock(TransformerBlock):
@@ -93,9 +85,50 @@ class FastFeedForward(FeedForward):
         return self.fc2(F.gelu(gate).mul_(value))
 
 
+class FastEncoder(Encoder):
+    """The VAE's."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """As the network in place of which it stands."""
+        held = [self.conv_in(images)]
+        for level in cast(Iterable[DownLevel], self.down):
+            _refine(level.resnets, held)
+            held.append(level.downsample(held.pop()))
+        return self.conv_out(F.silu(self.norm_out(self.middle(held.pop())), inplace=True))
+
+
+class FastDecoder(Decoder):
+    """The VAE's."""
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """As the network in place of which it stands."""
+        held = [self.middle(self.conv_in(latents))]
+        for level in cast(Iterable[UpLevel], self.up):
+            _refine(level.resnets, held)
+            held.append(level.upsample(held.pop()))
+        return self.conv_out(F.silu(self.norm_out(held.pop()), inplace=True))
+
+
+def _refine(blocks: nn.Module, held: list[Tensor]) -> None:
+    """Replace the feature map in `held` by what residual blocks make of it.
+
+    The list alone holds it, so that the map, of up to 268 MB at 512x512, is freed as soon as it was used: a caller's
+    variable would keep it for as long as the call takes.
+    """
+    for block in cast(Iterable[VAEResidualBlock], blocks):
+        shortcut: Tensor = block.shortcut(held[0])
+        hidden: Tensor = F.silu(block.norm1(held.pop()), inplace=True)
+        hidden = block.conv1(hidden)
+        hidden = F.silu(block.norm2(hidden), inplace=True)
+        hidden = block.conv2(hidden)
+        hidden += shortcut
+        held.append(hidden)
+
+
 FAST: Mapping[type[nn.Module], type[nn.Module]] = {
     ResidualBlock: FastResidualBlock,
-    VAEResidualBlock: FastVAEResidualBlock,
+    Encoder: FastEncoder,
+    Decoder: FastDecoder,
     TransformerBlock: FastTransformerBlock,
     SpatialTransformer: FastSpatialTransformer,
     FeedForward: FastFeedForward,

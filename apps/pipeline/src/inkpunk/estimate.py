@@ -1,0 +1,48 @@
+"""How much memory a picture takes, known before it is drawn."""
+
+from inkpunk_unet import UNetConfig
+from inkpunk_vae import VAEConfig, decode_memory
+
+from inkpunk.request import SIZE_MULTIPLE, Plan, RequestError
+
+# Feature maps that a UNet holds at its peak, in maps of its first width at the latents' size. Measured for latents of
+# 64 x 64 to 96 x 96: 31 to 33 by the fast road, 39 to 41 by the networks as they are.
+UNET_MAPS = 41
+FIXED = 256 << 20  # what work takes at any size
+TILED_ROWS = 64  # `tiled_decode`'s default
+GIBI = 2**30
+
+
+def picture_memory(plan: Plan, unet: UNetConfig, vae: VAEConfig, *, itemsize: int, tiled: bool) -> int:
+    """An estimate of the bytes that a plan's pictures take at their peak, on top of all weights.
+
+    Args:
+        plan: says how many pictures, how large, and whether they are guided.
+        unet: the shape of the network that predicts them together.
+        vae: the shape of the network that decodes them one by one.
+        itemsize: bytes of a number.
+        tiled: whether they are decoded in strips.
+    """
+    pixels = plan.height // SIZE_MULTIPLE * (plan.width // SIZE_MULTIPLE)
+    predictions = len(plan.request.seeds) * (1 if plan.guidance == 1 else 2)
+    drawing = UNET_MAPS * unet.widths[0] * pixels * predictions * itemsize
+    rows = TILED_ROWS if tiled else None
+    decoding = decode_memory(vae, plan.height, plan.width, rows=rows, itemsize=itemsize)
+    finished = len(plan.request.seeds) * vae.image_channels * plan.height * plan.width * 4
+    return FIXED + max(drawing, decoding + finished)
+
+
+def refuse_what_does_not_fit(needed: int, free: int | None, plan: Plan, *, tiled: bool) -> None:
+    """Let only work pass that the memory there is can hold.
+
+    Raises:
+        RequestError: with the estimate, and what to do.
+    """
+    if free is None or needed <= free:
+        return
+    count = len(plan.request.seeds)
+    what = f"{plan.width} x {plan.height}" + (f", {count} pictures at once" if count > 1 else "")
+    ways = ["a smaller size", *(["fewer at once"] if count > 1 else []), *([] if tiled else ["--low-memory"])]
+    raise RequestError(
+        f"{what}: takes about {needed / GIBI:.1f} GiB, and {free / GIBI:.1f} GiB are free; try {' or '.join(ways)}"
+    )
