@@ -11,7 +11,9 @@ import argparse
 import multiprocessing
 import tempfile
 import time
+from collections.abc import Callable
 from importlib.metadata import version
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -40,17 +42,23 @@ def matmul_rate() -> float:
     return max(rates)
 
 
+def start(target: Callable[..., None], *arguments: object) -> tuple[Connection, multiprocessing.Process]:
+    """Run a function in a process of its own; what it sends comes through the connection, or EOFError if it dies."""
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=target, args=(*arguments, there), daemon=True)
+    process.start()
+    there.close()
+    return here, process
+
+
 class Worker:
     """A peer in its own process, for one piece of work."""
 
     def __init__(self, name: str, folder: Path, work: Work):
         """Start it, and wait until it is ready."""
-        context = multiprocessing.get_context("spawn")
-        self.connection, other = context.Pipe()
-        self.process = context.Process(target=serve, args=(name, folder, work, other), daemon=True)
-        self.process.start()
-        other.close()
-        self.load = self.connection.recv()
+        self.connection, self.process = start(serve, name, folder, work)
+        self.connection.recv()
 
     def do(self) -> tuple[float, np.ndarray]:
         """Seconds and result."""
@@ -99,22 +107,16 @@ def load_times(names: list[str], folder: Path, runs: int) -> dict[str, float]:
     seconds: dict[str, list[float]] = {name: [] for name in names if name in PIPELINES}
     for _ in range(runs):
         for name, times in seconds.items():
-            context = multiprocessing.get_context("spawn")
-            here, there = context.Pipe()
-            process = context.Process(target=load, args=(name, folder, there), daemon=True)
-            process.start()
-            times.append(here.recv())
+            connection, process = start(load, name, folder)
+            times.append(connection.recv())
             process.join()
     return {name: median(times) for name, times in seconds.items()}
 
 
 def picture(name: str, folder: Path, steps: int, size: int) -> tuple[float, int]:
     """Seconds and peak bytes of a whole picture."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=draw, args=(name, folder, steps, size, there), daemon=True)
-    process.start()
-    figures = here.recv()
+    connection, process = start(draw, name, folder, steps, size)
+    figures = connection.recv()
     process.join()
     return figures
 
@@ -147,6 +149,7 @@ def main() -> None:
         if not folder.exists():
             make_checkpoint(folder, layout="diffusers-folder", size=arguments.size)
         figures = measure(works, names, folder, arguments.runs)
+        print(report.table(figures, "so far"), flush=True)
         figures.load = load_times(names, folder, arguments.runs)
         if arguments.picture:
             figures.pictures = {
@@ -161,7 +164,8 @@ def main() -> None:
     print(text)
     arguments.out.mkdir(parents=True, exist_ok=True)
     (arguments.out / "table.md").write_text(text)
-    report.plot(figures, arguments.out / "plot.png")
+    if figures.seconds:
+        report.plot(figures, arguments.out / "plot.png")
 
 
 if __name__ == "__main__":

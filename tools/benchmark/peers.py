@@ -1,6 +1,7 @@
 """The ways of doing the work, each to be run in a process of its own."""
 
 import gc
+import importlib
 import json
 import time
 from collections.abc import Callable
@@ -127,13 +128,10 @@ PEERS: dict[str, type] = {
 def serve(name: str, folder: Path, work: Work, connection: Connection) -> None:
     """In a process of its own: load and prepare one work, then do it when asked; tell the seconds and the result."""
     with torch.inference_mode():
-        start = time.perf_counter()
-        peer = PEERS[name](folder, work.kind)
-        loaded = time.perf_counter() - start
         inputs = work.inputs(context_width(folder))
-        run = peer.prepare(work)
+        run = PEERS[name](folder, work.kind).prepare(work)
         run(*inputs)  # compiles, and warms up
-        connection.send(loaded)
+        connection.send("ready")
         while connection.recv():
             start = time.perf_counter()
             result = run(*inputs)
@@ -142,32 +140,29 @@ def serve(name: str, folder: Path, work: Work, connection: Connection) -> None:
 
 def load(name: str, folder: Path, connection: Connection) -> None:
     """In a process of its own, its imports done: load a whole pipeline; tell the seconds."""
-    import diffusers
-    from inkpunk import Pipeline
-
+    importlib.import_module(name.split()[0])
     start = time.perf_counter()
-    PIPELINES[name](folder, diffusers, Pipeline)
+    PIPELINES[name](folder)
     connection.send(time.perf_counter() - start)
 
 
 def draw(name: str, folder: Path, steps: int, size: int, connection: Connection) -> None:
     """In a process of its own: from the imports to a PNG; tell the seconds and the peak memory, imports included."""
-    import diffusers
-    from inkpunk import Pipeline
     from inkpunk.memory import peak_memory
 
+    importlib.import_module(name.split()[0])
     with peak_memory(torch.device("cpu")) as work, TemporaryDirectory() as home:
         start = time.perf_counter()
-        picture = PIPELINES[name](folder, diffusers, Pipeline)("nvinkpunk raven", steps, size)
+        picture = PIPELINES[name](folder)("nvinkpunk raven", steps, size)
         picture.save(Path(home) / "picture.png")
         seconds = time.perf_counter() - start
     connection.send((seconds, work.bytes or 0))
 
 
-def _our_pipeline(folder: Path, diffusers: Any, pipeline: Any, **settings: bool) -> Callable[..., Any]:
-    from inkpunk import Request
+def _our_pipeline(folder: Path, **settings: bool) -> Callable[..., Any]:
+    from inkpunk import Pipeline, Request
 
-    loaded = pipeline.load(folder, device="cpu", **settings)
+    loaded = Pipeline.load(folder, device="cpu", **settings)
 
     def run(prompt: str, steps: int, size: int) -> Any:
         request = Request(prompt, seeds=(1,), steps=steps, width=size, height=size)
@@ -176,12 +171,20 @@ def _our_pipeline(folder: Path, diffusers: Any, pipeline: Any, **settings: bool)
     return run
 
 
-def _diffusers_pipeline(folder: Path, diffusers: Any, pipeline: Any) -> Callable[..., Any]:
-    loaded = diffusers.StableDiffusionPipeline.from_pretrained(folder, safety_checker=None)
+def _diffusers_pipeline(folder: Path) -> Callable[..., Any]:
+    import diffusers
+    from inkpunk_clip import Tokenizer
+
+    # the random model's folder has no tokenizer: ours gives the same tokens
+    missing = {"tokenizer": None, "feature_extractor": None, "safety_checker": None}
+    loaded = diffusers.StableDiffusionPipeline.from_pretrained(folder, **missing)
     loaded.set_progress_bar_config(disable=True)
 
     def run(prompt: str, steps: int, size: int) -> Any:
-        return loaded(prompt, num_inference_steps=steps, width=size, height=size).images[0]
+        with torch.no_grad():
+            negative, positive = loaded.text_encoder(Tokenizer()(["", prompt]))[0].split(1)
+        settings = {"num_inference_steps": steps, "width": size, "height": size}
+        return loaded(prompt_embeds=positive, negative_prompt_embeds=negative, **settings).images[0]
 
     return run
 

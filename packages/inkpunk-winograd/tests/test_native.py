@@ -92,6 +92,31 @@ def test_threads_and_memory_change_no_bit(threads: int) -> None:
 
 
 @needs_compiler
+@given(
+    st.integers(1, 4),
+    st.integers(1, 3000),
+    st.integers(1, 3000),
+    st.integers(1, 300),
+    st.integers(1, 300),
+    st.integers(1, 2),
+    st.integers(1, 64),
+)
+def test_no_more_memory_is_worked_in_than_allowed(
+    batch: int, channels: int, out: int, height: int, width: int, pairs: int, threads: int
+) -> None:
+    loaded = native.library()
+    assert loaded is not None
+    sizes = {"batch": batch, "channels": channels, "out": out, "height": height, "width": width}
+    work = native.Work(**sizes, pairs=pairs, threads=threads)
+    least = loaded.inkpunk_winograd_plan(work, 0)
+    assert loaded.inkpunk_winograd_plan(work, least) == least
+    for megabytes in (16, 64, 256):
+        allowed = megabytes << 18  # numbers of four bytes
+        assert loaded.inkpunk_winograd_plan(work, allowed) <= max(allowed, least)
+        assert work.block >= 1
+
+
+@needs_compiler
 @pytest.mark.parametrize("image", range(3))
 def test_each_image_of_a_batch_is_its_own_to_the_bit(image: int) -> None:
     x, weight, bias = problem(1, 3, 70, 40, 18, 22)

@@ -177,14 +177,16 @@ class Pipeline:
 
         Each prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of it.
         """
-        if fresh := [prompt for prompt in dict.fromkeys(prompts) if prompt not in self.contexts]:
+        known = {prompt: self.contexts.get(prompt) for prompt in prompts}
+        if fresh := [prompt for prompt, context in known.items() if context is None]:
             with self.text_encoder.awake() as text_encoder, torch.no_grad():
                 for prompt in fresh:
-                    self.contexts[prompt] = text_encoder(self.tokenizer([prompt]).to(self.device))
-        encoded = torch.cat([self.contexts[prompt] for prompt in prompts])
-        while len(self.contexts) > CONTEXTS:
-            del self.contexts[next(iter(self.contexts))]
-        return encoded
+                    known[prompt] = self.contexts[prompt] = text_encoder(
+                        self.tokenizer([prompt]).to(self.device)
+                    )
+        for prompt in [*self.contexts][:-CONTEXTS]:
+            self.contexts.pop(prompt, None)
+        return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
 
     def encode(
         self,

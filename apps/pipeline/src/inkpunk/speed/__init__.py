@@ -91,7 +91,8 @@ def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
     for module in network.modules():
         takes_any = isinstance(module, WinogradConv2d)
         if isinstance(module, nn.Conv2d) and not takes_any and module.kernel_size != (1, 1):
-            module.to(memory_format=torch.channels_last)
+            turned = module.weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(turned, requires_grad=module.weight.requires_grad)
     for module in first:
         module.register_forward_pre_hook(_turn)
 

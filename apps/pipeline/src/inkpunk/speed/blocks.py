@@ -73,7 +73,7 @@ class FastFeedForward(FeedForward):
         """As the block in place of which it stands."""
         if tokens.device.type != "cpu":
             return self._some(tokens)
-        result = torch.empty_like(tokens)
+        result = tokens.new_empty(tokens.shape)
         flat, places = tokens.flatten(0, 1), result.flatten(0, 1)
         parts = zip(torch.split(flat, TOKENS_AT_ONCE), torch.split(places, TOKENS_AT_ONCE), strict=True)
         for some, place in parts:

@@ -1,0 +1,155 @@
+"""Less memory on request, and no work that cannot fit."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from inkpunk import Pipeline, Request, RequestError, memory
+from inkpunk import pipeline as pipeline_file
+from inkpunk.cli import main
+from inkpunk.devices import Residence
+from inkpunk.memory import free_memory, let_go_of_pages
+from inkpunk_unet import UNet
+from inkpunk_weights import open_checkpoint, save_checkpoint
+from torch import Tensor, nn
+
+CPU = torch.device("cpu")
+REQUEST = Request("a raven", seeds=(7,))
+
+
+def pixels(pipeline: Pipeline) -> np.ndarray:
+    return np.asarray(pipeline.generate(REQUEST)[0].image).astype(int)
+
+
+def resave(tiny: Path, path: Path, dtype: torch.dtype) -> Path:
+    checkpoint = open_checkpoint(tiny)
+    parts: dict[str, dict[str, Tensor]] = {
+        name: {key: tensor.to(dtype) for key, tensor in getattr(checkpoint, name).items()}
+        for name in ("text_encoder", "unet", "vae")
+    }
+    save_checkpoint(path, **parts, metadata=dict(checkpoint.metadata))
+    return path
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_16_bit_weights_low_memory_draws_the_same_picture(
+    dtype: torch.dtype, tiny: Path, tmp_path: Path
+) -> None:
+    halves = resave(tiny, tmp_path / "half.safetensors", dtype)
+    usual, low = (Pipeline.load(halves, device="cpu", low_memory=on) for on in (False, True))
+    assert abs(pixels(usual) - pixels(low)).max() <= 1  # of 255: strips and rounding
+
+
+def test_of_32_bit_weights_low_memory_draws_what_their_16_bit_edition_draws(
+    tiny: Path, tmp_path: Path
+) -> None:
+    halves = resave(tiny, tmp_path / "half.safetensors", torch.float16)
+    assert np.array_equal(
+        pixels(Pipeline.load(tiny, device="cpu", low_memory=True)),
+        pixels(Pipeline.load(halves, device="cpu", low_memory=True)),
+    )
+
+
+def test_low_memory_holds_16_bits_while_it_computes_and_what_was_loaded_afterwards(tiny: Path) -> None:
+    pipeline = Pipeline.load(tiny, device="cpu", low_memory=True)
+    assert pipeline.tiled
+    at_work: set[torch.dtype] = set()
+    with pipeline.unet.awake() as unet:
+        assert {weight.dtype for weight in unet.parameters()} == {torch.float16}
+        unet.conv_in.register_forward_pre_hook(lambda layer, _: at_work.add(layer.weight.dtype))
+    before = [weight.data_ptr() for weight in unet.parameters()]
+    pipeline.generate(REQUEST)
+    assert at_work == {torch.float32}
+    assert {weight.dtype for weight in unet.parameters()} == {torch.float32}
+    assert [weight.data_ptr() for weight in unet.parameters()] == before
+
+
+def test_a_layer_that_fails_gets_its_own_weights_back() -> None:
+    layer = nn.Linear(3, 3)
+    residence = Residence(nn.Sequential(layer), CPU, offload=False, halve=True)
+    with residence.awake() as network:
+        with pytest.raises(RuntimeError):
+            network(torch.zeros(1, 4))
+        assert layer.weight.dtype == torch.float16
+        assert network(torch.ones(1, 3)).dtype == torch.float32
+
+
+def test_pages_that_are_let_go_of_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    np.arange(1 << 20, dtype=np.float32).tofile(path)
+    mapped = torch.from_file(str(path), shared=False, size=1 << 20)
+    mapped[5] = -1.0  # a change that only this process has
+    let_go_of_pages(mapped)
+    let_go_of_pages(mapped[3:7])  # less than a page
+    expected = torch.arange(1 << 20, dtype=torch.float32)
+    expected[5] = -1.0
+    assert torch.equal(mapped, expected)
+
+
+def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:
+    pipeline = Pipeline.load(tiny, device="meta", dtype="float16", low_memory=True)
+    assert pipeline.tiled
+    assert pipeline.unet.device.type == "cpu"
+    with pipeline.unet.awake() as unet:
+        assert {(weight.device.type, weight.dtype) for weight in unet.parameters()} == {
+            ("meta", torch.float16)
+        }
+
+
+# -- What would not fit --------------------------------------------------------------------------------------------
+
+
+def test_what_would_not_fit_is_refused_before_the_work(
+    pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_file, "free_memory", lambda _: 1 << 30)
+    monkeypatch.setattr(Pipeline, "encode_prompts", lambda *_: pytest.fail("the work began"))
+    with pytest.raises(RequestError) as refusal:
+        pipeline.run(Request("a raven", seeds=(1, 2), width=8192, height=4096))
+    said = str(refusal.value)
+    assert said.startswith("8192 x 4096, 2 pictures at once: takes about ")
+    assert "1.0 GiB are free; try a smaller size or fewer at once or --low-memory" in said
+
+
+def test_the_command_line_says_so_in_one_line(tiny: Path, tmp_path: Path) -> None:
+    huge = ["--width", "800000", "--height", "800000", "--out", str(tmp_path)]
+    result = CliRunner().invoke(main, ["generate", "a raven", "--model", str(tiny), "--device", "cpu", *huge])
+    assert result.exit_code == 1
+    assert "GiB are free" in result.output
+    assert "Traceback" not in result.output
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_estimate_grows_with_size_and_number_and_shrinks_with_strips(pipeline: Pipeline) -> None:
+    def estimate(size: int, count: int = 1, tiled: bool = False, guidance: float = 4.0) -> int:
+        request = Request("", seeds=tuple(range(count)), width=size, height=size, guidance=guidance)
+        return replace(pipeline, tiled=tiled).memory(pipeline.plan(request))
+
+    assert estimate(512) < estimate(1024) < estimate(2048)
+    assert estimate(1024) < estimate(1024, count=64)
+    assert estimate(2048, tiled=True) < estimate(2048)
+    assert estimate(512, count=64, guidance=1.0) < estimate(512, count=64)
+
+
+def test_networks_that_have_yet_to_move_count_too(
+    pipeline: Pipeline, networks: Callable[[], tuple[nn.Module, UNet, nn.Module]]
+) -> None:
+    unet = networks()[1]
+    numbers = sum(weight.numel() for weight in unet.parameters())
+    plan = pipeline.plan(REQUEST)
+    there = replace(pipeline, unet=Residence(unet, CPU, offload=False)).memory(plan)
+    moves = replace(pipeline, unet=Residence(unet, CPU, offload=True)).memory(plan)
+    halves = replace(pipeline, unet=Residence(unet, CPU, offload=False, halve=True)).memory(plan)
+    assert moves - there == 4 * numbers
+    assert halves - there == 2 * numbers
+
+
+def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
+    free = free_memory(CPU)
+    assert free is not None
+    assert 0 < free <= memory.psutil.virtual_memory().total
+    assert free_memory(torch.device("meta")) is None
