@@ -66,7 +66,7 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def let_go_of_pages(tensor: Tensor) -> None:
-    """Tell the system that a tensor's numbers are not needed soon, if they lie in a mapped file.
+    """Tell the system that a tensor's numbers are not needed soon; worth it where they lie in a mapped file.
 
     Nothing is lost, not even changes to them: what is asked for again is read again. On Linux only.
     """
