@@ -94,9 +94,8 @@ class Residence(Generic[Module]):
     @property
     def bytes_to_move(self) -> int:
         """What waking it up takes on the computing device, at most."""
-        each = 2 if self._halve else None
         weights = self._module.parameters() if self._offload else ()
-        return sum(weight.numel() * (each or weight.itemsize) for weight in weights)
+        return sum(weight.numel() * (HALF if self._halve else weight.itemsize) for weight in weights)
 
     @contextmanager
     def awake(self) -> Generator[Module]:
