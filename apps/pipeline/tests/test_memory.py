@@ -78,16 +78,69 @@ def test_a_layer_that_fails_gets_its_own_weights_back() -> None:
         assert network(torch.ones(1, 3)).dtype == torch.float32
 
 
-def test_pages_that_are_let_go_of_lose_nothing(tmp_path: Path) -> None:
+def resident(path: Path) -> int:
+    """Bytes of a file that this process holds in memory."""
+    maps = memory.psutil.Process().memory_maps(grouped=False)
+    return sum(each.rss for each in maps if each.path == str(path))
+
+
+def mapped_numbers(path: Path, count: int = 1 << 20) -> Tensor:
+    np.arange(count, dtype=np.float32).tofile(path)
+    mapped = torch.from_file(str(path), shared=False, size=count)
+    mapped.sum()  # reads it all
+    return mapped
+
+
+@pytest.fixture
+def nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "WORTH_LETTING_GO", 0)
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_pages_that_are_let_go_of_are_gone_and_come_back(tmp_path: Path) -> None:
     path = tmp_path / "numbers"
-    np.arange(1 << 20, dtype=np.float32).tofile(path)
-    mapped = torch.from_file(str(path), shared=False, size=1 << 20)
-    mapped[5] = -1.0  # a change that only this process has
-    let_go_of_pages(mapped)
-    let_go_of_pages(mapped[3:7])  # less than a page
-    expected = torch.arange(1 << 20, dtype=torch.float32)
-    expected[5] = -1.0
-    assert torch.equal(mapped, expected)
+    mapped = mapped_numbers(path)
+    assert resident(path) >= 4 << 20
+    let_go_of_pages([mapped[:1024], torch.ones(3), mapped[3:7], mapped[4096:], torch.ones(3, device="meta")])
+    assert resident(path) <= 16 << 10  # what lies between them, and the ends of a page
+    assert torch.equal(mapped, torch.arange(1 << 20, dtype=torch.float32))
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_what_this_process_has_written_is_never_let_go_of(tmp_path: Path) -> None:
+    mapped = mapped_numbers(tmp_path / "numbers")
+    mapped[5] = -1.0
+    let_go_of_pages([mapped])
+    assert mapped[5] == -1.0
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_what_lies_in_no_file_stays() -> None:
+    tensor = torch.arange(1 << 22, dtype=torch.float32)
+    let_go_of_pages([tensor])
+    assert torch.equal(tensor, torch.arange(1 << 22, dtype=torch.float32))
+
+
+def test_a_few_pages_are_not_worth_it(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    mapped = mapped_numbers(path)
+    let_go_of_pages([mapped])
+    assert resident(path) >= 4 << 20
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+@pytest.mark.parametrize("low_memory", [False, True])
+def test_networks_at_rest_hold_no_page_of_their_file(tiny: Path, tmp_path: Path, low_memory: bool) -> None:
+    path = resave(tiny, tmp_path / "model.safetensors", torch.float32)
+    pipeline = Pipeline.load(path, device="cpu", low_memory=low_memory)
+    with pipeline.unet.awake() as unet:
+        all_weights = sum(weight.numel() * 4 for weight in unet.parameters())
+        sum(weight.sum() for weight in unet.parameters())
+        if not low_memory:
+            assert resident(path) > all_weights / 2
+    assert resident(path) < all_weights / 4
+    assert pipeline.generate(REQUEST)[0].image.size == (64, 64)
+    assert resident(path) < all_weights / 4
 
 
 def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:

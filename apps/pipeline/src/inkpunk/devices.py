@@ -1,6 +1,6 @@
 """Where models compute, in which precision, and where they wait meanwhile."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
@@ -18,6 +18,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 HALF = 2  # bytes
+READ_AT_ONCE = 256 << 20  # bytes of a mapped file
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -55,8 +56,9 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
 class Residence(Generic[Module]):
     """A module that waits on one device and computes on another, or in another precision.
 
-    While it waits it keeps the very tensors it was loaded with (for a memory-mapped file, pages that cost nothing
-    until they are read), so going back is free: the computing copies are dropped, nothing is copied back.
+    While it waits it keeps the very tensors it was loaded with, so going back is free: the computing copies are
+    dropped, nothing is copied back. And it holds no page of a mapped file in memory: three networks take as much as
+    the largest of them.
     """
 
     def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:
@@ -66,8 +68,8 @@ class Residence(Generic[Module]):
             module: the network.
             device: where it computes.
             offload: wait wherever `module` is now; without, it is on `device` already.
-            halve: compute with weights of 16 bits, each layer's turned into float32 while the layer is at work, and
-                give back what was read of a mapped file at once. Implies `offload`.
+            halve: compute with weights of 16 bits, each layer's turned into float32 while the layer is at work.
+                Implies `offload`.
         """
         self._module = module
         self._compute = device
@@ -100,27 +102,29 @@ class Residence(Generic[Module]):
     @contextmanager
     def awake(self) -> Generator[Module]:
         """Yield the module with its weights on the computing device."""
-        if not self._offload:
-            yield self._module
-            return
         waiting = dict(self._module.state_dict())
-        moved = {name: self._move(tensor) for name, tensor in waiting.items()}
-        self._module.load_state_dict(moved, assign=True)
         try:
+            if self._offload:
+                self._module.load_state_dict(self._move(waiting), assign=True)
             yield self._module
         finally:
-            self._module.load_state_dict(waiting, assign=True)
-            if self._halve:
-                for tensor in waiting.values():
-                    let_go_of_pages(tensor)
+            if self._offload:
+                self._module.load_state_dict(waiting, assign=True)
+            let_go_of_pages(waiting.values())
 
-    def _move(self, tensor: Tensor) -> Tensor:
-        if not self._halve:
-            return tensor.to(self._compute)
-        # what has 16 bits already stays what it is: bfloat16 has no room in float16
-        moved = tensor.to(self._compute, torch.float16 if tensor.itemsize > HALF else tensor.dtype)
-        if moved is not tensor:
-            let_go_of_pages(tensor)
+    def _move(self, waiting: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors as they compute; what was read of a mapped file for that is let go of on the way."""
+        moved: dict[str, Tensor] = {}
+        read: list[Tensor] = []
+        for name, tensor in waiting.items():
+            # what has 16 bits already stays what it is: bfloat16 has no room in float16
+            dtype = torch.float16 if self._halve and tensor.itemsize > HALF else tensor.dtype
+            moved[name] = tensor.to(self._compute, dtype)
+            if moved[name] is not tensor:
+                read.append(tensor)
+            if sum(each.numel() * each.itemsize for each in read) > READ_AT_ONCE:
+                let_go_of_pages(read)
+                read.clear()
         return moved
 
 

@@ -4,7 +4,8 @@ import ctypes
 import mmap
 import re
 import sys
-from collections.abc import Generator
+from bisect import bisect_right
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import psutil
 import torch
 from torch import Tensor
 
-MADV_PAGEOUT = 21  # madvise(2), Linux
+WORTH_LETTING_GO = 64 << 20  # bytes: finding out what is mapped takes 20 ms
 
 
 class Peak:
@@ -65,15 +66,28 @@ def free_memory(device: torch.device) -> int | None:
     return None
 
 
-def let_go_of_pages(tensor: Tensor) -> None:
-    """Tell the system that a tensor's numbers are not needed soon; worth it where they lie in a mapped file.
+def let_go_of_pages(tensors: Iterable[Tensor]) -> None:
+    """Let the system have the pages of mapped files that tensors lie in; worth it where they are not needed soon.
 
-    Nothing is lost, not even changes to them: what is asked for again is read again. On Linux only.
+    Nothing is lost: a page that is asked for again comes from the file, as a rule from the system's own copy of it,
+    which takes a fifth of a second for three gigabytes. A mapping that this process has written to is left alone, and
+    so is what lies in no file. On Linux only.
     """
-    if sys.platform != "linux" or tensor.device.type != "cpu":
+    spans = [
+        (each.data_ptr(), each.numel() * each.itemsize) for each in tensors if each.device.type == "cpu"
+    ]
+    if sys.platform != "linux" or sum(size for _, size in spans) < WORTH_LETTING_GO:
         return
-    first, size = tensor.data_ptr(), tensor.numel() * tensor.itemsize
-    start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
-    whole = (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
-    if whole > 0:  # a refusal does no harm: the pages stay
-        ctypes.CDLL(None).madvise(ctypes.c_void_p(start), ctypes.c_size_t(whole), MADV_PAGEOUT)
+    files: list[tuple[int, int]] = []
+    for mapping in psutil.Process().memory_maps(grouped=False):
+        if mapping.path.startswith("/") and not mapping.anonymous and not mapping.swap:
+            low, high = (int(end, 16) for end in mapping.addr.split("-"))
+            files.append((low, high))
+    files.sort()
+    madvise = ctypes.CDLL(None).madvise
+    for first, size in spans:
+        start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
+        whole = (first + size - start) // mmap.PAGESIZE * mmap.PAGESIZE
+        at = bisect_right(files, (start, sys.maxsize)) - 1
+        if whole > 0 and at >= 0 and start + whole <= files[at][1]:
+            madvise(ctypes.c_void_p(start), ctypes.c_size_t(whole), mmap.MADV_DONTNEED)

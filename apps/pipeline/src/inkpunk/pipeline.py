@@ -22,7 +22,7 @@ from inkpunk.hub import resolve_model
 from inkpunk.hub_files import SINGLE_FILES
 from inkpunk.images import image_to_tensor, tensor_to_image
 from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
-from inkpunk.memory import free_memory, let_go_of_pages
+from inkpunk.memory import free_memory
 from inkpunk.picture import Facts, Picture
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 from inkpunk.speed import Speed, speed_up
@@ -184,9 +184,6 @@ class Pipeline:
                     known[prompt] = self.contexts[prompt] = text_encoder(
                         self.tokenizer([prompt]).to(self.device)
                     )
-                # half a gigabyte that the UNet's pages can take: it is read again when a new prompt comes
-                for weight in text_encoder.parameters():
-                    let_go_of_pages(weight)
         for prompt in [*self.contexts][:-CONTEXTS]:
             self.contexts.pop(prompt, None)
         return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
