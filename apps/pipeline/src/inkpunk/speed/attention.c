@@ -1,41 +1,43 @@
 /* softmax(query key^T scale) value in one pass over the keys, for every head: Dao et al., arXiv 2205.14135, algorithm 1,
  * and Milakov and Gimelshein, arXiv 1805.02867, for the softmax whose maximum is learnt on the way.
  *
- * Keys are transposed and values padded once, to `keys` and `values`, which all threads share. Then each task takes
- * QUERIES queries of a head and walks through its keys, KEYS at a time: products, exponentials and sums of ROWS
- * queries stay in the first cache while the keys stay in the second.
+ * Queries lie side by side in the lanes of vectors, so that a maximum or a sum over keys never crosses lanes, and heads
+ * of any width waste nothing. Keys are brought, once, into the order in which they are multiplied, which all threads
+ * share. Then each task takes GROUPS x QUERIES queries of a head and walks through its keys, BLOCK at a time: their
+ * scores stay in the first cache, and the keys and values that all groups meet in the second.
  */
 
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
-/* As many rows of sums as the registers hold beside what meets them. */
+/* As many sums as the registers hold beside what meets them. */
 #if defined(__AVX512F__)
 #define LANES 16
-#define ROWS 8
-#define WIDE 3 /* vectors of values that are summed at a time */
+#define KEYS 12 /* whose scores are summed at a time */
+#define SUMS 10 /* channels of the result that are summed at a time: a divisor of 40, 80 and 160 */
 #elif defined(__AVX__)
 #define LANES 8
-#define ROWS 6
-#define WIDE 2
+#define KEYS 6
+#define SUMS 5
 #else
 #define LANES 4
-#define ROWS 8
-#define WIDE 2
+#define KEYS 6
+#define SUMS 5
 #endif
 
-#define PANEL (2 * LANES)   /* keys that are multiplied at a time */
-#define KEYS 512            /* of a block: a multiple of PANEL */
-#define QUERIES (16 * ROWS) /* of a task */
+#define QUERIES (2 * LANES)
+#define GROUPS (128 / QUERIES) /* of queries, that a task takes */
+#define BLOCK 144              /* keys: a multiple of KEYS */
+#define LOG2_E 1.44269504f
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int bits __attribute__((vector_size(4 * LANES)));
+typedef vec pair[2]; /* a number for each of QUERIES */
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
-INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
 INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE long ceil_to(long a, long b) { return (a + b - 1) / b * b; }
 
@@ -43,161 +45,152 @@ INLINE long ceil_to(long a, long b) { return (a + b - 1) / b * b; }
 typedef struct {
     const float *query, *key, *value;           /* [batch, tokens or context, heads, width], the last contiguous */
     float *result;                              /* [batch, tokens, heads, width] */
-    float *keys;                                /* [batch, heads, context / PANEL][width][PANEL] */
-    float *values;                              /* [batch, heads, context, in multiples of PANEL][width, of LANES] */
+    float *keys;                                /* [batch, heads, context / KEYS][width][KEYS] */
     float scale;
     long batch, heads, tokens, context, width;
     long query_strides[3], key_strides[3], value_strides[3]; /* of batch, token and head, in numbers */
     long threads;
 } Work;
 
-/* 2^x for x <= 0, within a few roundings; 0 far below. Plain enough for the compiler to do many at a time. */
-INLINE float exp2_of(float x) {
-    const float magic = 12582912.0f; /* 1.5 x 2^23: adding it rounds to a whole number, in the low bits */
-    const float shifted = (x < -126.0f ? -126.0f : x) + magic;
-    const float f = (x < -126.0f ? -126.0f : x) - (shifted - magic); /* -1/2 to 1/2 */
-    /* the Taylor series of 2^f: its remainder is below 2e-8 */
-    float p = f * 1.5403530e-4f + 1.3333558e-3f;
-    p = p * f + 9.6181291e-3f;
-    p = p * f + 5.5504109e-2f;
-    p = p * f + 2.4022651e-1f;
-    p = p * f + 6.9314718e-1f;
+#if defined(__AVX512F__)
+#include <immintrin.h>
+INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX__)
+#include <immintrin.h>
+INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
+#else
+INLINE vec larger(vec a, vec b) {
+    const bits is = a > b;
+    return (vec)((is & (bits)a) | (~is & (bits)b));
+}
+#endif
+
+/* 2^x for x <= 0, within 2e-7 of itself; 0 where it is below the least number; what is no number stays none. */
+INLINE vec exp2_of(vec x) {
+    const vec lowest = (vec){0} - 127.0f, magic = (vec){0} + (12582912.0f + 127.0f); /* 1.5 x 2^23 */
+    x = larger(lowest, x);
+    const vec shifted = x + magic; /* rounded to a whole number, in the low bits, on from the exponent of 1 */
+    const vec f = x - (shifted - magic); /* -1/2 to 1/2 */
+    /* 2^f, with the least error that this many terms have relative to it: 1e-7 */
+    vec p = f * 1.3264727e-3f + 9.6715127e-3f;
+    p = p * f + 5.5507337e-2f;
+    p = p * f + 2.4022242e-1f;
+    p = p * f + 6.9314698e-1f;
     p = p * f + 1.0f;
-    int whole, bits;
-    memcpy(&whole, &shifted, sizeof whole);
-    memcpy(&bits, &p, sizeof bits);
-    bits += (int)((unsigned)whole << 23); /* on to the exponent */
-    memcpy(&p, &bits, sizeof p);
-    return x < -126.0f ? 0.0f : x == x ? p : x; /* a NaN stays one */
+    return p * (vec)((bits)shifted << 23);
 }
 
-/* Bring one panel of a head's keys and values into the order that the products want; zeros past the last. */
-INLINE void pack(const Work *w, long image, long head, long first, float *keys, float *values) {
-    const long padded = ceil_to(w->width, LANES);
-    for (long i = 0; i < PANEL; i++) {
-        const long token = first + i;
-        float *to = values + i * padded;
-        if (token >= w->context) {
-            for (long d = 0; d < w->width; d++) keys[d * PANEL + i] = 0;
-            memset(to, 0, padded * sizeof(float));
-            continue;
+/* Bring KEYS keys of a head, or as many as there are, from the one that is `first` on, to [width][KEYS]. */
+INLINE void pack(const Work *w, long image, long head, long first, float *keys) {
+    const float *key = w->key + image * w->key_strides[0] + first * w->key_strides[1] + head * w->key_strides[2];
+    for (long i = 0; i < least(w->context - first, KEYS); i++)
+        for (long d = 0; d < w->width; d++) keys[d * KEYS + i] = key[i * w->key_strides[1] + d];
+}
+
+/* scores [KEYS]: queries [width] times keys [width][KEYS]; `most` grows with them. */
+INLINE void score(const pair *queries, const float *keys, pair *scores, vec *most, long count, long width) {
+    pair sum[KEYS] = {0};
+    for (long d = 0; d < width; d++)
+        for (int key = 0; key < KEYS; key++) {
+            const float each = keys[d * KEYS + key];
+            sum[key][0] += each * queries[d][0];
+            sum[key][1] += each * queries[d][1];
         }
-        const float *key = w->key + image * w->key_strides[0] + token * w->key_strides[1] + head * w->key_strides[2];
-        for (long d = 0; d < w->width; d++) keys[d * PANEL + i] = key[d];
-        const float *value =
-            w->value + image * w->value_strides[0] + token * w->value_strides[1] + head * w->value_strides[2];
-        memcpy(to, value, w->width * sizeof(float));
-        memset(to + w->width, 0, (padded - w->width) * sizeof(float));
-    }
-}
-
-/* scores [ROWS][KEYS], PANEL of them: queries [ROWS][width] times keys [width][PANEL]. */
-static void score(const float *restrict queries, const float *restrict keys, float *restrict scores, long width) {
-    vec sum[ROWS][2] = {0};
-    for (long d = 0; d < width; d++) {
-        const vec left = load(keys + d * PANEL), right = load(keys + d * PANEL + LANES);
-        for (int row = 0; row < ROWS; row++) {
-            const float each = queries[row * width + d];
-            sum[row][0] += each * left;
-            sum[row][1] += each * right;
+    for (int key = 0; key < KEYS; key++)
+        for (int half = 0; half < 2; half++) {
+            scores[key][half] = sum[key][half];
+            if (key < count) most[half] = larger(sum[key][half], most[half]);
         }
-    }
-    for (int row = 0; row < ROWS; row++)
-        for (int half = 0; half < 2; half++) store(scores + row * KEYS + half * LANES, sum[row][half]);
 }
 
-/* sums [ROWS][padded], `wide` vectors of them: sums * fade + weights [ROWS][KEYS] times values [count][padded]. */
-INLINE void gather(int wide, const float *restrict weights, const float *restrict values, float *restrict sums,
-                   const float *fade, long count, long padded) {
-    vec sum[ROWS][WIDE];
-    for (int row = 0; row < ROWS; row++)
-        for (int i = 0; i < wide; i++) sum[row][i] = load(sums + row * padded + i * LANES) * fade[row];
-    for (long key = 0; key < count; key++) {
-        vec value[WIDE];
-        for (int i = 0; i < wide; i++) value[i] = load(values + key * padded + i * LANES);
-        for (int row = 0; row < ROWS; row++) {
-            const float each = weights[row * KEYS + key];
-            for (int i = 0; i < wide; i++) sum[row][i] += each * value[i];
+/* sums [n]: sums * fade + weights [count] times n channels of values [count]. */
+INLINE void gather(int n, const pair *weights, const float *values, long stride, pair *sums, const vec *fade,
+                   long count) {
+    pair sum[SUMS];
+    for (int i = 0; i < n; i++)
+        for (int half = 0; half < 2; half++) sum[i][half] = sums[i][half] * fade[half];
+    for (long key = 0; key < count; key++)
+        for (int i = 0; i < n; i++) {
+            const float each = values[key * stride + i];
+            sum[i][0] += each * weights[key][0];
+            sum[i][1] += each * weights[key][1];
         }
-    }
-    for (int row = 0; row < ROWS; row++)
-        for (int i = 0; i < wide; i++) store(sums + row * padded + i * LANES, sum[row][i]);
+    for (int i = 0; i < n; i++)
+        for (int half = 0; half < 2; half++) sums[i][half] = sum[i][half];
 }
 
-/* Turn scores into weights: `most` and `total` are what is known of each row so far, `fade` what it shrinks by. */
-INLINE void weigh(float *scores, long count, float *most, float *total, float *fade) {
-    for (int row = 0; row < ROWS; row++) {
-        float *some = scores + row * KEYS;
-        float now = most[row], all = 0;
-#pragma omp simd reduction(max : now)
-        for (long i = 0; i < count; i++) now = some[i] > now ? some[i] : now;
-#pragma omp simd reduction(+ : all)
-        for (long i = 0; i < count; i++) all += some[i] = exp2_of(some[i] - now);
-        fade[row] = exp2_of(most[row] - now);
-        total[row] = total[row] * fade[row] + all;
-        most[row] = now;
+/* What a group of queries knows so far: the highest score of each, the sum of its weights, and of weighted values. */
+typedef struct {
+    pair most, total;
+} Known;
+
+static void attend_block(const Work *w, const pair *queries, const float *keys, const float *values, long count,
+                         Known *known, pair *sums) {
+    pair scores[BLOCK], fade;
+    pair most = {known->most[0], known->most[1]};
+    long key = 0;
+    for (; key + KEYS <= count; key += KEYS)
+        score(queries, keys + key * w->width, scores + key, most, KEYS, w->width);
+    if (key < count) score(queries, keys + key * w->width, scores + key, most, count - key, w->width);
+    for (int half = 0; half < 2; half++) {
+        vec all = {0};
+        for (long key = 0; key < count; key++) {
+            scores[key][half] = exp2_of(scores[key][half] - most[half]);
+            all += scores[key][half];
+        }
+        fade[half] = exp2_of(known->most[half] - most[half]);
+        known->total[half] = known->total[half] * fade[half] + all;
+        known->most[half] = most[half];
     }
+    const long stride = w->value_strides[1];
+    long d = 0;
+    for (; d + SUMS <= w->width; d += SUMS) gather(SUMS, scores, values + d, stride, sums + d, fade, count);
+    for (; d + 2 <= w->width; d += 2) gather(2, scores, values + d, stride, sums + d, fade, count);
+    for (; d < w->width; d++) gather(1, scores, values + d, stride, sums + d, fade, count);
 }
 
 static void attend(const Work *w, long image, long head, long first) {
-    const long padded = ceil_to(w->width, LANES), context = ceil_to(w->context, PANEL);
-    const float *keys = w->keys + (image * w->heads + head) * context * w->width;
-    const float *values = w->values + (image * w->heads + head) * context * padded;
-    const long count = least(w->tokens - first, QUERIES), rows = ceil_to(count, ROWS);
-    float queries[QUERIES * w->width], sums[QUERIES * padded], scores[ROWS * KEYS];
-    float most[QUERIES], total[QUERIES], fade[ROWS];
+    const float *keys = w->keys + (image * w->heads + head) * ceil_to(w->context, KEYS) * w->width;
+    const float *values = w->value + image * w->value_strides[0] + head * w->value_strides[2];
+    const float *from = w->query + image * w->query_strides[0] + first * w->query_strides[1] + head * w->query_strides[2];
+    float *to = w->result + ((image * w->tokens + first) * w->heads + head) * w->width;
+    const long count = least(w->tokens - first, GROUPS * QUERIES), groups = ceil_to(count, QUERIES) / QUERIES;
+    pair queries[GROUPS * w->width], sums[GROUPS * w->width];
+    Known known[GROUPS];
     memset(queries, 0, sizeof queries);
     memset(sums, 0, sizeof sums);
-    for (long i = 0; i < QUERIES; i++) most[i] = -INFINITY, total[i] = 0;
+    for (int i = 0; i < GROUPS; i++)
+        for (int half = 0; half < 2; half++) known[i].most[half] = (vec){0} - INFINITY, known[i].total[half] = (vec){0};
     for (long i = 0; i < count; i++) {
-        const float *query = w->query + image * w->query_strides[0] + (first + i) * w->query_strides[1] +
-                             head * w->query_strides[2];
-        for (long d = 0; d < w->width; d++) queries[i * w->width + d] = query[d] * (w->scale * 1.44269504f); /* log2 e */
+        float *lane = (float *)(queries + i / QUERIES * w->width) + i % QUERIES;
+        for (long d = 0; d < w->width; d++) lane[d * QUERIES] = from[i * w->query_strides[1] + d] * (w->scale * LOG2_E);
     }
-    for (long block = 0; block < w->context; block += KEYS) {
-        const long some = least(w->context - block, KEYS);
-        for (long row = 0; row < rows; row += ROWS) {
-            for (long panel = 0; panel < some; panel += PANEL)
-                score(queries + row * w->width, keys + (block + panel) * w->width, scores + panel, w->width);
-            weigh(scores, some, most + row, total + row, fade);
-            for (long d = 0; d < padded; d += WIDE * LANES) {
-                const float *from = values + block * padded + d;
-                float *to = sums + row * padded + d;
-                if (padded - d >= WIDE * LANES)
-                    gather(WIDE, scores, from, to, fade, some, padded);
-                else if (padded - d >= 2 * LANES)
-                    gather(2, scores, from, to, fade, some, padded);
-                else
-                    gather(1, scores, from, to, fade, some, padded);
-            }
-        }
-    }
+    for (long block = 0; block < w->context; block += BLOCK)
+        for (long group = 0; group < groups; group++)
+            attend_block(w, queries + group * w->width, keys + block * w->width, values + block * w->value_strides[1],
+                         least(w->context - block, BLOCK), known + group, sums + group * w->width);
     for (long i = 0; i < count; i++) {
-        float *to = w->result + ((image * w->tokens + first + i) * w->heads + head) * w->width;
-        for (long d = 0; d < w->width; d++) to[d] = sums[i * padded + d] / total[i];
+        const float *lane = (float *)(sums + i / QUERIES * w->width) + i % QUERIES;
+        const float total = ((float *)known[i / QUERIES].total)[i % QUERIES];
+        for (long d = 0; d < w->width; d++) to[i * w->heads * w->width + d] = lane[d * QUERIES] / total;
     }
 }
 
-/* Numbers that `keys` and `values` need room for together; the keys come first. */
-long inkpunk_attention_room(const Work *w) {
-    return w->batch * w->heads * ceil_to(w->context, PANEL) * (w->width + ceil_to(w->width, LANES));
-}
+/* Numbers that `keys` needs room for. */
+long inkpunk_attention_room(const Work *w) { return w->batch * w->heads * ceil_to(w->context, KEYS) * w->width; }
 
-/* Do it all, with room from `keys` on. */
-void inkpunk_attention_run(Work *w) {
-    const long context = ceil_to(w->context, PANEL), padded = ceil_to(w->width, LANES), heads = w->batch * w->heads;
-    const long panels = context / PANEL, tasks = (w->tokens + QUERIES - 1) / QUERIES;
-    w->values = w->keys + heads * context * w->width;
+void inkpunk_attention_run(const Work *w) {
+    const long heads = w->batch * w->heads, context = ceil_to(w->context, KEYS);
+    const long packs = context / KEYS, tasks = ceil_to(w->tokens, GROUPS * QUERIES) / (GROUPS * QUERIES);
 #pragma omp parallel num_threads(w->threads)
     {
 #pragma omp for schedule(static)
-        for (long i = 0; i < heads * panels; i++) {
-            const long head = i / panels, panel = i % panels * PANEL;
-            pack(w, head / w->heads, head % w->heads, panel, w->keys + (head * context + panel) * w->width,
-                 w->values + (head * context + panel) * padded);
+        for (long i = 0; i < heads * packs; i++) {
+            const long head = i / packs, key = i % packs * KEYS;
+            pack(w, head / w->heads, head % w->heads, key, w->keys + (head * context + key) * w->width);
         }
 #pragma omp for schedule(dynamic)
         for (long i = 0; i < heads * tasks; i++)
-            attend(w, i / tasks / w->heads, i / tasks % w->heads, i % tasks * QUERIES);
+            attend(w, i / tasks / w->heads, i / tasks % w->heads, i % tasks * GROUPS * QUERIES);
     }
 }

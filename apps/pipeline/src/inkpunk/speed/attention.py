@@ -18,7 +18,7 @@ class Work(ctypes.Structure):
     """What attention.c calls Work."""
 
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("query", "key", "value", "result", "keys", "values")),
+        *((name, ctypes.c_void_p) for name in ("query", "key", "value", "result", "keys")),
         ("scale", ctypes.c_float),
         *((name, ctypes.c_long) for name in ("batch", "heads", "tokens", "context", "width")),
         *((f"{name}_strides", ctypes.c_long * 3) for name in ("query", "key", "value")),
