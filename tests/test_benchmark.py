@@ -21,6 +21,12 @@ def test_every_peer_gets_the_same_inputs() -> None:
             assert torch.equal(one, other)
 
 
+def test_a_guided_step_is_one_picture_under_two_prompts() -> None:
+    latents, _, context = Work("step", 64, 64, pictures=3).inputs()
+    assert torch.equal(latents[:3], latents[3:])
+    assert not torch.equal(context[:3], context[3:])
+
+
 def test_the_table_relates_ours_to_the_others_and_to_the_limit(tmp_path: Path) -> None:
     work, other = Work("step"), Work("decode")
     figures = Figures(
@@ -28,12 +34,14 @@ def test_the_table_relates_ours_to_the_others_and_to_the_limit(tmp_path: Path) -
         rate=work.flops() / 10,  # so that the limit is ten seconds
         load={"inkpunk": 1.0, "diffusers": 4.0},
         seconds={work: {"inkpunk": 8.0, "diffusers": 16.0}, other: {"inkpunk": 5.0}},
+        peaks={work: {"inkpunk": 1 << 30, "diffusers": 5 << 29}, other: {"inkpunk": 3 << 30}},
         pictures={"inkpunk": (100.0, 3 << 30)},
     )
     lines = table(figures, "a remark").splitlines()
-    assert lines[2] == "| guided step, 512x512 | 1.61 | 8.00 | 16.00 | 0.50x | 0.80x |"
+    assert lines[2] == "| guided step, 512x512 | 1.61 | 8.00 | 16.00 | 0.50x | 0.80x | 1.00, 2.50 |"
     assert lines[3].startswith(f"| VAE decode, 512x512 | {other.flops() / 1e12:.2f} | 5.00 | - | - |")
-    assert lines[4] == "| load |  | 1.00 | 4.00 | 0.25x |  |"
+    assert lines[3].endswith("| 3.00, - |")
+    assert lines[4] == "| load |  | 1.00 | 4.00 | 0.25x |  |  |"
     assert "3.00 GiB" in lines[-1]
     pytest.importorskip("matplotlib")
     plot(figures, tmp_path / "plot.png")

@@ -21,25 +21,14 @@ import numpy as np
 import torch
 
 from tools.make_checkpoint import make_checkpoint
+from tools.matmul_rate import matmul_rate
 
 from . import report
 from .peers import PEERS, PIPELINES, draw, load, serve
 from .work import GROWTH, TABLE, Work
 
 AGREEMENT = 1e-3  # relative to the largest value: float32 through a whole network, sums in any order
-MATRICES = 2048, 4096
 GROWTH_ONLY = {*GROWTH} - {*TABLE}
-
-
-def matmul_rate() -> float:
-    """Floating-point operations a second of large float32 matrix products, the best of two sizes."""
-    rates: list[float] = []
-    for size in MATRICES:
-        a, b, out = torch.randn(size, size), torch.randn(size, size), torch.empty(size, size)
-        start = time.perf_counter()
-        torch.mm(a, b, out=out)
-        rates.append(2 * size**3 / (time.perf_counter() - start))
-    return max(rates)
 
 
 def start(target: Callable[..., None], *arguments: object) -> tuple[Connection, multiprocessing.Process]:
@@ -60,8 +49,8 @@ class Worker:
         self.connection, self.process = start(serve, name, folder, work)
         self.connection.recv()
 
-    def do(self) -> tuple[float, np.ndarray]:
-        """Seconds and result."""
+    def do(self) -> tuple[float, np.ndarray, int]:
+        """Seconds, result, and peak bytes."""
         self.connection.send(True)
         return self.connection.recv()
 
@@ -75,19 +64,19 @@ def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> rep
     """Let the peers take turns at each piece of work."""
     figures = report.Figures(names)
     for work in works:
-        # one after the other: getting ready takes twice the memory of being so
-        workers = {
-            name: Worker(name, folder, work)
-            for name in names
-            if work not in GROWTH_ONLY or PEERS[name].growth
-        }
+        taking_part = [name for name in names if work not in GROWTH_ONLY or PEERS[name].growth]
+        # one after the other, those who compile first: getting ready takes twice the memory of being so
+        started = {name: Worker(name, folder, work) for name in reversed(taking_part)}
+        workers = {name: started[name] for name in taking_part}
         seconds: dict[str, list[float]] = {name: [] for name in workers}
         results: dict[str, np.ndarray] = {}
+        peaks: dict[str, int] = dict.fromkeys(workers, 0)
         for _ in range(runs):
             for name, worker in workers.items():
                 figures.rate = max(figures.rate, matmul_rate())
-                spent, results[name] = worker.do()
+                spent, results[name], peak = worker.do()
                 seconds[name].append(spent)
+                peaks[name] = max(peaks[name], peak)
         for worker in workers.values():
             worker.stop()
         first = results[names[0]]
@@ -98,6 +87,7 @@ def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> rep
                     f"{work.name}: {name} differs from {names[0]} by {error:.1e} of the largest value"
                 )
         figures.seconds[work] = {name: median(times) for name, times in seconds.items()}
+        figures.peaks[work] = peaks
         print(work.name, {name: [round(t, 3) for t in times] for name, times in seconds.items()}, flush=True)
     return figures
 

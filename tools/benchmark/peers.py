@@ -126,16 +126,23 @@ PEERS: dict[str, type] = {
 
 
 def serve(name: str, folder: Path, work: Work, connection: Connection) -> None:
-    """In a process of its own: load and prepare one work, then do it when asked; tell the seconds and the result."""
+    """In a process of its own: load and prepare one work, then do it when asked.
+
+    Tells the seconds, the result, and the most bytes that the process held meanwhile.
+    """
+    from inkpunk.memory import peak_memory
+
     with torch.inference_mode():
         inputs = work.inputs(context_width(folder))
         run = PEERS[name](folder, work.kind).prepare(work)
         run(*inputs)  # compiles, and warms up
         connection.send("ready")
         while connection.recv():
-            start = time.perf_counter()
-            result = run(*inputs)
-            connection.send((time.perf_counter() - start, result.numpy().copy()))
+            with peak_memory(torch.device("cpu")) as peak:
+                start = time.perf_counter()
+                result = run(*inputs)
+                seconds = time.perf_counter() - start
+            connection.send((seconds, result.numpy().copy(), peak.bytes or 0))
 
 
 def load(name: str, folder: Path, connection: Connection) -> None:

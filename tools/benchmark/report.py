@@ -16,6 +16,7 @@ class Figures:
         rate: the best float32 matrix product's operations a second.
         load: seconds by peer.
         seconds: medians by work and peer.
+        peaks: the most bytes that a process held while at work, by work and peer.
         pictures: seconds and peak bytes of a whole picture, by peer.
     """
 
@@ -23,6 +24,7 @@ class Figures:
     rate: float = 0.0
     load: dict[str, float] = field(default_factory=dict)
     seconds: dict[Work, dict[str, float]] = field(default_factory=dict)
+    peaks: dict[Work, dict[str, int]] = field(default_factory=dict)
     pictures: dict[str, tuple[float, int]] = field(default_factory=dict)
 
     def limit(self, work: Work) -> float:
@@ -31,7 +33,7 @@ class Figures:
 
 
 def table(figures: Figures, remark: str) -> str:
-    """Seconds of every peer, ours relative to each, and to the limit of direct arithmetic."""
+    """Seconds of every peer, ours relative to each and to the limit of direct arithmetic, and peak memory."""
     ours, *others = figures.names
     head = [
         "work",
@@ -39,15 +41,19 @@ def table(figures: Figures, remark: str) -> str:
         *(f"{name}, s" for name in figures.names),
         *(f"to {name}" for name in others),
         "to limit",
+        f"peak GiB: {', '.join(figures.names)}",
     ]
     rows = []
     for work, seconds in figures.seconds.items():
         mine, limit = seconds[ours], figures.limit(work)
         times, ratios = _cells(seconds, figures.names, mine)
-        rows.append([work.name, f"{work.flops() / 1e12:.2f}", *times, *ratios, f"{mine / limit:.2f}x"])
+        held = figures.peaks.get(work, {})
+        peaks = ", ".join(f"{held[name] / 2**30:.2f}" if name in held else "-" for name in figures.names)
+        tera = f"{work.flops() / 1e12:.2f}"
+        rows.append([work.name, tera, *times, *ratios, f"{mine / limit:.2f}x", peaks])
     if figures.load:
         times, ratios = _cells(figures.load, figures.names, figures.load[ours])
-        rows.append(["load", "", *times, *ratios, ""])
+        rows.append(["load", "", *times, *ratios, "", ""])
     lines = [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
     lines += ["", f"Best float32 matrix product in this run: {figures.rate / 1e9:.0f} GFLOP/s; {remark}.", ""]
     for name, (seconds, peak) in figures.pictures.items():

@@ -45,7 +45,8 @@ class Work:
         if self.kind == "step":
             batch = 2 * self.pictures
             timesteps = torch.full((batch,), TIMESTEP, device=device)
-            return noise(batch, 4, rows, columns), timesteps, noise(batch, TOKENS, width)
+            latents = noise(self.pictures, 4, rows, columns)  # for both prompts the same
+            return torch.cat([latents, latents]), timesteps, noise(batch, TOKENS, width)
         if self.kind == "encode":
             return (noise(self.pictures, 3, self.height, self.width).clamp(-1, 1),)
         return (noise(self.pictures, 4, rows, columns),)

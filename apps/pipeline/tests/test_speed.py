@@ -19,6 +19,7 @@ from inkpunk.cli.options import WAYS
 from inkpunk.speed import PLAIN, Speed, speed_up
 from inkpunk.speed.attention import FastAttention, library, native_attention
 from inkpunk.speed.blocks import FAST, TOKENS_AT_ONCE, FastFeedForward
+from inkpunk.speed.guided import OnceForBoth, share_guided_work
 from inkpunk.speed.linear import FastLinear
 from inkpunk.speed.memo import TIMESTEPS, Memo, RememberingTimeEmbedding
 from inkpunk_clip import TextEncoder
@@ -47,12 +48,16 @@ def make(networks: Callable[[], Networks]) -> Networks:
 
 @torch.no_grad()
 def results(text_encoder: TextEncoder, unet: UNet, vae: VAE) -> list[Tensor]:
-    """What each network makes of the same inputs, of an odd size; the UNet twice, since it may remember."""
+    """What each network makes of the same inputs, of an odd size.
+
+    The UNet twice, since it may remember, and once with the same latents for both prompts, as guidance has it.
+    """
     torch.manual_seed(1)
     context = text_encoder(torch.arange(2 * 77).view(2, 77))
     latents, timesteps = torch.randn(2, 4, 45, 38), torch.tensor([500, 500])
     image = torch.randn(1, 3, 96, 104)
-    steps = [unet(latents, timesteps, context) for _ in range(2)]
+    guided = latents[:1].repeat(2, 1, 1, 1)
+    steps = [unet(each, timesteps, context) for each in (latents, latents, guided)]
     return [context, *steps, vae.decode(latents[:1]), vae.encode(image).mean]
 
 
@@ -75,6 +80,10 @@ def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) 
         ("winograd", lambda text, unet, vae: WinogradConv2d in kinds(unet) & kinds(vae)),
         ("linears", lambda text, unet, vae: FastLinear in kinds(text) & kinds(unet) & kinds(vae)),
         ("in_place", lambda text, unet, vae: {*FAST.values()} <= kinds(unet) | kinds(vae)),
+        (
+            "share",
+            lambda text, unet, vae: isinstance(vars(unet.down[0].resnets[0]).get("forward"), OnceForBoth),
+        ),
         ("memo", lambda text, unet, vae: RememberingTimeEmbedding in kinds(unet)),
         pytest.param("attention", lambda text, unet, vae: FastAttention in kinds(unet), marks=needs_compiler),
     ],
@@ -227,6 +236,58 @@ def test_half_precision_takes_torchs_attention(networks: Callable[[], Networks])
         attention(tokens, torch.randn(1, 5, attention.key.in_features, dtype=torch.bfloat16)).dtype
         == torch.bfloat16
     )
+
+
+# -- Guidance ------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_both_halves_of_a_guided_batch_are_one_until_they_read_their_prompts(
+    networks: Callable[[], Networks],
+) -> None:
+    unet = make(networks)[1]
+    share_guided_work(unet)
+    seen: dict[nn.Module, int] = {}
+    layers = {
+        "first block": unet.down[0].resnets[0].conv1,
+        "first self-attention": unet.down[0].attentions[0].block.self_attention.query,
+        "first cross-attention": unet.down[0].attentions[0].block.cross_attention.query,
+        "second block": unet.down[0].resnets[1].conv1,
+    }
+    for layer in layers.values():
+        layer.register_forward_pre_hook(lambda layer, inputs: seen.update({layer: len(inputs[0])}))
+
+    def batches(latents: Tensor, timesteps: Tensor) -> list[int]:
+        torch.manual_seed(2)
+        unet(latents, timesteps, torch.randn(len(latents), 9, unet.config.context_width))
+        return [seen[layer] for layer in layers.values()]
+
+    two = torch.randn(2, 4, 16, 16)
+    assert batches(two.repeat(2, 1, 1, 1), torch.tensor([5, 6, 5, 6])) == [2, 2, 4, 4]
+    assert batches(two.repeat(2, 1, 1, 1), torch.tensor([5, 6, 6, 5])) == [4, 4, 4, 4]
+    assert batches(two, torch.tensor([5, 5])) == [2, 2, 2, 2]
+    assert batches(two[:1], torch.tensor([5])) == [1, 1, 1, 1]
+
+
+@given(st.integers(0, 99), st.integers(1, 5), st.booleans(), st.booleans())
+def test_once_for_both_gives_what_the_pass_gives(
+    seed: int, half: int, equal: bool, channels_last: bool
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(half, 3, 4, 5, generator=generator)
+    other = image if equal else torch.randn(half, 3, 4, 5, generator=generator)
+    order = torch.channels_last if channels_last else torch.contiguous_format
+    batch = torch.cat([image, other]).contiguous(memory_format=order)
+    passes: list[int] = []
+
+    def forward(batch: Tensor) -> Tensor:
+        passes.append(len(batch))
+        return 2 * batch
+
+    result = OnceForBoth(forward)(batch)
+    assert torch.equal(result, 2 * batch)
+    assert result.is_contiguous(memory_format=order)
+    assert passes == [half if equal else 2 * half]
 
 
 # -- Linear layers -------------------------------------------------------------------------------------------------

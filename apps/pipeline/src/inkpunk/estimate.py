@@ -9,7 +9,7 @@ from inkpunk.request import SIZE_MULTIPLE, Plan, RequestError
 # 64 x 64 to 96 x 96: 31 to 33 by the fast road, 39 to 41 by the networks as they are.
 UNET_MAPS = 41
 FIXED = 256 << 20  # what work takes at any size
-TILED_ROWS = 64  # `tiled_decode`'s default
+TILED_ROWS = 64  # of a feature map, in a strip of the VAE's
 GIBI = 2**30
 
 

@@ -73,9 +73,7 @@ def let_go_of_pages(tensors: Iterable[Tensor]) -> None:
     which takes a fifth of a second for three gigabytes. A mapping that this process has written to is left alone, and
     so is what lies in no file. On Linux only.
     """
-    spans = [
-        (each.data_ptr(), each.numel() * each.itemsize) for each in tensors if each.device.type == "cpu"
-    ]
+    spans = [(each.data_ptr(), each.numel() * each.itemsize) for each in tensors if each.device.type == "cpu"]
     if sys.platform != "linux" or sum(size for _, size in spans) < WORTH_LETTING_GO:
         return
     files: list[tuple[int, int]] = []

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.devices import Residence, choose_device, choose_dtype
-from inkpunk.estimate import picture_memory, refuse_what_does_not_fit
+from inkpunk.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.hashing import model_hash
 from inkpunk.hub import resolve_model
 from inkpunk.hub_files import SINGLE_FILES
@@ -196,20 +197,19 @@ class Pipeline:
         """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
         with self.vae.awake() as vae, torch.no_grad():
             images = images.to(self.device, self.dtype)
-            posterior = tiled_encode(vae, images) if self.tiled else vae.encode(images)
+            posterior = tiled_encode(vae, images, TILED_ROWS) if self.tiled else vae.encode(images)
             return posterior.sample(noise.to(self.device, self.dtype)).float()
 
     def decode(
         self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
-        give_back_freed_memory()  # decoding takes the most, just after the UNet's work
         with self.vae.awake() as vae, torch.no_grad():
             latents = latents.to(self.device, self.dtype)
-            images = [
-                tiled_decode(vae, one) if self.tiled else vae.decode(one) for one in torch.split(latents, 1)
-            ]
-            return torch.cat(images).float()
+            decode = partial(tiled_decode, vae, rows=TILED_ROWS) if self.tiled else vae.decode
+            images = torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
+        give_back_freed_memory()  # the UNet, whose turn is next, needs less, and has the larger weights
+        return images
 
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]
@@ -238,9 +238,8 @@ class Pipeline:
             guidance: the classifier-free guidance scale.
         """
 
-        repeated: dict[
-            int, Tensor
-        ] = {}  # by batch: one tensor for all steps, so that what it gives can be kept
+        # by batch: one tensor for all steps, so that what is computed from it can be kept
+        repeated: dict[int, Tensor] = {}
 
         @torch.no_grad()
         def predict(latents: Tensor, timestep: int) -> Tensor:

@@ -15,7 +15,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
-WAYS = ("winograd", "channels_last", "linears", "attention", "in_place", "memo", "keep_memory")  # of `Speed`
+# of `Speed`
+WAYS = ("winograd", "channels_last", "linears", "attention", "in_place", "memo", "share", "keep_memory")
 
 MODEL_OPTIONS = (
     click.option(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from inkpunk.speed.allocator import keep_freed_memory
 from inkpunk.speed.attention import speed_attention
 from inkpunk.speed.blocks import work_in_place
+from inkpunk.speed.guided import share_guided_work
 from inkpunk.speed.linear import speed_linears
 from inkpunk.speed.memo import remember_what_stays
 
@@ -35,6 +36,7 @@ class Speed:
             holds.
         memo: on a CPU, keys and values of a prompt computed once for all steps, and what depends on the timestep
             alone once for all pictures.
+        share: on a CPU, what guidance's two predictions have in common computed once.
         keep_memory: on a CPU, keep freed memory in the process for its next tensors (`keep_freed_memory`).
         compile: torch.compile, for CUDA: the first step takes minutes, those after it less. In its place, not with,
             what replaces modules.
@@ -46,6 +48,7 @@ class Speed:
     attention: bool = True
     in_place: bool = True
     memo: bool = True
+    share: bool = True
     keep_memory: bool = True
     compile: bool = False
 
@@ -73,6 +76,8 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
             speed_attention(unet)
         if on_cpu and speed.memo:
             remember_what_stays(unet)
+        if on_cpu and speed.share:
+            share_guided_work(unet)
     # Apple's MPS is left out: nobody here could try it.
     if speed.channels_last and device.type in ("cpu", "cuda"):
         _put_channels_last(unet, unet.conv_in)
