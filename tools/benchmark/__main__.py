@@ -10,7 +10,6 @@ medians, and writes it with a plot to runs/benchmark. Alone on the machine, or t
 import argparse
 import multiprocessing
 import tempfile
-import time
 from collections.abc import Callable
 from importlib.metadata import version
 from multiprocessing.connection import Connection
@@ -28,7 +27,6 @@ from .peers import PEERS, PIPELINES, draw, load, serve
 from .work import GROWTH, TABLE, Work
 
 AGREEMENT = 1e-3  # relative to the largest value: float32 through a whole network, sums in any order
-GROWTH_ONLY = {*GROWTH} - {*TABLE}
 
 
 def start(target: Callable[..., None], *arguments: object) -> tuple[Connection, multiprocessing.Process]:
@@ -64,7 +62,7 @@ def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> rep
     """Let the peers take turns at each piece of work."""
     figures = report.Figures(names)
     for work in works:
-        taking_part = [name for name in names if work not in GROWTH_ONLY or PEERS[name].growth]
+        taking_part = [name for name in names if work in TABLE or PEERS[name].growth]
         # one after the other, those who compile first: getting ready takes twice the memory of being so
         started = {name: Worker(name, folder, work) for name in reversed(taking_part)}
         workers = {name: started[name] for name in taking_part}
@@ -133,7 +131,7 @@ def main() -> None:
     arguments = parser.parse_args()
     names, kinds = arguments.peers.split(","), arguments.only.split(",") if arguments.only else None
     works = [*TABLE, *(GROWTH if arguments.growth else ())]
-    works = [work for work in dict.fromkeys(works) if kinds is None or work.kind in kinds]
+    works = [work for work in works if kinds is None or work.kind in kinds]
     with tempfile.TemporaryDirectory() as home:
         folder = arguments.model or Path(home) / "model"
         if not folder.exists():

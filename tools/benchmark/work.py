@@ -78,11 +78,15 @@ TABLE = (
 )
 #: How time grows: with size, and with the number of pictures.
 GROWTH = (
+    Work("text", pictures=4),
     Work("step", 256, 256),
     Work("step", 384, 384),
-    Work("step"),
     Work("step", 256, 256, pictures=2),
     Work("step", 256, 256, pictures=4),
+    Work("encode", 256, 256),
+    Work("encode", 384, 384),
+    Work("encode", 256, 256, pictures=4),
     Work("decode", 256, 256),
-    Work("decode"),
+    Work("decode", 384, 384),
+    Work("decode", 256, 256, pictures=4),
 )
