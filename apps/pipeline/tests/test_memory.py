@@ -1,5 +1,6 @@
 """Less memory on request, and no work that cannot fit."""
 
+import platform
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from inkpunk import pipeline as pipeline_file
 from inkpunk.cli import main
 from inkpunk.devices import Residence
 from inkpunk.memory import free_memory, let_go_of_pages
+from inkpunk.speed.allocator import keep_freed_memory
 from inkpunk_unet import UNet
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from torch import Tensor, nn
@@ -141,6 +143,17 @@ def test_networks_at_rest_hold_no_page_of_their_file(tiny: Path, tmp_path: Path,
     assert resident(path) < all_weights / 4
     assert pipeline.generate(REQUEST)[0].image.size == (64, 64)
     assert resident(path) < all_weights / 4
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
+    keep_freed_memory()
+    residence = Residence(nn.Linear(4096, 4096), CPU, offload=False, halve=True)
+    held = memory.psutil.Process().memory_info
+    before = held().rss
+    with residence.awake():
+        assert held().rss > before + (30 << 20)
+    assert held().rss < before + (8 << 20)
 
 
 def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from inkpunk.memory import let_go_of_pages
+from inkpunk.speed.allocator import give_back_freed_memory
 
 
 class DeviceError(ValueError):
@@ -57,8 +58,8 @@ class Residence(Generic[Module]):
     """A module that waits on one device and computes on another, or in another precision.
 
     While it waits it keeps the very tensors it was loaded with, so going back is free: the computing copies are
-    dropped, nothing is copied back. And it holds no page of a mapped file in memory: three networks take as much as
-    the largest of them.
+    dropped, nothing is copied back. And it holds nothing that others could use, neither pages of a mapped file nor
+    freed memory: three networks take as much as the largest of them.
     """
 
     def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:
@@ -111,6 +112,7 @@ class Residence(Generic[Module]):
             if self._offload:
                 self._module.load_state_dict(waiting, assign=True)
             let_go_of_pages(waiting.values())
+            give_back_freed_memory()  # what one network left in pieces is of little use to the next
 
     def _move(self, waiting: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors as they compute; what was read of a mapped file for that is let go of on the way."""
@@ -125,6 +127,7 @@ class Residence(Generic[Module]):
             if sum(each.numel() * each.itemsize for each in read) > READ_AT_ONCE:
                 let_go_of_pages(read)
                 read.clear()
+        let_go_of_pages(read)
         return moved
 
 

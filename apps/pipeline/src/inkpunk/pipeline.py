@@ -27,7 +27,6 @@ from inkpunk.memory import free_memory
 from inkpunk.picture import Facts, Picture
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 from inkpunk.speed import Speed, speed_up
-from inkpunk.speed.allocator import give_back_freed_memory
 
 LATENT_CHANNELS = 4
 CONTEXTS = 32  # prompts whose encodings are kept, a quarter of a megabyte each
@@ -207,9 +206,7 @@ class Pipeline:
         with self.vae.awake() as vae, torch.no_grad():
             latents = latents.to(self.device, self.dtype)
             decode = partial(tiled_decode, vae, rows=TILED_ROWS) if self.tiled else vae.decode
-            images = torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
-        give_back_freed_memory()  # the UNet, whose turn is next, needs less, and has the larger weights
-        return images
+            return torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
 
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]

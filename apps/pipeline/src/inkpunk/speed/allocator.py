@@ -21,6 +21,6 @@ def keep_freed_memory() -> bool:
 
 
 def give_back_freed_memory() -> None:
-    """Give the system what tensors freed: what one network left in pieces is of little use to the next."""
+    """Give the system what tensors freed, where the C library is glibc."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)
