@@ -74,24 +74,23 @@ def plot(figures: Figures, path: Path) -> None:
     from matplotlib import pyplot
 
     matplotlib.use("agg")
-    height = 0.8 / len(figures.names)
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.2 * len(figures.names) * len(figures.seconds)))
-    for index, name in enumerate(figures.names):
-        bars = [
-            (row + index * height, seconds[name] / figures.limit(work))
-            for row, (work, seconds) in enumerate(figures.seconds.items())
-            if name in seconds
-        ]
-        places, ratios = zip(*bars, strict=True)
-        axes.barh(places, ratios, height, label=name)
-    middle = (len(figures.names) - 1) * height / 2
-    axes.set_yticks(
-        [row + middle for row in range(len(figures.seconds))], [work.name for work in figures.seconds]
-    )
+    bars: dict[str, list[tuple[float, float]]] = {name: [] for name in figures.names}  # places and ratios
+    ticks: list[float] = []
+    top = 0
+    for work, seconds in figures.seconds.items():
+        there = [name for name in figures.names if name in seconds]
+        for place, name in enumerate(there, start=top):
+            bars[name].append((place, seconds[name] / figures.limit(work)))
+        ticks.append(top + (len(there) - 1) / 2)
+        top += len(there) + 1  # a gap
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.16 * top))
+    for name, some in bars.items():
+        axes.barh(*zip(*some, strict=True), height=1, label=name)
+    axes.set_yticks(ticks, [work.name for work in figures.seconds])
     axes.axvline(1, color="black", linewidth=1)
     axes.set_xlabel("time, in units of the limit of direct arithmetic (the line); less is better")
-    axes.invert_yaxis()
-    axes.legend()
+    axes.set_ylim(top - 1, -1)
+    axes.legend(loc="lower right")
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)
