@@ -1,5 +1,6 @@
 """Fast networks compute what plain ones do, each way of it acts, and each can be left out."""
 
+import platform
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from inkpunk_clip import TextEncoder
 from inkpunk_unet import UNet
 from inkpunk_unet.attention import FeedForward, attend
 from inkpunk_vae import VAE
-from inkpunk_winograd import WinogradConv2d
+from inkpunk_winograd import WinogradConv2d, building
 from inkpunk_winograd.building import COMPILERS
 from torch import Tensor, nn
 
@@ -206,6 +207,31 @@ def test_native_attention_is_attention(
     right = attend(split(size * query), split(key), split(value)).transpose(1, 2).flatten(2)
     # scores of a few hundred lose some of their 24 bits before the exponential magnifies what is left
     assert (result - right).abs().max() <= 2e-5 * (1 + size * size)
+
+
+@needs_compiler
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86-64's generations")
+@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])  # SSE and AVX2
+def test_attention_on_processors_with_shorter_vectors(
+    processor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in building.FLAGS]
+    monkeypatch.setattr(building, "FLAGS", flags)
+    library.cache_clear()
+    try:
+        for tokens, context, width in ((150, 300, 40), (33, 77, 23), (5, 1, 1)):
+            query, key, value = (torch.randn(2, count, 2 * width) for count in (tokens, context, context))
+            split = lambda each: each.double().unflatten(2, (2, -1)).transpose(1, 2)  # noqa: E731
+            right = attend(split(query), split(key), split(value)).transpose(1, 2).flatten(2)
+            query[0, 2] = torch.nan
+            result = native_attention(query, key, value, 2)
+            assert result[0, 2].isnan().all()
+            result[0, 2] = right[0, 2]
+            assert torch.allclose(result.double(), right, rtol=1e-5, atol=1e-5)
+        assert len([*tmp_path.rglob("*.so")]) == 1
+    finally:
+        library.cache_clear()
 
 
 @needs_compiler

@@ -10,6 +10,9 @@
 #include <math.h>
 #include <omp.h>
 #include <string.h>
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
 
 /* As many sums as the registers hold beside what meets them. */
 #if defined(__AVX512F__)
@@ -32,7 +35,6 @@
 #define LOG2_E 1.44269504f
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
-typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int bits __attribute__((vector_size(4 * LANES)));
 typedef vec pair[2]; /* a number for each of QUERIES */
 
@@ -53,13 +55,11 @@ typedef struct {
 } Work;
 
 #if defined(__AVX512F__)
-#include <immintrin.h>
 INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
 #elif defined(__AVX__)
-#include <immintrin.h>
 INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
 #else
-INLINE vec larger(vec a, vec b) {
+INLINE vec larger(vec a, vec b) { /* b where one is no number, as above */
     const bits is = a > b;
     return (vec)((is & (bits)a) | (~is & (bits)b));
 }
@@ -80,14 +80,14 @@ INLINE vec exp2_of(vec x) {
     return p * (vec)((bits)shifted << 23);
 }
 
-/* Bring KEYS keys of a head, or as many as there are, from the one that is `first` on, to [width][KEYS]. */
+/* Bring KEYS keys of a head, from the one that is `first` on, to [width][KEYS]; past the last lies anything. */
 INLINE void pack(const Work *w, long image, long head, long first, float *keys) {
     const float *key = w->key + image * w->key_strides[0] + first * w->key_strides[1] + head * w->key_strides[2];
     for (long i = 0; i < least(w->context - first, KEYS); i++)
         for (long d = 0; d < w->width; d++) keys[d * KEYS + i] = key[i * w->key_strides[1] + d];
 }
 
-/* scores [KEYS]: queries [width] times keys [width][KEYS]; `most` grows with them. */
+/* scores [KEYS]: queries [width] times keys [width][KEYS]; `most` grows with the first `count` of them. */
 INLINE void score(const pair *queries, const float *keys, pair *scores, vec *most, long count, long width) {
     pair sum[KEYS] = {0};
     for (long d = 0; d < width; d++)
