@@ -3,12 +3,13 @@
 In Stable Diffusion that takes in the first self-attention, which is one of the five largest.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import zip_longest
 from typing import cast
 
 import torch
 from inkpunk_unet import UNet
+from inkpunk_unet.attention import SpatialTransformer
 from inkpunk_unet.levels import DownLevel
 from torch import Tensor, nn
 
@@ -28,7 +29,7 @@ class OnceForBoth:
         batch = inputs[0].shape[0]
         if batch % 2 or not all(type(each) is Tensor and each.device.type == "cpu" for each in inputs):
             return self._forward(*inputs)
-        halves = [each.split(batch // 2) for each in inputs]
+        halves = [torch.split(each, batch // 2) for each in inputs]
         if not all(torch.equal(first, second) for first, second in halves):
             return self._forward(*inputs)
         return torch.cat([self._forward(*(first for first, _ in halves))] * 2)
@@ -43,8 +44,9 @@ def share_guided_work(unet: UNet) -> None:
 
 def _before_the_first_prompt(unet: UNet) -> Iterator[nn.Module]:
     """The costly modules that the context does not reach."""
-    for level in cast("list[DownLevel]", unet.down):
-        for block, transformer in zip_longest(level.resnets, level.attentions):
+    for level in cast(Iterable[DownLevel], unet.down):
+        transformers = cast(Iterable[SpatialTransformer], level.attentions)
+        for block, transformer in zip_longest(level.resnets, transformers):
             yield block
             if transformer is not None:
                 yield transformer.block.self_attention
