@@ -17,12 +17,8 @@ from inkpunk.speed.attention import library, native_attention
 from torch import Tensor
 
 BATCH, HEADS = 2, 8
-SHAPES = [
-    (4096, 4096, 40),
-    (1024, 1024, 80),
-    (256, 256, 160),
-    (64, 64, 160),
-]  # tokens, context, width of a head
+# tokens, context, width of a head
+SHAPES = [(4096, 4096, 40), (1024, 1024, 80), (256, 256, 160), (64, 64, 160)]
 CROSS = [(tokens, 77, width) for tokens, _, width in SHAPES]
 BLOCK = 128  # queries
 

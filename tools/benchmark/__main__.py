@@ -1,6 +1,6 @@
 """One command for all figures of speed:
 
-    uv run --group benchmark python -m tools.benchmark [--runs 3] [--peers inkpunk,diffusers] [--only step,decode]
+    uv run --group benchmark python -m tools.benchmark [--growth] [--picture 25] [--only step,decode]
 
 Builds a full-size model of random weights, lets all peers do the same work in turns, each in a process of its own,
 checks that they agree, and measures the machine's best float32 matrix product between the turns. Prints a table of

@@ -19,7 +19,7 @@ Module = TypeVar("Module", bound=nn.Module)
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
 HALF = 2  # bytes
-READ_AT_ONCE = 256 << 20  # bytes of a mapped file
+READ_AT_ONCE = 256 << 20  # bytes of a mapped file that are in memory beside what is made of them
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -59,7 +59,7 @@ class Residence(Generic[Module]):
 
     While it waits it keeps the very tensors it was loaded with, so going back is free: the computing copies are
     dropped, nothing is copied back. And it holds nothing that others could use, neither pages of a mapped file nor
-    freed memory: three networks take as much as the largest of them.
+    freed memory: three networks of such files take as much as the largest of them.
     """
 
     def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:

@@ -15,7 +15,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
-# of `Speed`
+# Those of `Speed` but for compile, told again: importing it takes torch, which --help need not wait for.
 WAYS = ("winograd", "channels_last", "linears", "attention", "in_place", "memo", "share", "keep_memory")
 
 MODEL_OPTIONS = (

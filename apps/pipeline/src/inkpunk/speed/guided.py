@@ -11,6 +11,7 @@ import torch
 from inkpunk_unet import UNet
 from inkpunk_unet.attention import SpatialTransformer
 from inkpunk_unet.levels import DownLevel
+from jaxtyping import Float
 from torch import Tensor, nn
 
 
@@ -24,7 +25,7 @@ class OnceForBoth:
         """Of a forward pass that treats each item of a batch by itself, and gives a tensor of its own."""
         self._forward = forward
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
+    def __call__(self, *inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
         """What the forward pass gives, to rounding."""
         batch = inputs[0].shape[0]
         if batch % 2 or not all(type(each) is Tensor and each.device.type == "cpu" for each in inputs):
