@@ -6,7 +6,17 @@ from math import sqrt
 
 import pytest
 import torch
-from inkpunk_sampling import CLEAN, SAMPLERS, Denoise, Draw, NoiseSchedule, sample, seeded_noise, timesteps
+from inkpunk_sampling import (
+    CLEAN,
+    SAMPLERS,
+    Denoise,
+    Draw,
+    NoiseSchedule,
+    Sampler,
+    sample,
+    seeded_noise,
+    timesteps,
+)
 from torch import Tensor
 
 SCHEDULE = NoiseSchedule()
@@ -15,7 +25,7 @@ COVARIANCE = torch.tensor([[0.8, 0.5], [0.5, 0.6]], dtype=torch.float64)
 IDENTITY = torch.eye(2, dtype=torch.float64)
 
 
-def gaussian(latents: Tensor, timestep: int) -> Tensor:
+def gaussian(latents: Tensor, timestep: float) -> Tensor:
     """E[eps | x_t] for x_0 ~ N(MEAN, COVARIANCE)."""
     signal, noise = SCHEDULE.signal(timestep), SCHEDULE.noise(timestep)
     precision = torch.linalg.inv(signal**2 * COVARIANCE + noise**2 * IDENTITY)
@@ -103,7 +113,7 @@ CENTRES = torch.tensor([[1.0, 1.0], [-1.2, 0.3], [0.2, -1.5]])
 VARIANCES = torch.tensor([0.04, 0.09, 0.02])
 
 
-def mixture(latents: Tensor, timestep: int) -> Tensor:
+def mixture(latents: Tensor, timestep: float) -> Tensor:
     """E[eps | x_t] for x_0 from a mixture of the round Gaussians N(CENTRES, VARIANCES)."""
     signal, noise = SCHEDULE.signal(timestep), SCHEDULE.noise(timestep)
     spreads = signal**2 * VARIANCES + noise**2
@@ -141,7 +151,7 @@ def test_seeded_samples_of_a_mixture_have_its_weights_mean_and_covariance():
 
 
 def ddim(
-    denoise: Denoise, x: Tensor, timesteps: Sequence[int], schedule: NoiseSchedule, draw: Draw
+    denoise: Denoise, x: Tensor, timesteps: Sequence[float], schedule: NoiseSchedule, draw: Draw
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Song et al. 2020 (arXiv 2010.02502), eq. 12 with eta = 0."""
     for t, s in pairwise((*timesteps, CLEAN)):
@@ -151,26 +161,37 @@ def ddim(
         yield x, x0
 
 
-def heun(
-    denoise: Denoise, x: Tensor, timesteps: Sequence[int], schedule: NoiseSchedule, draw: Draw
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Karras et al. 2022 (arXiv 2206.00364), Algorithm 1: in sigmas, and with two predictions a step."""
-    for t, s in pairwise((*timesteps, CLEAN)):
-        sigma, lower = (schedule.noise(u) / schedule.signal(u) for u in (t, s))
-        y = x / schedule.signal(t)
-        slope = denoise(x, t)
-        x0 = y - sigma * slope
-        if s != CLEAN:
-            euler = y + (lower - sigma) * slope
-            slope = (slope + denoise(schedule.signal(s) * euler, s)) / 2
-        x = schedule.signal(s) * (y + (lower - sigma) * slope)
-        yield x, x0
+def second_order(alpha: float) -> Sampler:
+    """Karras et al. 2022 (arXiv 2206.00364), Algorithm 3: in sigmas, and with two predictions a step.
+
+    The second is taken `alpha` of the way down: at 1 where the step ends (Heun's method, their Algorithm 1), at
+    2/3 at a sigma between trained timesteps (Ralston's).
+    """
+
+    def sampler(
+        denoise: Denoise, x: Tensor, timesteps: Sequence[float], schedule: NoiseSchedule, draw: Draw
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for t, s in pairwise((*timesteps, CLEAN)):
+            sigma, lower = schedule.sigma(t), schedule.sigma(s)
+            y = x / schedule.signal(t)
+            slope = denoise(x, t)
+            x0 = y - sigma * slope
+            if s != CLEAN:
+                middle = sigma + alpha * (lower - sigma)
+                m = schedule.timestep(middle)
+                second = denoise(schedule.signal(m) * (y + (middle - sigma) * slope), m)
+                slope = (1 - 1 / (2 * alpha)) * slope + 1 / (2 * alpha) * second
+            x = schedule.signal(s) * (y + (lower - sigma) * slope)
+            yield x, x0
+
+    return sampler
 
 
 @pytest.fixture(autouse=True)
 def more_samplers(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(SAMPLERS, "ddim", ddim)
-    monkeypatch.setitem(SAMPLERS, "heun", heun)
+    monkeypatch.setitem(SAMPLERS, "heun", second_order(1))
+    monkeypatch.setitem(SAMPLERS, "ralston", second_order(2 / 3))
 
 
 def flow_error(sampler: str, steps: int) -> float:
@@ -180,15 +201,30 @@ def flow_error(sampler: str, steps: int) -> float:
     # Judged at timestep 0, before the last step, which is Euler's in every sampler.
     (first, second), axes = torch.linalg.eigh(COVARIANCE)
     variances = torch.stack([first, second])
-    top, bottom = ((SCHEDULE.noise(t) / SCHEDULE.signal(t)) ** 2 for t in (999, 0))
+    top, bottom = (SCHEDULE.sigma(t) ** 2 for t in (999, 0))
     along = (initial / SCHEDULE.signal(999) - MEAN) @ axes
     exact = (along * ((variances + bottom) / (variances + top)).sqrt()) @ axes.T + MEAN
     return (at_zero.latents / SCHEDULE.signal(0) - exact).abs().max().item()
 
 
-@pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("heun", 2)])
+@pytest.mark.parametrize(("sampler", "order"), [("ddim", 1), ("heun", 2), ("ralston", 2)])
 def test_a_sampler_added_as_one_function_follows_the_flow_to_its_order(sampler: str, order: int):
     # 112 and 334 steps are even strides of 9 and 3 timesteps: a third of the length, 3**order less error.
     coarse, fine = flow_error(sampler, 112), flow_error(sampler, 334)
     assert fine < 0.02  # of data about 1 in size
     assert coarse / fine == pytest.approx(3**order, rel=0.25)
+
+
+def test_a_sampler_may_ask_for_a_prediction_between_two_trained_timesteps():
+    seen: list[float] = []
+
+    def watched(latents: Tensor, timestep: float) -> Tensor:
+        seen.append(timestep)
+        return gaussian(latents, timestep)
+
+    list(sample(watched, seeded_noise([5], (2, 2)), SCHEDULE, sampler="ralston", steps=5))
+    ends, between = seen[::2], seen[1::2]
+    assert ends == list(timesteps(SCHEDULE.steps, 5))
+    assert all(
+        high > t > low and t != round(t) for (high, low), t in zip(pairwise(ends), between, strict=True)
+    )

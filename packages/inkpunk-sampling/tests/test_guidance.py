@@ -8,7 +8,7 @@ from torch import Tensor
 UNCONDITIONAL, CONDITIONAL = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).split(1)
 
 
-def predict(latents: Tensor, timestep: int) -> Tensor:
+def predict(latents: Tensor, timestep: float) -> Tensor:
     """Two different answers to the same latents, as a model gives under two prompts."""
     half = len(latents) // 2
     assert torch.equal(latents[:half], latents[half:])
@@ -46,7 +46,7 @@ def test_equal_predictions_make_every_scale_the_same():
 def test_the_model_is_called_once_a_step():
     timesteps = []
 
-    def counted(latents: Tensor, timestep: int) -> Tensor:
+    def counted(latents: Tensor, timestep: float) -> Tensor:
         timesteps.append(timestep)
         return predict(latents, timestep)
 

@@ -1,20 +1,21 @@
 import gc
 import re
 import weakref
-from itertools import islice
+from itertools import islice, pairwise
+from math import sqrt
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_sampling import NoiseSchedule, sample, seeded_noise, timesteps
+from inkpunk_sampling import CLEAN, SAMPLERS, NoiseSchedule, guide, sample, seeded_noise, timesteps
 from torch import Tensor
 
 SHAPE = (4, 6, 5)
 
 
-def denoise(latents: Tensor, timestep: int) -> Tensor:
+def denoise(latents: Tensor, timestep: float) -> Tensor:
     """Something that depends on both arguments and on every image alone."""
     return torch.tanh(latents * (1 + timestep / 1000))
 
@@ -30,6 +31,42 @@ def test_steps_count_from_one_to_total_down_the_timesteps(steps: int, spacing: s
     assert [state.index for state in states] == list(range(1, steps + 1))
     assert {state.total for state in states} == {steps}
     assert tuple(state.timestep for state in states) == timesteps(1000, steps, spacing)
+
+
+def test_a_denoiser_gets_a_float_and_a_step_the_timestep_as_the_spacing_has_it(monkeypatch):
+    def whole_and_between(denoise, x, timesteps, schedule, draw):
+        for t in timesteps:
+            denoise(x, schedule.timestep(1.0))
+            yield x, denoise(x, t)
+
+    seen: list[object] = []
+
+    def predict(latents: Tensor, timestep: float) -> Tensor:
+        seen.append(timestep)
+        return latents
+
+    monkeypatch.setitem(SAMPLERS, "whole and between", whole_and_between)
+    for name in ("ddpm", "whole and between"):
+        for model in (predict, guide(predict, 7.5)):
+            written = [str(state.timestep) for state in sample(model, noise(1), steps=3, sampler=name)]
+            assert written == ["999", "500", "0"]
+    assert {type(timestep) for timestep in seen} == {float}
+
+
+@pytest.mark.parametrize("spacing", ["linspace", "leading", "trailing"])
+def test_ddpm_draws_bit_for_bit_what_it_drew_when_timesteps_were_integers(spacing: str):
+    abar = (*NoiseSchedule().alphas_cumprod, 1.0)  # CLEAN, -1, reads the last
+    draws = noise(5)
+    x = next(draws)
+    states = sample(denoise, noise(5), steps=9, spacing=spacing)
+    for t, s in pairwise((*timesteps(1000, 9, spacing), CLEAN)):
+        alpha = abar[t] / abar[s]
+        x0 = (x - sqrt(1 - abar[t]) * denoise(x, t)) / sqrt(abar[t])
+        x = sqrt(abar[s]) * (1 - alpha) / (1 - abar[t]) * x0 + sqrt(alpha) * (1 - abar[s]) / (1 - abar[t]) * x
+        if s != CLEAN:
+            x = x + sqrt((1 - abar[s]) / (1 - abar[t]) * (1 - alpha)) * next(draws)
+        state = next(states)
+        assert torch.equal(state.latents, x) and torch.equal(state.denoised, x0)
 
 
 def test_the_last_step_ends_at_its_estimate_of_the_clean_latents():
@@ -53,9 +90,9 @@ def test_image_to_image_runs_the_end_of_the_path_from_the_noised_start(steps: in
     if kept == 0:
         return
     start = torch.full((1, *SHAPE), 0.5)
-    seen: list[tuple[Tensor, int]] = []
+    seen: list[tuple[Tensor, float]] = []
 
-    def spy(latents: Tensor, timestep: int) -> Tensor:
+    def spy(latents: Tensor, timestep: float) -> Tensor:
         seen.append((latents, timestep))
         return denoise(latents, timestep)
 
@@ -69,7 +106,7 @@ def test_image_to_image_runs_the_end_of_the_path_from_the_noised_start(steps: in
 def test_a_faint_strength_returns_nearly_the_start():
     start = torch.randn(1, *SHAPE, generator=torch.Generator().manual_seed(0))
 
-    def knows_the_start(latents: Tensor, timestep: int) -> Tensor:
+    def knows_the_start(latents: Tensor, timestep: float) -> Tensor:
         schedule = NoiseSchedule()
         return (latents - schedule.signal(timestep) * start) / schedule.noise(timestep)
 
@@ -80,7 +117,7 @@ def test_a_faint_strength_returns_nearly_the_start():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 @pytest.mark.parametrize("model_dtype", [torch.float16, torch.float32])
 def test_latents_keep_the_noises_dtype_whatever_the_model_answers_in(dtype, model_dtype):
-    def model(latents: Tensor, timestep: int) -> Tensor:
+    def model(latents: Tensor, timestep: float) -> Tensor:
         assert latents.dtype == dtype
         return denoise(latents, timestep).to(model_dtype)
 
@@ -111,7 +148,7 @@ def test_as_many_draws_are_taken_as_there_are_steps_and_none_before_its_step():
 def test_gradients_are_off_in_a_step_and_as_the_caller_left_them_outside(enabled: bool):
     weight = torch.ones((), requires_grad=True)
 
-    def model(latents: Tensor, timestep: int) -> Tensor:
+    def model(latents: Tensor, timestep: float) -> Tensor:
         assert not torch.is_grad_enabled()
         return denoise(latents, timestep) * weight
 
@@ -132,7 +169,7 @@ def test_results_can_take_part_in_training():
 def test_stopping_early_leaves_nothing_behind():
     state, grad = torch.get_rng_state(), torch.is_grad_enabled()
 
-    def own_denoise(latents: Tensor, timestep: int) -> Tensor:
+    def own_denoise(latents: Tensor, timestep: float) -> Tensor:
         return denoise(latents, timestep)
 
     steps = sample(own_denoise, noise(1), steps=50)
@@ -145,7 +182,7 @@ def test_stopping_early_leaves_nothing_behind():
 
 
 def test_an_error_in_the_model_comes_through_as_it_is():
-    def broken(latents: Tensor, timestep: int) -> Tensor:
+    def broken(latents: Tensor, timestep: float) -> Tensor:
         raise MemoryError("out of memory")
 
     with pytest.raises(MemoryError, match=r"^out of memory$"):
@@ -201,9 +238,12 @@ def test_a_prediction_that_would_broadcast_is_refused():
         next(sample(lambda latents, timestep: latents[:1], noise(1, 2)))
 
 
-def test_the_readmes_example_runs():
+def test_the_readmes_example_runs(capsys: pytest.CaptureFixture[str]):
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     examples = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
     assert examples
     for example in examples:
         exec(example, {})
+    assert capsys.readouterr().out.startswith(
+        "step 1 of 20 left timestep 999\nstep 2 of 20 left timestep 946\n"
+    )

@@ -8,10 +8,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .samplers import Denoise
+from .schedule import Timestep
 
 
 def guide(
-    predict: Callable[[Float[Tensor, "2*batch ..."], int], Float[Tensor, "2*batch ..."]], scale: float
+    predict: Callable[[Float[Tensor, "2*batch ..."], float], Float[Tensor, "2*batch ..."]], scale: float
 ) -> Denoise:
     """Extrapolate from the unconditional to and past the conditional prediction.
 
@@ -21,7 +22,8 @@ def guide(
 
     Args:
         predict: predicts the noise of a batch doubled, the same latents twice: the first half without the
-            condition (or with the negative one), the second half with it. Called once a step.
+            condition (or with the negative one), the second half with it. Called once a prediction, with the
+            sampler's timestep, a float.
         scale: any finite number.
 
     Returns:
@@ -33,7 +35,7 @@ def guide(
     if not isfinite(scale):
         raise ValueError(f"guidance scale {scale}: give a finite number")
 
-    def denoise(latents: Float[Tensor, "batch ..."], timestep: int) -> Float[Tensor, "batch ..."]:
+    def denoise(latents: Float[Tensor, "batch ..."], timestep: Timestep) -> Float[Tensor, "batch ..."]:
         doubled = torch.cat([latents, latents])
         prediction = predict(doubled, timestep)
         if prediction.shape != doubled.shape:

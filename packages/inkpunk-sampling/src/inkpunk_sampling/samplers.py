@@ -7,9 +7,9 @@ mathematics:
 
 - *Parametrisation.* x is always variance-preserving, x_t = signal(t) x_0 + noise(t) eps, as the model takes
   it and as the caller sees it. A method written for sigmas (Karras et al. 2022, arXiv 2206.00364) works
-  inside on x / signal(t), where sigma(t) = noise(t) / signal(t), and yields signal(s) times its result.
-- *Several predictions a step* (Heun): call `denoise` again. Its timestep is a trained one; a method that
-  wants a level between two takes the nearest timestep and that timestep's own sigma.
+  inside on x / signal(t), whose noise is sigma(t), and yields signal(s) times its result.
+- *Several predictions a step* (Heun): call `denoise` again. Its timestep may lie between two trained ones:
+  `schedule.timestep(sigma)` gives it, and schedule.signal of that is what to scale by.
 - *History* (multistep methods): local variables of the generator.
 - *Noise*: `draw()` gives fresh standard-normal noise shaped like x, or one clear error if there is none left.
   A deterministic method never calls it.
@@ -27,21 +27,21 @@ from typing import TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
-from .schedule import CLEAN, NoiseSchedule
+from .schedule import CLEAN, NoiseSchedule, Timestep
 
 Latents: TypeAlias = Float[Tensor, "batch ..."]
-Denoise: TypeAlias = Callable[[Latents, int], Latents]
-"""(x_t, t) to the model's prediction of the noise eps in x_t, of the same shape."""
+Denoise: TypeAlias = Callable[[Latents, float], Latents]
+"""(x_t, t) to the model's prediction of the noise eps in x_t, of the same shape; t may be fractional."""
 Draw: TypeAlias = Callable[[], Latents]
 """Fresh standard-normal noise of the latents' shape."""
 Sampler: TypeAlias = Callable[
-    [Denoise, Latents, Sequence[int], NoiseSchedule, Draw], Iterator[tuple[Latents, Latents]]
+    [Denoise, Latents, Sequence[Timestep], NoiseSchedule, Draw], Iterator[tuple[Latents, Latents]]
 ]
 """(denoise, x, timesteps, schedule, draw) to (new x, estimate of x_0) after every timestep."""
 
 
 def ddpm(
-    denoise: Denoise, x: Latents, timesteps: Sequence[int], schedule: NoiseSchedule, draw: Draw
+    denoise: Denoise, x: Latents, timesteps: Sequence[Timestep], schedule: NoiseSchedule, draw: Draw
 ) -> Iterator[tuple[Latents, Latents]]:
     """Ancestral sampling: Ho, Jain & Abbeel 2020 (arXiv 2006.11239), Algorithm 2, variance beta~ (eq. 7).
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .samplers import SAMPLERS, Denoise, Draw, Sampler
-from .schedule import NoiseSchedule
+from .schedule import NoiseSchedule, Timestep
 from .spacing import timesteps
 
 STABLE_DIFFUSION = NoiseSchedule()
@@ -21,14 +21,15 @@ class Step:
     Attributes:
         index: how many steps are done, 1 to total.
         total: how many steps there are in all.
-        timestep: the training timestep that this step left.
+        timestep: the timestep that this step left, as the spacing has it: a whole one is an int and prints as
+            such, although `denoise` was called with a float.
         latents: where the sampler is now; after the last step, the result.
         denoised: the present estimate of the clean latents, for previews.
     """
 
     index: int
     total: int
-    timestep: int
+    timestep: Timestep
     latents: Float[Tensor, "batch ..."]
     denoised: Float[Tensor, "batch ..."]
 
@@ -51,8 +52,8 @@ def sample(
     state, random or other, is read or changed; whoever stops early has nothing to clean up.
 
     Args:
-        denoise: predicts the noise in latents at a timestep: (Float[Tensor, "batch ..."], int) to the same
-            shape.
+        denoise: predicts the noise in latents at a timestep: (Float[Tensor, "batch ..."], float) to the same
+            shape. The timestep is always a Python float, and some samplers ask between two trained ones.
         noise: standard-normal tensors of the latents' shape, dtype and device, such as `seeded_noise` gives:
             the first (taken at once) is the initial noise, then one is taken for each step that wants one.
             They set the dtype of everything; coefficients enter as Python numbers.
@@ -97,7 +98,7 @@ def _run(
     sampler: Sampler,
     denoise: Denoise,
     latents: Float[Tensor, "batch ..."],
-    path: Sequence[int],
+    path: Sequence[Timestep],
     schedule: NoiseSchedule,
     draw: Draw,
 ) -> Iterator[Step]:
@@ -110,7 +111,7 @@ def _run(
 
 
 def _noised(
-    start: Float[Tensor, "batch ..."], noise: Float[Tensor, "batch ..."], schedule: NoiseSchedule, t: int
+    start: Float[Tensor, "batch ..."], noise: Float[Tensor, "batch ..."], schedule: NoiseSchedule, t: Timestep
 ) -> Float[Tensor, "batch ..."]:
     _same("start", start, noise)
     with torch.no_grad():
@@ -118,8 +119,8 @@ def _noised(
 
 
 def _checked(denoise: Denoise) -> Denoise:
-    def checked(latents: Float[Tensor, "batch ..."], timestep: int) -> Float[Tensor, "batch ..."]:
-        prediction = denoise(latents, timestep)
+    def checked(latents: Float[Tensor, "batch ..."], timestep: Timestep) -> Float[Tensor, "batch ..."]:
+        prediction = denoise(latents, float(timestep))
         if prediction.shape != latents.shape:  # would broadcast
             raise ValueError(
                 f"denoise returned {list(prediction.shape)} for latents {list(latents.shape)} at timestep "

@@ -1,17 +1,22 @@
 """How much noise a training timestep holds: x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) eps."""
 
+from bisect import bisect_left
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate
-from math import sqrt
+from itertools import accumulate, pairwise
+from math import inf, log, sqrt
 from operator import mul
+from typing import TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 
 CLEAN = -1
 """The timestep before the first: no noise, alpha-bar = 1. Every sampler's path ends here."""
+Timestep: TypeAlias = float | int
+"""0 to steps - 1, whole where the model was trained and fractional between, or `CLEAN`. An int is as good as a
+float; it is spelled out for those who check types as the program runs, where float alone excludes it."""
 
 
 def _line(start: float, end: float, count: int) -> tuple[float, ...]:
@@ -38,6 +43,9 @@ class NoiseSchedule:
 
     The defaults are Stable Diffusion v1.5's. Everything is a Python float, computed in double precision, so
     that no float64 tensor ever reaches a device and tensors keep their own dtype.
+
+    Timesteps are real numbers. Between two trained (whole) ones the logarithm of sigma, the ratio of noise to
+    signal, is linear in the timestep, as in k-diffusion's DiscreteSchedule, and all else follows from sigma.
 
     Args:
         steps: number of training timesteps T, counted 0 to T - 1; at least 1.
@@ -105,30 +113,61 @@ class NoiseSchedule:
         """alpha-bar_t, the product of 1 - beta up to and including t, for t = 0 ... steps - 1."""
         return tuple(accumulate((1 - beta for beta in self.betas), mul))
 
-    def alpha_bar(self, t: int) -> float:
-        """alpha-bar at a timestep; 1 at `CLEAN`.
+    def alpha_bar(self, t: Timestep) -> float:
+        """alpha-bar at a timestep: 1 at `CLEAN`, 1 / (1 + sigma^2) between two trained ones.
 
         Raises:
-            ValueError: if t is not a timestep, CLEAN (-1) to steps - 1.
+            ValueError: if t is not a timestep: CLEAN (-1), or 0 to steps - 1; between two, as `sigma` does.
         """
-        if t == CLEAN:
-            return 1.0
-        if not 0 <= t < self.steps:
-            raise ValueError(
-                f"timestep {t} is outside the schedule: give one from {CLEAN} to {self.steps - 1}"
-            )
-        return self.alphas_cumprod[t]
+        return self._variances(t)[0]
 
-    def signal(self, t: int) -> float:
+    def signal(self, t: Timestep) -> float:
         """sqrt(alpha-bar_t): how much of the clean latents is left at a timestep."""
-        return sqrt(self.alpha_bar(t))
+        return sqrt(self._variances(t)[0])
 
-    def noise(self, t: int) -> float:
+    def noise(self, t: Timestep) -> float:
         """sqrt(1 - alpha-bar_t): the standard deviation of the noise at a timestep."""
-        return sqrt(1 - self.alpha_bar(t))
+        return sqrt(self._variances(t)[1])
+
+    def sigma(self, t: Timestep) -> float:
+        """sqrt((1 - alpha-bar_t) / alpha-bar_t): the ratio of noise to signal at a timestep; 0 at `CLEAN`.
+
+        The sigma of Karras et al. 2022 (arXiv 2206.00364), strictly increasing in t.
+
+        Raises:
+            ValueError: if t is not a timestep, or betas are too near 0 or 1 for sigmas in double precision.
+        """
+        whole, part = self._split(t)
+        if whole == CLEAN:
+            return 0.0
+        low = self._sigmas[whole]
+        return low * (self._sigmas[whole + 1] / low) ** part if part else low
+
+    def timestep(self, sigma: float) -> float:
+        """The timestep of a sigma, inverse to `sigma`: `CLEAN` for 0, and exactly whole for a trained one's.
+
+        Sigmas beyond the ends, which the model has never seen, give the nearer end, as in k-diffusion: 0.0
+        below sigma(0), steps - 1 above sigma(steps - 1).
+
+        Raises:
+            ValueError: if sigma is negative or not a number, or betas as in `sigma`.
+        """
+        if not sigma >= 0:
+            raise ValueError(f"sigma {sigma}: give 0 for clean or more, the ratio of noise to signal")
+        if sigma == 0:
+            return float(CLEAN)
+        above = bisect_left(self._sigmas, sigma)  # the first trained timestep with as much noise or more
+        if above == self.steps:
+            return float(self.steps - 1)
+        high = self._sigmas[above]
+        if above == 0 or sigma == high:
+            return float(above)
+        low = self._sigmas[above - 1]
+        # min: a logarithm's rounding must not lead past the next trained timestep, which may be the last.
+        return above - 1 + min(log(sigma / low) / log(high / low), 1.0)
 
     def add_noise(
-        self, latents: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], t: int
+        self, latents: Float[Tensor, "*shape"], noise: Float[Tensor, "*shape"], t: Timestep
     ) -> Float[Tensor, "*shape"]:
         """Draw x_t given x_0 (Ho et al. 2020, eq. 4) from standard-normal noise.
 
@@ -140,6 +179,36 @@ class NoiseSchedule:
                 f"latents {list(latents.shape)} and noise {list(noise.shape)} must have one shape"
             )
         return self.signal(t) * latents + self.noise(t) * noise
+
+    @cached_property
+    def _sigmas(self) -> tuple[float, ...]:
+        """Sigma at the trained timesteps, strictly increasing."""
+        sigmas = tuple(sqrt((1 - abar) / abar) if abar else inf for abar in self.alphas_cumprod)
+        if any(low >= high for low, high in pairwise((0.0, *sigmas, inf))):
+            raise ValueError(
+                f"betas from {self.beta_start} to {self.beta_end} over {self.steps} steps: their sigmas are "
+                "beyond double precision: give betas further from 0 and 1, or fewer steps"
+            )
+        return sigmas
+
+    def _split(self, t: Timestep) -> tuple[int, float]:
+        """The trained timestep at or below t (or `CLEAN`), and the part of the way from it to the next."""
+        if t != CLEAN and not 0 <= t <= self.steps - 1:
+            raise ValueError(
+                f"timestep {t} is outside the schedule: give one from {CLEAN} to {self.steps - 1}, and none "
+                f"between {CLEAN} and 0"
+            )
+        whole = int(t)
+        return whole, float(t - whole)
+
+    def _variances(self, t: Timestep) -> tuple[float, float]:
+        """Of the signal and of the noise: alpha-bar and 1 - alpha-bar."""
+        whole, part = self._split(t)
+        if part:
+            ratio = self.sigma(t) ** 2
+            return 1 / (1 + ratio), ratio / (1 + ratio)  # 1 - alpha-bar would lose digits of a faint noise
+        abar = 1.0 if whole == CLEAN else self.alphas_cumprod[whole]
+        return abar, 1 - abar
 
 
 def _refusal(key: str, value: object, advice: str) -> ValueError:
