@@ -6,7 +6,7 @@ import json
 import pytest
 import torch
 from diffusers import UNet2DConditionModel
-from inkpunk_unet import UNet, UNetConfig, timestep_embedding
+from inkpunk_unet import Residuals, UNet, UNetConfig, timestep_embedding
 
 from tests.oracles import our_weights
 
@@ -50,6 +50,29 @@ def test_predictions_are_the_same(in_channels: int, height: int, width: int) -> 
         with torch.no_grad():
             expected = theirs(latents, timesteps, context).sample
             predicted = ours(latents, timesteps, context)
+        assert (predicted - expected).abs().max() <= TOLERANCE * expected.abs().max()
+
+
+SKIPS = (32, 32, 32, 32, 64, 64, 64, 64, 64, 64, 96, 96)  # channels; three skips to a level
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (8, 24), (13, 9), (1, 3)])
+def test_predictions_with_residuals_are_the_same(height: int, width: int) -> None:
+    ours, theirs = both()
+    latents, context = torch.randn(2, 4, height, width), torch.randn(2, 7, 24)
+    sizes = [(-(-height // 2**level), -(-width // 2**level)) for level in range(4)]  # halving rounds up
+    skips = [torch.randn(2, channels, *sizes[index // 3]) for index, channels in enumerate(SKIPS)]
+    middle = torch.randn(2, 96, *sizes[3])
+    for timesteps in (torch.tensor([999, 0]), torch.tensor(250.5)):
+        with torch.no_grad():
+            expected = theirs(
+                latents,
+                timesteps,
+                context,
+                down_block_additional_residuals=tuple(skips),
+                mid_block_additional_residual=middle,
+            ).sample
+            predicted = ours(latents, timesteps, context, Residuals(tuple(skips), middle))
         assert (predicted - expected).abs().max() <= TOLERANCE * expected.abs().max()
 
 

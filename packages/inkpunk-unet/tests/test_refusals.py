@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import jaxtyping
 import pytest
 import torch
-from inkpunk_unet import UNet, UNetConfig
+from inkpunk_unet import Residuals, UNet, UNetConfig
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +58,84 @@ def test_what_does_not_fit_is_refused_in_one_line(
         unet(**(good() | {argument: value}))
     assert complaint in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+MIDDLE = 6  # the middle's place after the six skips
+
+
+def residuals(changed: dict[int, torch.Tensor] | None = None) -> Residuals:
+    """Residuals that fit, but for the entries given."""
+    skips = [torch.zeros(2, 32, 8, 8)] * 3 + [torch.zeros(2, 32, 4, 4)] + [torch.zeros(2, 64, 4, 4)] * 2
+    *skips, middle = (dict(enumerate([*skips, torch.zeros(2, 64, 4, 4)])) | (changed or {})).values()
+    return Residuals(tuple(skips), middle)
+
+
+def test_fitting_residuals_are_accepted(unet: UNet) -> None:
+    assert unet(**good(), residuals=residuals() + residuals().scaled([1.0] * 7)).shape == (2, 4, 8, 8)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "complaint"),
+    [
+        (0, torch.zeros(1, 32, 8, 8), "residuals.skips[0] must be [2, 32, 8, 8], not [1, 32, 8, 8]"),
+        (2, torch.zeros(2, 32, 8, 8).half(), "residuals.skips[2] must be torch.float32, not torch.float16"),
+        (3, torch.zeros(2, 32, 8, 8), "residuals.skips[3] must be [2, 32, 4, 4], not [2, 32, 8, 8]"),
+        (4, torch.zeros(64, 4, 4), "residuals.skips[4] must be [2, 64, 4, 4], not [64, 4, 4]"),
+        (5, torch.zeros(2, 64, 1, 1), "residuals.skips[5] must be [2, 64, 4, 4], not [2, 64, 1, 1]"),
+        (MIDDLE, torch.zeros(1, 64, 4, 4), "residuals.middle must be [2, 64, 4, 4], not [1, 64, 4, 4]"),
+        (
+            MIDDLE,
+            torch.zeros(2, 64, 4, 4).double(),
+            "residuals.middle must be torch.float32, not torch.float64",
+        ),
+    ],
+)
+def test_residuals_that_do_not_fit_are_refused_in_one_line(
+    unet: UNet, entry: int, value: torch.Tensor, complaint: str
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        unet(**good(), residuals=residuals({entry: value}))
+    assert str(refusal.value) == f"UNet: {complaint}"
+
+
+@pytest.mark.parametrize("count", [0, 5, 7])
+def test_residuals_must_be_as_many_as_the_skips(unet: UNet, count: int) -> None:
+    with pytest.raises(ValueError) as refusal:
+        unet(**good(), residuals=Residuals((None,) * count, None))
+    assert str(refusal.value) == f"UNet: residuals.skips must be 6, one for each skip connection, not {count}"
+
+
+def test_residuals_for_different_networks_do_not_add() -> None:
+    with pytest.raises(ValueError) as refusal:
+        residuals() + Residuals((None,) * 9, None)
+    assert str(refusal.value) == (
+        "Residuals: sets of 6 and 9 skips do not add; they are for different networks"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "value", "complaint"),
+    [
+        (1, torch.zeros(1, 32, 8, 8), "the second set's skips[1] must be [2, 32, 8, 8], not [1, 32, 8, 8]"),
+        (
+            MIDDLE,
+            torch.zeros(2, 64, 4, 4).half(),
+            "the second set's middle must be torch.float32, not torch.float16",
+        ),
+    ],
+)
+def test_residuals_that_do_not_fit_each_other_do_not_add(
+    entry: int, value: torch.Tensor, complaint: str
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        residuals() + residuals({entry: value})
+    assert str(refusal.value) == f"Residuals: {complaint}"
+
+
+@pytest.mark.parametrize("count", [0, 6, 8])
+def test_residuals_ask_for_as_many_weights_as_they_have_entries(count: int) -> None:
+    with pytest.raises(ValueError) as refusal:
+        residuals().scaled([1.0] * count)
+    assert str(refusal.value) == (
+        f"Residuals: there must be 7 weights, one for each skip and one for the middle, not {count}"
+    )

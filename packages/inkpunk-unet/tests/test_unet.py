@@ -1,13 +1,15 @@
 """What holds for every UNet, whatever its config and its (random) weights."""
 
+from concurrent.futures import ThreadPoolExecutor
 from random import Random
+from threading import Barrier
 from typing import Any
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_unet import UNet, UNetConfig
+from inkpunk_unet import UNet, UNetConfig, timestep_embedding
 from torch import Tensor
 
 SMALL = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=24, groups=8)
@@ -108,6 +110,25 @@ def test_all_that_a_network_holds_is_parameters() -> None:
     assert list(build().buffers()) == []
 
 
+def test_networks_running_at_once_do_not_notice_each_other() -> None:
+    unet, rounds = build(), 4
+    given = [inputs(height=8, width=8), inputs(batch=3, height=13, width=9)]
+    alone = [unet(*each) for each in given]
+    together = Barrier(2, timeout=20)
+
+    def run(thread: int) -> list[Tensor]:
+        predictions: list[Tensor] = []
+        for _ in range(rounds):
+            together.wait()
+            with torch.no_grad():
+                predictions.append(unet(*given[thread]))
+        return predictions
+
+    with ThreadPoolExecutor(2) as threads:
+        for predictions, expected in zip(threads.map(run, range(2)), alone, strict=True):
+            assert all(torch.equal(predicted, expected) for predicted in predictions)
+
+
 # -- numbers --
 
 
@@ -196,6 +217,45 @@ def test_a_timestep_matters(timestep: int) -> None:
     latents, _, context = inputs(dtype=torch.float64)
     now, then = (unet(latents, torch.tensor(time), context) for time in (timestep, timestep + 1))
     assert difference(now, then) > 1e-4
+
+
+@settings(deadline=None, max_examples=3)
+@given(timestep=st.integers(0, 998))
+def test_a_fraction_of_a_timestep_lies_between_its_neighbours(timestep: int) -> None:
+    unet = build(dtype=torch.float64)
+    latents, _, context = inputs(dtype=torch.float64)
+
+    def at(fraction: float) -> Tensor:
+        return unet(latents, torch.tensor(timestep + fraction), context)
+
+    now, at_once, midway, later = at(0), at(1e-3), at(0.125), at(0.25)
+    # of a third of all timesteps, a thousandth of one changed 2e-5 to 5e-5, and a quarter at most 1.4e-2
+    assert 0 < difference(at_once, now) < 2e-4
+    # halfway but for the curve, which was at most 0.083 of the way
+    assert difference(midway, (now + later) / 2) < 0.2 * difference(later, now)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("timestep", [0, 999])
+def test_a_whole_timestep_may_be_a_float(timestep: int, dtype: torch.dtype) -> None:
+    unet, (latents, _, context) = build(dtype=dtype), inputs(dtype=dtype)
+    whole = unet(latents, torch.tensor(timestep), context)
+    for kind in (torch.float32, torch.float64, torch.int32):
+        assert torch.equal(unet(latents, torch.tensor(timestep, dtype=kind), context), whole)
+
+
+# Neither type tells 999.25 from 999: a network that cast its timesteps first would see no difference.
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_half_precision_network_sees_fractions_of_a_timestep(dtype: torch.dtype) -> None:
+    unet, (latents, _, context) = build(dtype=dtype), inputs(dtype=dtype)
+    seen: list[Tensor] = []
+    unet.time_embedding.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    timesteps = torch.tensor([999.0, 999.25])
+    assert torch.equal(*timesteps.to(dtype))
+    whole, fractional = (unet(latents, timestep, context) for timestep in timesteps)
+    assert not torch.equal(whole, fractional)
+    for waves, timestep in zip(seen, timesteps, strict=True):
+        assert torch.equal(waves, timestep_embedding(timestep.expand(2), 32).to(dtype))
 
 
 @settings(deadline=None, max_examples=10)

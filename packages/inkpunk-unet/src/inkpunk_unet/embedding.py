@@ -41,5 +41,5 @@ class TimeEmbedding(nn.Module):
         self.linear2 = nn.Linear(width, width)
 
     def forward(self, embedding: Float[Tensor, "batch waves"]) -> Float[Tensor, "batch width"]:
-        """Linear, SiLU, linear."""
-        return self.linear2(F.silu(self.linear1(embedding)))
+        """Linear, SiLU, linear, SiLU: activated here, once, since every residual block would."""
+        return F.silu(self.linear2(F.silu(self.linear1(embedding))))

@@ -24,8 +24,8 @@ class ResidualBlock(nn.Module):
     def forward(
         self, image: Float[Tensor, "batch in_width height width"], time: Float[Tensor, "batch time_width"]
     ) -> Float[Tensor, "batch out_width height width"]:
-        """Refine `image` given the time embedding."""
+        """Refine `image` given the activated time embedding."""
         hidden: Tensor = self.conv1(F.silu(self.norm1(image)))
-        hidden = hidden + self.time(F.silu(time))[:, :, None, None]
+        hidden = hidden + self.time(time)[:, :, None, None]
         hidden = self.conv2(F.silu(self.norm2(hidden)))
         return self.shortcut(image) + hidden

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.embedding import TimeEmbedding, timestep_embedding
 from inkpunk_unet.levels import DownLevel, Middle, UpLevel
+from inkpunk_unet.residuals import Residuals
 
 
 class UNet(nn.Module):
@@ -48,6 +49,7 @@ class UNet(nn.Module):
         latents: Float[Tensor, "batch in_channels height width"],
         timesteps: Real[Tensor, " batch"] | Real[Tensor, ""],
         context: Float[Tensor, "batch tokens context_width"],
+        residuals: Residuals | None = None,
     ) -> Float[Tensor, "batch out_channels height width"]:
         """Predict the noise in `latents`.
 
@@ -57,12 +59,14 @@ class UNet(nn.Module):
             timesteps: How noisy each image is, 0 (hardly) to 999 (nothing else), whole or fractional; or one
                 for all of them.
             context: What to draw, as CLIP's text encoder puts it; any number of tokens.
+            residuals: What control networks add, several of them summed into one set; for every image of the
+                batch (nothing is broadcast), in the latents' dtype (or autocast's).
 
         Returns:
             The noise, in the latents' dtype.
 
         Raises:
-            ValueError: A shape or dtype that does not fit the network or the other arguments.
+            ValueError: A shape, dtype or number of residuals that does not fit the network or the other arguments.
         """
         check_inputs(self.config, latents, timesteps, context)
         waves = timestep_embedding(timesteps.expand(latents.shape[0]), self.config.widths[0])
@@ -72,6 +76,8 @@ class UNet(nn.Module):
         for level in self.down:
             skips += level(skips[-1], time, context)
         hidden: Tensor = self.middle(skips[-1], time, context)
+        if residuals is not None:
+            skips, hidden = residuals.added_to(skips, hidden)
         for level in self.up:
             hidden = level(hidden, skips, time, context)
         return self.conv_out(F.silu(self.norm_out(hidden)))
