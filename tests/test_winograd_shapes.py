@@ -3,9 +3,8 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from inkpunk_winograd import winograd_conv2d
-from inkpunk_winograd.cost import NATIVE, TORCH, cheapest_tile
-from inkpunk_winograd.native import library
+from inkpunk_winograd import why_not_native, winograd_conv2d
+from inkpunk_winograd.choice import NATIVE, TORCH, cheapest_tile
 
 from tools.benchmark_winograd import Shape, shapes
 
@@ -19,7 +18,7 @@ ROWS = 32  # of an image and of outputs: the error of a part is that of the whol
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: "-".join(map(str, shape)))
 def test_the_error_is_at_most_three_times_that_of_the_direct_way(shape: Shape, native: bool) -> None:
     tile = cheapest_tile(*shape, NATIVE if native else TORCH)
-    if tile is None or (native and library() is None):
+    if tile is None or (native and why_not_native()):
         pytest.skip("convolved directly")
     _, channels, out, height, width = shape
     generator = torch.Generator().manual_seed(0)

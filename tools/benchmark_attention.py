@@ -13,7 +13,7 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from inkpunk.speed.attention import library, native_attention
+from inkpunk_winograd import has_native_attention, native_attention
 from torch import Tensor
 
 BATCH, HEADS = 2, 8
@@ -39,7 +39,8 @@ def by_hand(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 def by_kernels(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """As the app does."""
-    return native_attention(query, key, value, HEADS)
+    heads = (each.unflatten(2, (HEADS, -1)).transpose(1, 2) for each in (query, key, value))
+    return native_attention(*heads).transpose(1, 2).flatten(2)
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
     ways: dict[str, Callable[[Tensor, Tensor, Tensor], Tensor]] = {"torch": by_torch, "by hand": by_hand}
-    if library() is not None:
+    if has_native_attention():
         ways["native"] = by_kernels
     print("| tokens, context, head | torch, ms |", *(f"{name} |" for name in [*ways][1:]), "errors |")
     print("| --- " * (len(ways) + 2) + "|")

@@ -18,9 +18,8 @@ import torch
 import torch.nn.functional as F
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE
-from inkpunk_winograd import is_eligible, winograd_conv2d
-from inkpunk_winograd.cost import NATIVE, cheapest_tile
-from inkpunk_winograd.native import library
+from inkpunk_winograd import is_eligible, why_not_native, winograd_conv2d
+from inkpunk_winograd.choice import NATIVE, cheapest_tile
 from torch import Tensor, nn
 
 from tools.matmul_rate import matmul_rate
@@ -89,8 +88,8 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=64, help="of the latents")
     parser.add_argument("--runs", type=int, default=5)
     arguments = parser.parse_args()
-    if library() is None:
-        parser.error("there is no C compiler to build the native kernels with; install gcc or clang")
+    if why := why_not_native():
+        parser.error(f"there are no native kernels to compare: {why}")
     print("| shape | times | torch, ms | F4 in torch | F2 | F4 | chosen | errors |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     direct = chosen = work = best_rate = 0.0

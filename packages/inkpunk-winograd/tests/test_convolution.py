@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inkpunk_winograd import convolution, winograd_conv2d
-from inkpunk_winograd.cost import NATIVE, TORCH, cheapest_tile
+from inkpunk_winograd.choice import NATIVE, TORCH, cheapest_tile
 from torch import Tensor
 
 EXACT = 1e-11  # relative, in float64: thousands of roundings of 1e-16, magnified some ten times
@@ -123,3 +123,19 @@ def test_what_makes_no_sense_is_refused_in_one_line() -> None:
         winograd_conv2d(x, weight, bias, tile=3)
     with pytest.raises(ValueError, match=r"call .float\(\)"):
         winograd_conv2d(x.int(), weight, bias)
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize("tile", [2, 4])
+def test_one_infinite_number_touches_the_tiles_that_read_it_and_no_more(tile: int, native: bool) -> None:
+    x, weight, bias = (part.float() for part in problem(6, 1, 3, 2, 24, 24))
+    expected = winograd_conv2d(x, weight, bias, tile=tile, native=native)
+    x[0, 1, 8, 8] = torch.inf  # a tile's first pixel, which those above and to the left read too
+    touched = ~winograd_conv2d(x, weight, bias, tile=tile, native=native).isfinite()
+    left = slice(8 - tile, 8 + tile)
+    assert touched[..., left, left].any()
+    touched[..., left, left] = False
+    assert not touched.any()
+    assert torch.equal(
+        winograd_conv2d(x, weight, bias, tile=tile, native=native)[..., :4, :4], expected[..., :4, :4]
+    )

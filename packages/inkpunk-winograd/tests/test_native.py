@@ -14,7 +14,10 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from inkpunk_winograd import building, native, winograd_conv2d
+from inkpunk_winograd import why_not_native, winograd_conv2d
+from inkpunk_winograd.native import building
+from inkpunk_winograd.native.convolution import Work, plan
+from inkpunk_winograd.native.library import load
 from torch import Tensor
 
 needs_compiler = pytest.mark.skipif(
@@ -35,14 +38,14 @@ def problem(
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Path]:
     """A folder where no library was built yet, and a process that has not asked for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    native.library.cache_clear()
+    load.cache_clear()
     yield tmp_path / "inkpunk/native"
-    native.library.cache_clear()
+    load.cache_clear()
 
 
 @needs_compiler
 def test_a_machine_with_a_compiler_has_them() -> None:
-    assert native.library() is not None
+    assert load("convolution").functions is not None
 
 
 @needs_compiler
@@ -104,15 +107,13 @@ def test_threads_and_memory_change_no_bit(threads: int) -> None:
 def test_no_more_memory_is_worked_in_than_allowed(
     batch: int, channels: int, out: int, height: int, width: int, pairs: int, threads: int
 ) -> None:
-    loaded = native.library()
-    assert loaded is not None
     sizes = {"batch": batch, "channels": channels, "out": out, "height": height, "width": width}
-    work = native.Work(**sizes, pairs=pairs, threads=threads)
-    least = loaded.inkpunk_winograd_plan(work, 0)
-    assert loaded.inkpunk_winograd_plan(work, least) == least
+    work = Work(**sizes, pairs=pairs, threads=threads)
+    least = plan(work, 0)
+    assert plan(work, least) == least
     for megabytes in (16, 64, 256):
         allowed = megabytes << 18  # numbers of four bytes
-        assert loaded.inkpunk_winograd_plan(work, allowed) <= max(allowed, least)
+        assert plan(work, allowed) <= max(allowed, least)
         assert work.block >= 1
 
 
@@ -181,11 +182,11 @@ def test_processors_with_shorter_vectors(
 
 @needs_compiler
 def test_they_are_built_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert native.library() is not None
+    assert load("convolution").functions is not None
     [built] = fresh.iterdir()
-    native.library.cache_clear()
+    load.cache_clear()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("built again"))
-    assert native.library() is not None
+    assert load("convolution").functions is not None
     assert [*fresh.iterdir()] == [built]
 
 
@@ -193,11 +194,19 @@ def test_they_are_built_once(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_folder_that_others_may_write_to_is_not_trusted(fresh: Path) -> None:
     fresh.mkdir(parents=True)
     fresh.chmod(0o777)
-    assert native.library() is None
+    assert load("convolution").functions is None
 
 
-@pytest.mark.parametrize("trouble", ["none", "fails", "switched off", "nowhere to write"])
-def test_without_a_compiler_there_is_another_way(
+TROUBLES = {
+    "none": "no C compiler: none of cc, gcc, clang is in the PATH",
+    "fails": "cc cannot build convolution.c: an error of some kind",
+    "switched off": "INKPUNK_NATIVE=0 in the environment leaves them out",
+    "nowhere to write": "Not a directory",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES)
+def test_without_a_compiler_there_is_another_way_and_a_reason(
     trouble: str, fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if trouble == "switched off":
@@ -208,19 +217,20 @@ def test_without_a_compiler_there_is_another_way(
         monkeypatch.setenv("PATH", str(tmp_path))
         if trouble == "fails":
             compiler = tmp_path / "cc"
-            compiler.write_text("#!/bin/sh\nexit 1\n")
+            compiler.write_text("#!/bin/sh\necho an error of some kind >&2\nexit 1\n")
             compiler.chmod(0o755)
     x, weight, bias = problem(4, 1, 8, 8, 10, 10)
     result = winograd_conv2d(x, weight, bias)
-    assert native.library() is None
+    assert load("convolution").functions is None
+    assert TROUBLES[trouble] in why_not_native()
     assert torch.allclose(result, F.conv2d(x, weight, bias, padding=1), atol=ROUNDING)
 
 
 def test_the_switch_is_the_environments(tmp_path: Path) -> None:
-    script = "from inkpunk_winograd.native import library; print(library())"
+    script = "from inkpunk_winograd import why_not_native; print(why_not_native())"
     environment = {**os.environ, building.SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
     said = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )
-    assert said.stdout.strip() == "None"
+    assert said.stdout.strip() == "INKPUNK_NATIVE=0 in the environment leaves them out"
     assert not [*tmp_path.iterdir()]

@@ -1,16 +1,41 @@
-"""Cheaper 3x3 convolutions on CPUs for any torch model, by Winograd's minimal filtering.
+"""A faster CPU for any torch model: 3x3 convolutions by Winograd's minimal filtering, attention, linear layers.
 
 ```python
 import torch
-from inkpunk_winograd import accelerate
+from inkpunk_winograd import accelerate, explain
 
 model = accelerate(torch.nn.Sequential(torch.nn.Conv2d(64, 64, 3, padding=1)))
 with torch.no_grad():
     result = model(torch.zeros(1, 64, 32, 32))
+print(explain(model))
 ```
 """
 
+from inkpunk_winograd.acceleration import accelerate, restore
+from inkpunk_winograd.choice import is_eligible
 from inkpunk_winograd.convolution import winograd_conv2d
-from inkpunk_winograd.module import WinogradConv2d, accelerate, is_eligible, restore
+from inkpunk_winograd.inference import is_plain_inference
+from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
+from inkpunk_winograd.native.library import why_not_native
+from inkpunk_winograd.report import Layer, Report, explain
+from inkpunk_winograd.wrapping import Around, Inner, changes, unwrap, wrap
 
-__all__ = ["WinogradConv2d", "accelerate", "is_eligible", "restore", "winograd_conv2d"]
+__all__ = [
+    "Around",
+    "Inner",
+    "Layer",
+    "Report",
+    "accelerate",
+    "changes",
+    "explain",
+    "has_native_attention",
+    "is_eligible",
+    "is_fit_for_attention",
+    "is_plain_inference",
+    "native_attention",
+    "restore",
+    "unwrap",
+    "why_not_native",
+    "winograd_conv2d",
+    "wrap",
+]

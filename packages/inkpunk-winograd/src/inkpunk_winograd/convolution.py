@@ -1,6 +1,6 @@
 """The convolution: tiles in, one batched matrix product, tiles out, in blocks that stay in the cache.
 
-Here it is in torch's own operations; `native` has the same in C, for float32, where a compiler can be found.
+Here it is in torch's own operations; `native/` has the same in C, for float32, where a compiler can be found.
 """
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float, Num
 from torch import Tensor
 
 from inkpunk_winograd.filtering import FILTERINGS, Filtering
-from inkpunk_winograd.native import has_native, native_conv2d
+from inkpunk_winograd.native.convolution import has_native_convolution, native_conv2d
 
 BLOCK_BYTES = 36 << 20  # the transformed tiles that are worked on at once
 PART_BYTES = 16 << 20  # the transformed kernels that meet them
@@ -55,7 +55,7 @@ def winograd_conv2d(
         None if bias is None else bias.detach().to(compute).contiguous(),
     )
     filtering = FILTERINGS[tile]
-    if native and has_native(compute):
+    if native and has_native_convolution(compute):
         result = native_conv2d(pixels, weight, bias, pairs=len(filtering.pairs), memory=memory)
     else:
         result = _convolve(filtering, pixels, weight, memory)

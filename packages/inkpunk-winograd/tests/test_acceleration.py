@@ -3,8 +3,8 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
-from inkpunk_winograd import WinogradConv2d, accelerate, is_eligible, restore
-from inkpunk_winograd import module as module_file
+from inkpunk_winograd import accelerate, acceleration, changes, restore
+from inkpunk_winograd.acceleration import Filtered
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -39,14 +39,9 @@ def ways(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         used.append(tile)
         return original(x, weight, bias, tile=tile, memory=memory, native=native)
 
-    original = module_file.winograd_conv2d
-    monkeypatch.setattr(module_file, "winograd_conv2d", spy)
+    original = acceleration.winograd_conv2d
+    monkeypatch.setattr(acceleration, "winograd_conv2d", spy)
     return used
-
-
-def test_only_plain_convolutions_are_eligible() -> None:
-    assert [is_eligible(part) for part in model()] == [True, False, True, *[False] * 7]
-    assert not is_eligible(type("Own", (nn.Conv2d,), {})(4, 4, 3, padding=1))  # somebody's own forward
 
 
 @torch.no_grad()
@@ -82,7 +77,8 @@ def test_names_and_hooks_stay() -> None:
 
 
 def test_a_convolution_alone_can_be_made_cheaper() -> None:
-    assert isinstance(accelerate(nn.Conv2d(8, 8, 3, padding=1)), WinogradConv2d)
+    [change] = changes(accelerate(nn.Conv2d(8, 8, 3, padding=1)))
+    assert isinstance(change, Filtered)
 
 
 def test_gradients_take_the_direct_way(ways: list[int]) -> None:

@@ -1,19 +1,18 @@
-"""The kernels of native.c, and the memory they work in."""
+"""The kernels of convolution.c, and the memory they work in."""
 
 import ctypes
 import threading
-from functools import cache
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk_winograd.building import COMPILERS, build_library
+from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.threads import threads_for
 
 
 class Work(ctypes.Structure):
-    """What native.c calls Work."""
+    """What convolution.c calls Work."""
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "result", "tiles", "own")),
@@ -60,11 +59,12 @@ def native_conv2d(
         memory: bytes to work in, unless the least takes more: two megabytes a thread.
 
     Raises:
-        RuntimeError: there is no library.
+        RuntimeError: there are no kernels on this machine; it says why.
     """
-    loaded = library()
-    if loaded is None:
-        raise RuntimeError(f"no native kernels: they need one of {', '.join(COMPILERS)}, with OpenMP")
+    loaded = load("convolution")
+    functions = loaded.functions
+    if functions is None:
+        raise RuntimeError(f"no native convolution: {loaded.why_not}")
     batch, height, width, channels = pixels.shape
     result = pixels.new_empty(batch, height, width, weight.shape[0])
     work = Work(
@@ -79,26 +79,22 @@ def native_conv2d(
         out=weight.shape[0],
         strides=(ctypes.c_long * 4)(*weight.stride()),
         pairs=pairs,
-        threads=torch.get_num_threads(),
+        threads=threads_for(9.0 * batch * height * width * channels * weight.shape[0]),
     )
-    room = _room.take(loaded.inkpunk_winograd_plan(ctypes.byref(work), memory // result.itemsize))
+    room = _room.take(plan(work, memory // result.itemsize))
     work.own = room.data_ptr()
-    loaded.inkpunk_winograd_run(ctypes.byref(work))
+    functions.inkpunk_winograd_run(ctypes.byref(work))
     return result
 
 
-def has_native(dtype: torch.dtype) -> bool:
-    """Whether there are kernels for a dtype, or for what it computes in."""
-    return dtype != torch.float64 and library() is not None
+def plan(work: Work, limit: int) -> int:
+    """Choose the block for work of these sizes; return how many float32 numbers it takes to work in."""
+    functions = load("convolution").functions
+    assert functions is not None
+    functions.inkpunk_winograd_plan.restype = ctypes.c_long
+    return functions.inkpunk_winograd_plan(ctypes.byref(work), ctypes.c_long(limit))
 
 
-@cache
-def library() -> ctypes.CDLL | None:
-    """The kernels; None where they cannot be built."""
-    loaded = build_library(Path(__file__).with_name("native.c"))
-    if loaded is not None:
-        loaded.inkpunk_winograd_plan.argtypes = [ctypes.POINTER(Work), ctypes.c_long]
-        loaded.inkpunk_winograd_plan.restype = ctypes.c_long
-        loaded.inkpunk_winograd_run.argtypes = [ctypes.POINTER(Work)]
-        loaded.inkpunk_winograd_run.restype = None
-    return loaded
+def has_native_convolution(dtype: torch.dtype) -> bool:
+    """Whether this machine has the kernels, for a dtype or for what it computes in: not for float64."""
+    return dtype != torch.float64 and load("convolution").functions is not None

@@ -1,4 +1,4 @@
-/* The convolution of convolution.py in one pass over memory. native.py calls this.
+/* The convolution of ../convolution.py in one pass over memory. convolution.py beside it calls this.
  *
  * A block of tiles of the input is transformed into w->tiles, which all threads share and the last cache holds. Then
  * each task takes OUT output channels and PART tiles. It transforms OUT x DEPTH kernels into the thread's own
@@ -50,7 +50,7 @@ INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
 INLINE long least(long a, long b) { return a < b ? a : b; }
 INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
-/* native.py has the same struct. */
+/* convolution.py has the same struct. */
 typedef struct {
     const float *x;                            /* [batch, height, width, channels] */
     const float *weight;                       /* [out, channels, 3, 3], by strides */

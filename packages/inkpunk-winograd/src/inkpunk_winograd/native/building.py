@@ -1,6 +1,6 @@
 """A C source built by the machine's own compiler on first use, and kept for the next.
 
-Nobody needs a compiler: without one, or with one that fails, there is no library and the caller has another way.
+Nobody needs a compiler: without one, or with one that fails, there is no library, and a line that says why.
 """
 
 import ctypes
@@ -19,21 +19,35 @@ SECONDS_TO_COMPILE = 120
 SWITCH = "INKPUNK_NATIVE"  # an environment variable: 0 builds and loads nothing
 
 
-def build_library(source: Path) -> ctypes.CDLL | None:
-    """The library of a C source that needs nothing but OpenMP; None where it cannot be built.
+class NotBuiltError(Exception):
+    """There is no library; the message says why, in one line."""
+
+
+def build_library(source: Path) -> ctypes.CDLL:
+    """The library of a C source that needs nothing but OpenMP.
 
     It is built once for each source, compiler and kind of processor, in half a second or so, and kept in the user's
     cache: `$XDG_CACHE_HOME/inkpunk/native`, or `~/.cache/inkpunk/native`.
+
+    Raises:
+        NotBuiltError: switched off, no compiler, one that fails, or no place to keep it.
     """
-    if os.environ.get(SWITCH) == "0" or platform.system() not in ("Linux", "Darwin"):
-        return None
+    if os.environ.get(SWITCH) == "0":
+        raise NotBuiltError(f"{SWITCH}=0 in the environment leaves them out")
+    if platform.system() not in ("Linux", "Darwin"):
+        raise NotBuiltError(f"they are built on Linux and macOS, not on {platform.system()}")
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
     if compiler is None:
-        return None
+        raise NotBuiltError(f"no C compiler: none of {', '.join(COMPILERS)} is in the PATH")
     try:
         return ctypes.CDLL(str(_built(source, compiler)))
-    except (OSError, RuntimeError, subprocess.SubprocessError):
-        return None  # no OpenMP, an old compiler, no home, no place to write: all the same to who asks
+    except subprocess.CalledProcessError as error:
+        said = next(
+            (line for line in error.stderr.decode(errors="replace").splitlines() if "error" in line), ""
+        )
+        raise NotBuiltError(f"{compiler} cannot build {source.name}: {said or error}") from error
+    except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+        raise NotBuiltError(str(error)) from error  # no home, no place to write, nothing that can be loaded
 
 
 def _built(source: Path, compiler: str) -> Path:

@@ -1,6 +1,11 @@
-"""Which way of convolving is cheapest, by a model of the work: no clock, so the same picture takes the same way."""
+"""Where a convolution's way is chosen: what can be filtered at all, and for each input what is cheapest.
+
+By a model of the work, not by the clock: the same picture takes the same way every time.
+"""
 
 from dataclasses import dataclass
+
+from torch import nn
 
 from inkpunk_winograd.filtering import FILTERINGS, KERNEL
 
@@ -66,3 +71,33 @@ def cheapest_tile(
 
 def _ceil_div(number: int, divisor: int) -> int:
     return -(-number // divisor)
+
+
+def why_not_filtered(module: nn.Module) -> str | None:
+    """Why minimal filtering is nothing for a module, in a few words; None where it can be."""
+    if type(module) is not nn.Conv2d:
+        return f"a {type(module).__name__}, not exactly an nn.Conv2d"
+    if module.kernel_size != (KERNEL, KERNEL):
+        return f"its kernel is {'x'.join(map(str, module.kernel_size))}, not 3x3"
+    if module.stride != (1, 1):
+        return f"its stride is {_one_of(module.stride)}, not 1"
+    if module.dilation != (1, 1):
+        return f"it is dilated by {_one_of(module.dilation)}"
+    if module.groups != 1:
+        return f"it has {module.groups} groups"
+    if module.padding not in ((1, 1), "same"):
+        return f"its padding is {_one_of(module.padding)}, not 1"
+    if module.padding_mode != "zeros":
+        return f"its border is {module.padding_mode!r}, not of zeros"
+    return None
+
+
+def is_eligible(module: nn.Module) -> bool:
+    """Whether a module is a plain 3x3 convolution of stride 1 with a border of zeros, undilated and ungrouped."""
+    return why_not_filtered(module) is None
+
+
+def _one_of(setting: tuple[int, ...] | str) -> str:
+    if isinstance(setting, str):
+        return repr(setting)
+    return str(setting[0]) if len({*setting}) == 1 else str(setting)

@@ -1,0 +1,266 @@
+"""Any torch model's convolutions, linear layers and attention, made faster on a CPU in place, and given back."""
+
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, TypeAlias, TypeVar, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from inkpunk_winograd.choice import LEAST_CHANNELS, NATIVE, TORCH, cheapest_tile, is_eligible
+from inkpunk_winograd.convolution import MEMORY, winograd_conv2d
+from inkpunk_winograd.inference import Interception, is_plain_inference
+from inkpunk_winograd.linear import has_linear, linear
+from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
+from inkpunk_winograd.native.convolution import has_native_convolution
+from inkpunk_winograd.wrapping import Inner, changes, unwrap, wrap
+
+Module = TypeVar("Module", bound=nn.Module)
+Note: TypeAlias = Callable[[nn.Module, str], None]
+
+WATCHED = "not plain inference: gradients are wanted, or something looks on"
+CHANNELS_LAST = torch.channels_last
+KERNELS = 8  # times as large as a picture: from there on, the picture is turned
+LINEARS_OF_ATTENTION = (
+    2  # that a module holds itself, at least: queries, keys and values in one, and the output
+)
+
+_note: ContextVar[Note | None] = ContextVar("_note", default=None)
+
+
+@contextmanager
+def noting(note: Note) -> Generator[None]:
+    """Have accelerated modules tell, of each call in this thread meanwhile, which way they took and why."""
+    token = _note.set(note)
+    try:
+        yield
+    finally:
+        _note.reset(token)
+
+
+def _tell(module: nn.Module, way: str) -> None:
+    if (note := _note.get()) is not None:
+        note(module, way)
+
+
+# eq=False: each is one change to one module, and is found by itself
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """A 3x3 convolution that takes the cheapest of the direct way, F(2x2) and F(4x4) for each input.
+
+    Attributes:
+        memory: bytes that transforms may take while they are used.
+        native: use the kernels in C where they can be had.
+        channels_last: have the direct way give what minimal filtering gives, channels last.
+    """
+
+    memory: int
+    native: bool
+    channels_last: bool
+
+    def __call__(self, module: nn.Conv2d, inner: Inner, input: Tensor) -> Tensor:
+        """As `nn.Conv2d` does, but for rounding."""
+        if not _is_plain(module, input) or input.ndim not in (3, 4) or input.shape[-3] != module.in_channels:
+            _tell(module, f"direct: {WATCHED}")
+            return inner(module, input)  # what is wrong with the input, if anything is, torch says best
+        batched = input if input.ndim == 4 else input[None]
+        batch, channels, height, width = batched.shape
+        costs = NATIVE if self.native and has_native_convolution(input.dtype) else TORCH
+        tile = cheapest_tile(batch, channels, module.out_channels, height, width, costs)
+        if tile is None:
+            few = channels < LEAST_CHANNELS
+            _tell(module, f"direct: {'few channels' if few else 'cheaper'} at {list(input.shape)}")
+            return _directly(module, inner, input) if self.channels_last else inner(module, input)
+        _tell(module, f"F({tile}x{tile}, 3x3){'' if costs is NATIVE else ' in torch operations'}")
+        result = winograd_conv2d(
+            batched, module.weight, module.bias, tile=tile, memory=self.memory, native=self.native
+        )
+        return result if input.ndim == 4 else result[0]
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelsLast:
+    """A convolution by torch that gives, and is given, channels last."""
+
+    def __call__(self, module: nn.Conv2d, inner: Inner, input: Tensor) -> Tensor:
+        """As `nn.Conv2d` does."""
+        if not _is_plain(module, input) or input.ndim != 4:
+            _tell(module, f"torch's: {WATCHED}")
+            return inner(module, input)
+        _tell(module, "torch's, channels last")
+        return _directly(module, inner, input)
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """A linear layer by oneDNN, in float32."""
+
+    def __call__(self, module: nn.Linear, inner: Inner, input: Tensor) -> Tensor:
+        """As `nn.Linear` does, but for rounding."""
+        if (
+            _is_plain(module, input)
+            and input.dtype == torch.float32
+            and input.ndim >= 2
+            and input.shape[-1] == module.in_features
+        ):
+            _tell(module, "oneDNN")
+            return linear(input, module.weight, module.bias)
+        _tell(module, f"torch's: not float32, or {WATCHED}")
+        return inner(module, input)
+
+
+class _Attending(Interception):
+    """While it is on, scaled dot-product attention is the native one, wherever that can do it."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self._module = module
+        self.called = False
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if func is F.scaled_dot_product_attention:
+            self.called = True
+            return self._attend(func, args, named)
+        return func(*args, **named)
+
+    def _attend(self, func: Any, args: tuple[Any, ...], named: Mapping[str, Any]) -> Tensor:
+        query, key, value, mask, dropout, causal = (*args, *_ATTENTION_DEFAULTS[len(args) :])[:6]
+        query, key, value = named.get("query", query), named.get("key", key), named.get("value", value)
+        plain = (
+            named.get("attn_mask", mask) is None
+            and not named.get("dropout_p", dropout)
+            and not named.get("is_causal", causal)
+            and not named.get("enable_gqa", False)
+        )
+        if plain and is_fit_for_attention(query, key, value):
+            _tell(self._module, "native attention")
+            return native_attention(query, key, value, scale=named.get("scale"))
+        _tell(self._module, "torch's attention: masked, not of four axes in float32, or something looks on")
+        return cast(Tensor, func(*args, **named))
+
+
+_ATTENTION_DEFAULTS = (None, None, None, None, 0.0, False)
+
+
+class Attending:
+    """A module whose attention, if it calls torch's, is native.
+
+    Watching what a module calls costs a microsecond a call. So one that was seen to call no attention at all, a
+    perceptron say, is left alone from then on.
+    """
+
+    def __init__(self) -> None:
+        self._calls_none = False
+
+    def __call__(self, module: nn.Module, inner: Inner, *inputs: Any, **named: Any) -> Any:
+        """As the module does, but for rounding."""
+        if self._calls_none or torch.is_grad_enabled() or not is_plain_inference():
+            return inner(module, *inputs, **named)
+        with _Attending(module) as watch:
+            result = inner(module, *inputs, **named)
+        self._calls_none = not watch.called
+        return result
+
+
+CHANGES = (Filtered, ChannelsLast, Linear, Attending)
+
+
+def accelerate(
+    module: Module,
+    *,
+    convolutions: bool = True,
+    linears: bool = True,
+    attention: bool = True,
+    channels_last: bool = True,
+    memory: int = MEMORY,
+    native: bool = True,
+) -> Module:
+    """Make a model faster on a CPU, in place, for inference; `explain` tells what was changed, what not, and why.
+
+    Classes, parameters, their names, hooks and everything that refers to the modules stay the same, and `restore`
+    takes it all off again. Safe to call twice, and to run from many threads once it is done. With gradients, under
+    autocast or any of torch's transformations, off the CPU, and for half-precision linear layers and attention, the
+    model's own way is taken.
+
+    Args:
+        module: any model, or a layer alone.
+        convolutions: 3x3 convolutions by minimal filtering, where that is cheaper.
+        linears: float32 linear layers by oneDNN.
+        attention: float32 `scaled_dot_product_attention` in one pass over memory, without mask, dropout or gradients;
+            of modules that hold linear layers themselves, as attention does. Only where there are native kernels.
+        channels_last: have the other 2-d convolutions take and give pictures channels last, too, as minimal filtering
+            does: from the first on, nothing has to be turned any more. Kernels stay as they are; a model that is
+            channels last itself saves their being turned for each call.
+        memory: bytes that transforms may take while one convolution runs; less is slower where many channels meet
+            many pixels. Each thread that runs convolutions natively keeps as much to work in; no transformed kernel
+            is kept.
+        native: use the kernels in C, where a C compiler on this machine can build them: once, in a second.
+
+    Returns:
+        The same module.
+    """
+    restore(module)
+    parts = [*module.modules()]
+    filtered = {part for part in parts if convolutions and is_eligible(part)}
+    for part in filtered:
+        wrap(part, Filtered(memory, native, channels_last))
+    for part in parts if channels_last else ():
+        # kernels of one pixel have but one order, and give what they are given
+        if type(part) is nn.Conv2d and part not in filtered and part.kernel_size != (1, 1):
+            wrap(part, ChannelsLast())
+    for part in parts:
+        if linears and type(part) is nn.Linear and has_linear():
+            wrap(part, Linear())
+        elif attention and native and may_attend(part) and has_native_attention():
+            wrap(part, Attending())
+    return module
+
+
+def restore(module: Module) -> Module:
+    """Undo `accelerate`, in place, and return the same module."""
+    for part in module.modules():
+        for change in changes(part):
+            if isinstance(change, CHANGES):
+                unwrap(part, change)
+    return module
+
+
+def may_attend(module: nn.Module) -> bool:
+    """Whether a module may call attention: it holds linear layers, of queries say, and is not torch's own."""
+    layers = sum(isinstance(child, nn.Linear) for child in cast(Iterable[nn.Module], module.children()))
+    return layers >= LINEARS_OF_ATTENTION and not type(module).__module__.startswith("torch.nn")
+
+
+def _is_plain(module: nn.Conv2d | nn.Linear, input: Tensor) -> bool:
+    """Whether a layer's own tensors and its input are there to be computed with, of one floating dtype."""
+    own = cast("dict[str, Tensor | None]", cast(Any, module)._parameters)
+    weight = own.get("weight")  # not there: computed anew for each call, as by weight_norm
+    return (
+        weight is not None
+        and is_plain_inference(input, weight, own["bias"])
+        and input.dtype == weight.dtype
+        and input.is_floating_point()
+        and input.numel() > 0
+    )
+
+
+def _directly(module: nn.Conv2d, inner: Inner, input: Tensor) -> Tensor:
+    """torch's convolution, channels last in any case.
+
+    torch turns either all of it or nothing. Large kernels that meet a small picture would take longer to be turned
+    than to be multiplied: there the picture is turned instead, and back.
+    """
+    if input.ndim != 4:
+        return inner(module, input)
+    if (
+        module.weight.is_contiguous(memory_format=CHANNELS_LAST)
+        or module.weight.numel() < KERNELS * input.numel()
+    ):
+        return inner(module, input.contiguous(memory_format=CHANNELS_LAST))
+    return inner(module, input.contiguous()).contiguous(memory_format=CHANNELS_LAST)
