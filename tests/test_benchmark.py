@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from tools import benchmark_accelerate
 from tools.benchmark.report import Figures, plot, table
 from tools.benchmark.work import TABLE, Work
 
@@ -46,3 +47,13 @@ def test_the_table_relates_ours_to_the_others_and_to_the_limit(tmp_path: Path) -
     pytest.importorskip("matplotlib")
     plot(figures, tmp_path / "plot.png")
     assert (tmp_path / "plot.png").stat().st_size > 1000
+
+
+def test_the_benchmark_of_foreign_models_tells_what_it_found() -> None:
+    row = benchmark_accelerate.compare("resnet50", runs=1)
+    name, *seconds, ratio, error, changed = (cell.strip() for cell in row.strip("|").split("|"))
+    assert name == "resnet50"
+    assert all(cell.endswith(" s") for cell in seconds)
+    assert ratio.endswith("x")
+    assert float(error) < 1e-4
+    assert int(changed) >= 17

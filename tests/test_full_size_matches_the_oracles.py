@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from inkpunk import Pipeline, Request
-from inkpunk.trace import trace
+from inkpunk.road.trace import trace
 from torch import Tensor
 from transformers import CLIPTextModel
 

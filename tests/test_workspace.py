@@ -1,6 +1,5 @@
 """The rules of the house that no single package can check."""
 
-import ast
 import re
 import tomllib
 from pathlib import Path
@@ -15,17 +14,6 @@ PACKAGES = [member for member in MEMBERS if member.parent.name == "packages"]
 
 def project(member: Path) -> dict:
     return tomllib.loads((member / "pyproject.toml").read_text())["project"]
-
-
-def imports(source: Path) -> set[str]:
-    """The top-level names that a file imports, wherever in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(source.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {name.name.partition(".")[0] for name in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.add(node.module.partition(".")[0])
-    return found
 
 
 def by_name(member: Path) -> str:
@@ -44,14 +32,6 @@ def test_a_member_is_complete(member: Path) -> None:
 def test_the_changelog_begins_with_the_version(member: Path) -> None:
     newest = re.search(r"^## (\S+)", (member / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest and newest[1] == project(member)["version"]
-
-
-@pytest.mark.parametrize("package", PACKAGES, ids=by_name)
-def test_no_package_imports_a_sibling_or_an_app(package: Path) -> None:
-    own = next(package.glob("src/*")).name
-    for source in package.rglob("*.py"):
-        others = {name for name in imports(source) if name.startswith("inkpunk")} - {own}
-        assert not others, f"{source.relative_to(ROOT)} imports {others}"
 
 
 @pytest.mark.parametrize("member", MEMBERS, ids=by_name)

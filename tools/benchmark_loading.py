@@ -50,7 +50,7 @@ def measure(side: str, model: Path) -> dict[str, float]:
     import diffusers  # noqa: F401
     import inkpunk.pipeline  # noqa: F401
     import torch
-    from inkpunk.memory import peak_memory
+    from inkpunk.memory.peaks import peak_memory
 
     with peak_memory(torch.device("cpu")) as imports:
         pass
@@ -72,7 +72,7 @@ def main(runs: int, only: tuple[str, str] | None) -> None:
     if only:
         print(json.dumps(measure(only[0], Path(only[1]))))
         return
-    from inkpunk.conversion import convert_checkpoint
+    from inkpunk.models.conversion import convert_checkpoint
 
     from tools.make_checkpoint import make_checkpoint
 

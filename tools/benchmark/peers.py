@@ -130,7 +130,7 @@ def serve(name: str, folder: Path, work: Work, connection: Connection) -> None:
 
     Tells the seconds, the result, and the most bytes that the process held meanwhile.
     """
-    from inkpunk.memory import peak_memory
+    from inkpunk.memory.peaks import peak_memory
 
     with torch.inference_mode():
         inputs = work.inputs(context_width(folder))
@@ -155,7 +155,7 @@ def load(name: str, folder: Path, connection: Connection) -> None:
 
 def draw(name: str, folder: Path, steps: int, size: int, connection: Connection) -> None:
     """In a process of its own: from the imports to a PNG; tell the seconds and the peak memory, imports included."""
-    from inkpunk.memory import peak_memory
+    from inkpunk.memory.peaks import peak_memory
 
     importlib.import_module(name.split()[0])
     with peak_memory(torch.device("cpu")) as work, TemporaryDirectory() as home:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from inkpunk.loading import build_components, read_configs
+from inkpunk.models.loading import build_components, read_configs
 from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import guide, sample, seeded_noise
 from inkpunk_unet import UNet
@@ -76,7 +76,7 @@ class Artist:
         tokens = self.tokenizer([*[negative] * len(prompts), *prompts])
         context = self.text_encoder(tokens)
 
-        def predict(latents: Tensor, timestep: int) -> Tensor:
+        def predict(latents: Tensor, timestep: float) -> Tensor:
             return self.unet(latents, torch.full((len(latents),), timestep), context)
 
         noise = seeded_noise(seeds, (4, size // 8, size // 8))

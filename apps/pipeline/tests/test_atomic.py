@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from inkpunk.atomic import write_atomically
+from inkpunk.pictures.atomic import write_atomically
 
 DATA = b"all of it"
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 from inkpunk import read_facts
 from inkpunk.cli import main
-from inkpunk.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
+from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file

@@ -13,8 +13,8 @@ from urllib.parse import unquote, urlsplit
 import huggingface_hub.file_download
 import pytest
 from huggingface_hub import constants
-from inkpunk.fetching import fetch
-from inkpunk.hub import HubError
+from inkpunk.models.fetching import fetch
+from inkpunk.models.hub_errors import HubError
 
 REPO = "ink/punk"
 WEIGHTS = {

@@ -4,11 +4,11 @@ import os
 import subprocess
 from pathlib import Path
 
-import inkpunk.hashing
+import inkpunk.models.hashing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inkpunk.hashing import cache_folder, model_hash
+from inkpunk.models.hashing import cache_folder, model_hash
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +128,7 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
         path.write_bytes(b"abcdef")
         return digest(file, name)  # pyright: ignore
 
-    monkeypatch.setattr(inkpunk.hashing.hashlib, "file_digest", slow)
+    monkeypatch.setattr(inkpunk.models.hashing.hashlib, "file_digest", slow)
     model_hash(path)
     assert not cache.exists()
 

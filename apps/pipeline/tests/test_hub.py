@@ -1,10 +1,11 @@
 from pathlib import Path
 from typing import Any
 
-import inkpunk.fetching
+import inkpunk.models.fetching
 import inkpunk_sketch
 import pytest
-from inkpunk.hub import HubError, resolve_model
+from inkpunk.models.hub import resolve_model
+from inkpunk.models.hub_errors import HubError
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
         calls.append((repo, file, half))
         return Path("fetched")
 
-    monkeypatch.setattr(inkpunk.fetching, "fetch", fetch)
+    monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
     monkeypatch.chdir(tmp_path)
     return calls
 

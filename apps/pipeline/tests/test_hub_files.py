@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.hub_files import FilesError, choose_files
+from inkpunk.models.hub_files import FilesError, choose_files
 
 CONFIGS = [
     "model_index.json",

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from inkpunk.loading import DEFAULTS_KEY, Defaults, read_defaults
+from inkpunk.models.loading import DEFAULTS_KEY, Defaults, read_defaults
 from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
 
 

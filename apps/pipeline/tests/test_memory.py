@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from inkpunk import Pipeline, Request, RequestError, memory
+from inkpunk import Pipeline, Request, RequestError
 from inkpunk import pipeline as pipeline_file
 from inkpunk.cli import main
-from inkpunk.devices import Residence
-from inkpunk.memory import free_memory, let_go_of_pages
-from inkpunk.speed.allocator import keep_freed_memory
+from inkpunk.memory import pages
+from inkpunk.memory.allocator import keep_freed_memory
+from inkpunk.memory.free import free_memory
+from inkpunk.memory.pages import let_go_of_pages
+from inkpunk.memory.residence import Residence
 from inkpunk_unet import UNet
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from torch import Tensor, nn
@@ -56,13 +58,21 @@ def test_of_32_bit_weights_low_memory_draws_what_their_16_bit_edition_draws(
     )
 
 
-def test_low_memory_holds_16_bits_while_it_computes_and_what_was_loaded_afterwards(tiny: Path) -> None:
+def test_low_memory_holds_16_bits_while_it_computes_and_what_was_loaded_afterwards(
+    tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pipeline = Pipeline.load(tiny, device="cpu", low_memory=True)
     assert pipeline.tiled
     at_work: set[torch.dtype] = set()
     with pipeline.unet.awake() as unet:
         assert {weight.dtype for weight in unet.parameters()} == {torch.float16}
-        unet.conv_in.register_forward_pre_hook(lambda layer, _: at_work.add(layer.weight.dtype))
+        original = type(unet.conv_in)._conv_forward
+
+        def look(layer: nn.Conv2d, image: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            at_work.add(weight.dtype)
+            return original(layer, image, weight, bias)
+
+        monkeypatch.setattr(nn.Conv2d, "_conv_forward", look)
     before = [weight.data_ptr() for weight in unet.parameters()]
     pipeline.generate(REQUEST)
     assert at_work == {torch.float32}
@@ -82,7 +92,7 @@ def test_a_layer_that_fails_gets_its_own_weights_back() -> None:
 
 def resident(path: Path) -> int:
     """Bytes of a file that this process holds in memory."""
-    maps = memory.psutil.Process().memory_maps(grouped=False)
+    maps = pages.psutil.Process().memory_maps(grouped=False)
     return sum(each.rss for each in maps if each.path == str(path))
 
 
@@ -95,7 +105,7 @@ def mapped_numbers(path: Path, count: int = 1 << 20) -> Tensor:
 
 @pytest.fixture
 def nothing_is_too_small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "WORTH_LETTING_GO", 0)
+    monkeypatch.setattr(pages, "WORTH_LETTING_GO", 0)
 
 
 @pytest.mark.usefixtures("nothing_is_too_small")
@@ -149,7 +159,7 @@ def test_networks_at_rest_hold_no_page_of_their_file(tiny: Path, tmp_path: Path,
 def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
     keep_freed_memory()
     residence = Residence(nn.Linear(4096, 4096), CPU, offload=False, halve=True)
-    held = memory.psutil.Process().memory_info
+    held = pages.psutil.Process().memory_info
     before = held().rss
     with residence.awake() as layer:
         halves = held().rss
@@ -221,5 +231,5 @@ def test_networks_that_have_yet_to_move_count_too(
 def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
     free = free_memory(CPU)
     assert free is not None
-    assert 0 < free <= memory.psutil.virtual_memory().total
+    assert 0 < free <= pages.psutil.virtual_memory().total
     assert free_memory(torch.device("meta")) is None

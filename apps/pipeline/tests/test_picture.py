@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.facts import Facts
-from inkpunk.picture import Picture, PictureError, PictureExistsError, next_free_path
+from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.picture import Picture, PictureError, PictureExistsError, next_free_path
 from PIL import Image
 
 

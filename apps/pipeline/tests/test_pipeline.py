@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from inkpunk import Pipeline, Request, RequestError
-from inkpunk.picture import Picture
+from inkpunk.pictures.picture import Picture
 from PIL import Image
 
 ROUNDING = 2e-5

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.facts import Facts, PictureError
-from inkpunk.picture import Picture
-from inkpunk.png_text import infotext, read_facts
+from inkpunk.pictures.facts import Facts, PictureError
+from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.png_text import infotext, read_facts
 from PIL import Image, PngImagePlugin
 
 IMAGE = Image.new("RGB", (64, 32), "teal")

@@ -1,7 +1,5 @@
 """Fast networks compute what plain ones do, each way of it acts, and each can be left out."""
 
-import platform
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,25 +16,21 @@ from inkpunk import Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.cli.options import WAYS
 from inkpunk.speed import PLAIN, Speed, speed_up
-from inkpunk.speed.attention import FastAttention, library, native_attention
-from inkpunk.speed.blocks import FAST, TOKENS_AT_ONCE, FastFeedForward
-from inkpunk.speed.guided import OnceForBoth, share_guided_work
-from inkpunk.speed.linear import FastLinear
-from inkpunk.speed.memo import TIMESTEPS, Memo, RememberingTimeEmbedding
+from inkpunk.speed.attention import natively
+from inkpunk.speed.blocks import IN_PLACE, TOKENS_AT_ONCE, feed_forward
+from inkpunk.speed.guided import once_for_both, share_guided_work
+from inkpunk.speed.memo import TIMESTEPS, Memo, TimestepMemo
 from inkpunk_clip import TextEncoder
 from inkpunk_unet import UNet
-from inkpunk_unet.attention import FeedForward, attend
+from inkpunk_unet.attention import FeedForward
 from inkpunk_vae import VAE
-from inkpunk_winograd import WinogradConv2d, building
-from inkpunk_winograd.building import COMPILERS
+from inkpunk_winograd import Inner, changes, explain, has_native_attention, wrap
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
 ROUNDING = 3e-5  # float32, relative to the largest value, through some dozens of layers that feed each other
 Networks = tuple[TextEncoder, UNet, VAE]
-needs_compiler = pytest.mark.skipif(
-    not any(shutil.which(name) for name in COMPILERS), reason="no C compiler on this machine"
-)
+needs_kernels = pytest.mark.skipif(not has_native_attention(), reason="no C compiler on this machine")
 
 
 def make(networks: Callable[[], Networks]) -> Networks:
@@ -62,8 +56,18 @@ def results(text_encoder: TextEncoder, unet: UNet, vae: VAE) -> list[Tensor]:
     return [context, *steps, vae.decode(latents[:1]), vae.encode(image).mean]
 
 
-def kinds(network: nn.Module) -> set[type[nn.Module]]:
-    return {type(module) for module in network.modules()}
+def around(network: nn.Module) -> set[object]:
+    """All changes of a network's modules; of a memo and its like, the kind."""
+    found = [change for module in network.modules() for change in changes(module)]
+    return {*found, *map(type, found)}
+
+
+def told(network: nn.Module) -> set[str]:
+    """What was done to layers by inkpunk-winograd."""
+    return {layer.why for layer in explain(network).layers if layer.changed}
+
+
+FILTERED = "minimal filtering, or the direct way, whichever is cheaper for the input"
 
 
 @pytest.mark.parametrize("way", [*WAYS, "all"])
@@ -78,15 +82,16 @@ def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) 
 @pytest.mark.parametrize(
     ("way", "acts"),
     [
-        ("winograd", lambda text, unet, vae: WinogradConv2d in kinds(unet) & kinds(vae)),
-        ("linears", lambda text, unet, vae: FastLinear in kinds(text) & kinds(unet) & kinds(vae)),
-        ("in_place", lambda text, unet, vae: {*FAST.values()} <= kinds(unet) | kinds(vae)),
-        (
-            "share",
-            lambda text, unet, vae: isinstance(vars(unet.down[0].resnets[0]).get("forward"), OnceForBoth),
+        ("winograd", lambda text, unet, vae: FILTERED in told(unet) & told(vae)),
+        ("linears", lambda text, unet, vae: "oneDNN" in told(text) & told(unet) & told(vae)),
+        ("in_place", lambda text, unet, vae: {*IN_PLACE.values()} <= around(unet) | around(vae)),
+        ("share", lambda text, unet, vae: once_for_both in changes(unet.down[0].resnets[0])),
+        ("memo", lambda text, unet, vae: {Memo, TimestepMemo} <= around(unet)),
+        pytest.param(
+            "attention",
+            lambda text, unet, vae: natively in around(unet),
+            marks=needs_kernels,
         ),
-        ("memo", lambda text, unet, vae: RememberingTimeEmbedding in kinds(unet)),
-        pytest.param("attention", lambda text, unet, vae: FastAttention in kinds(unet), marks=needs_compiler),
     ],
 )
 def test_each_way_acts_and_can_be_left_out(
@@ -123,8 +128,8 @@ def test_a_picture_takes_the_fast_road_unless_told_otherwise(tiny: Path, pipelin
     request = Request("a raven", seeds=(7,))
     plain = Pipeline.load(tiny, device="cpu", speed=PLAIN)
     with pipeline.unet.awake() as fast, plain.unet.awake() as slow:
-        assert {*FAST.values()} & kinds(fast)
-        assert not {*FAST.values()} & kinds(slow)
+        assert {*IN_PLACE.values()} & around(fast)
+        assert not around(slow)
     pictures = [each.generate(request)[0].image.tobytes() for each in (pipeline, plain)]
     assert max(abs(a - b) for a, b in zip(*pictures, strict=True)) <= 1  # of 255: rounding to bytes
 
@@ -158,116 +163,23 @@ import sys
 import torch
 from inkpunk import Pipeline, Request, speed
 from inkpunk.speed import Speed
+from inkpunk_winograd import changes
 speed.COMPILER = "eager"  # traces everything, and runs it without a minute of compiling
 request = Request("a raven", seeds=(7,))
 compiled, plain = (Pipeline.load(sys.argv[1], device="cpu", speed=Speed(compile=on)) for on in (True, False))
 pictures = [each.generate(request)[0].image.tobytes() for each in (compiled, plain)]
 with compiled.unet.awake() as unet:
-    kinds = {type(module).__name__ for module in unet.modules()}
+    changed = [module for module in unet.modules() if changes(module)]
 from torch._dynamo.utils import counters
 print(counters["stats"]["unique_graphs"], max(abs(a - b) for a, b in zip(*pictures)))
-print(*sorted(kind for kind in kinds if kind.startswith(("Fast", "Winograd"))))
+print(len(changed))
 """
     command = [sys.executable, "-W", "ignore", "-c", script, str(tiny)]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     graphs, difference = map(int, said[0].split())
     assert graphs >= 2  # UNet and decoder
     assert difference <= 1  # of 255: rounding to bytes
-    assert not said[1]  # nothing that compiling would have to see through
-
-
-# -- Attention -----------------------------------------------------------------------------------------------------
-
-
-def in_float64(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-    """The UNet's own attention, heads joined."""
-    split = [each.double().unflatten(2, (heads, -1)).transpose(1, 2) for each in (query, key, value)]
-    return attend(*split).transpose(1, 2).flatten(2)
-
-
-@needs_compiler
-def test_a_machine_with_a_compiler_has_native_attention() -> None:
-    assert library() is not None
-
-
-@needs_compiler
-@given(
-    st.integers(0, 99),
-    st.integers(1, 3),
-    st.integers(1, 3),
-    st.integers(1, 300),
-    st.integers(1, 1100),
-    st.integers(1, 90),
-    st.floats(0.1, 8.0),
-)
-def test_native_attention_is_attention(
-    seed: int, batch: int, heads: int, tokens: int, context: int, width: int, size: float
-) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    query, key, value = (
-        torch.randn(batch, count, heads * width, generator=generator) for count in (tokens, context, context)
-    )
-    with torch.no_grad():
-        result = native_attention(size * query, key, value, heads)
-    right = in_float64(size * query, key, value, heads)
-    # scores of a few hundred lose some of their 24 bits before the exponential magnifies what is left
-    assert (result - right).abs().max() <= 2e-5 * (1 + size * size)
-
-
-@needs_compiler
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="names x86-64's generations")
-@pytest.mark.parametrize("processor", ["x86-64", "x86-64-v3"])  # SSE and AVX2
-def test_attention_on_processors_with_shorter_vectors(
-    processor: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    flags = [f"-march={processor}" if flag == "-march=native" else flag for flag in building.FLAGS]
-    monkeypatch.setattr(building, "FLAGS", flags)
-    library.cache_clear()
-    torch.manual_seed(0)
-    try:
-        for tokens, context, width in ((150, 300, 40), (33, 77, 23), (5, 1, 1)):
-            query, key, value = (torch.randn(2, count, 2 * width) for count in (tokens, context, context))
-            right = in_float64(query, key, value, 2)
-            query[0, 2] = torch.nan
-            result = native_attention(query, key, value, 2)
-            assert result[0, 2].isnan().all()
-            result[0, 2] = right[0, 2]
-            # 4e-7 is seen; shorter vectors sum in another order, and other processors round in yet another
-            assert torch.allclose(result.double(), right, rtol=1e-5, atol=1e-5)
-        assert len([*tmp_path.rglob("*.so")]) == 1
-    finally:
-        library.cache_clear()
-
-
-@needs_compiler
-def test_extreme_scores_neither_overflow_nor_vanish() -> None:
-    key, value = torch.eye(8)[None], torch.arange(8.0)[None, :, None].expand(1, 8, 8).contiguous()
-    for factor in (1e4, 1e20):  # each token sees itself alone
-        result = native_attention(factor * key, key, value, 1)
-        assert torch.equal(result, value)
-
-
-@needs_compiler
-def test_what_is_not_a_number_stays_so() -> None:
-    query, key, value = (torch.randn(1, 40, 16) for _ in range(3))
-    query[0, 3] = torch.nan
-    result = native_attention(query, key, value, 2)
-    assert result[0, 3].isnan().all()
-    assert not result[0, [0, 1, 2, *range(4, 40)]].isnan().any()
-
-
-@needs_compiler
-@torch.no_grad()
-def test_half_precision_takes_torchs_attention(networks: Callable[[], Networks]) -> None:
-    fast = make(networks)
-    speed_up(*fast, CPU, replace(PLAIN, attention=True))
-    attention = next(module for module in fast[1].modules() if isinstance(module, FastAttention)).bfloat16()
-    tokens = torch.randn(1, 9, attention.query.in_features, dtype=torch.bfloat16)
-    assert (
-        attention(tokens, torch.randn(1, 5, attention.key.in_features, dtype=torch.bfloat16)).dtype
-        == torch.bfloat16
-    )
+    assert said[1] == "0"  # nothing that compiling would have to see through
 
 
 # -- Guidance ------------------------------------------------------------------------------------------------------
@@ -312,61 +224,43 @@ def test_once_for_both_gives_what_the_pass_gives(
     batch = torch.cat([image, other]).contiguous(memory_format=order)
     passes: list[int] = []
 
-    def forward(batch: Tensor) -> Tensor:
-        passes.append(len(batch))
-        return 2 * batch
+    class Double(nn.Module):
+        def forward(self, batch: Tensor) -> Tensor:
+            passes.append(len(batch))
+            return 2 * batch
 
-    result = OnceForBoth(forward)(batch)
+    layer = Double()
+    wrap(layer, once_for_both)
+    result = layer(batch)
     assert torch.equal(result, 2 * batch)
     assert result.is_contiguous(memory_format=order)
     assert passes == [half if equal else 2 * half]
-
-
-# -- Linear layers -------------------------------------------------------------------------------------------------
-
-
-@given(
-    st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 70), st.integers(1, 70), st.booleans()
-)
-def test_a_fast_linear_layer_is_linear(sizes: list[int], ins: int, outs: int, biased: bool) -> None:
-    torch.manual_seed(0)
-    layer = nn.Linear(ins, outs, bias=biased)
-    object.__setattr__(layer, "__class__", FastLinear)
-    inputs = torch.randn(*sizes, ins)
-    expected = F.linear(inputs, layer.weight, layer.bias)
-    with torch.no_grad():
-        assert torch.allclose(layer(inputs), expected, atol=1e-5)
-        assert torch.allclose(
-            layer(inputs.bfloat16().float().transpose(0, -1).contiguous().transpose(0, -1)),
-            expected,
-            atol=0.1,
-        )
-    layer(inputs).sum().backward()  # with gradients, torch's way
-    assert layer.weight.grad is not None
 
 
 # -- What is remembered --------------------------------------------------------------------------------------------
 
 
 def test_a_memo_computes_once_for_each_tensor_and_again_when_something_changed() -> None:
-    layer, calls = nn.Linear(2, 2), []
+    plain, memo, calls = nn.Linear(2, 2), nn.Linear(2, 2), []
+    memo.weight, memo.bias = plain.weight, plain.bias
 
-    def function(tensor: Tensor) -> Tensor:
+    def count(layer: nn.Module, inner: Inner, tensor: Tensor) -> Tensor:
         calls.append(tensor)
-        return layer(tensor)
+        return inner(layer, tensor)
 
-    memo = Memo(function, layer)
+    wrap(memo, count)
+    wrap(memo, Memo())
     first, second = torch.ones(1, 2), torch.ones(1, 2)
     with torch.no_grad():
         results = [memo(first), memo(first), memo(second)]
         assert len(calls) == 2
         assert results[0] is results[1]
         first += 1
-        assert torch.equal(memo(first), layer(first))
-        layer.weight += 1
-        assert torch.equal(memo(first), layer(first))
-        layer.weight.data = torch.zeros(2, 2)
-        assert torch.equal(memo(first), layer(first))
+        assert torch.equal(memo(first), plain(first))
+        plain.weight += 1
+        assert torch.equal(memo(first), plain(first))
+        plain.weight.data = torch.zeros(2, 2)
+        assert torch.equal(memo(first), plain(first))
     assert len(calls) == 5
 
 
@@ -401,7 +295,7 @@ def test_only_so_many_timesteps_are_remembered(networks: Callable[[], Networks])
     _, unet, _ = fast = make(networks)
     speed_up(*fast, CPU, replace(PLAIN, memo=True))
     embed = unet.time_embedding
-    assert isinstance(embed, RememberingTimeEmbedding)
+    [memo] = [change for change in changes(embed) if isinstance(change, TimestepMemo)]
     width = unet.config.widths[0]
     with torch.no_grad():
         first = embed(torch.zeros(1, width))
@@ -409,7 +303,7 @@ def test_only_so_many_timesteps_are_remembered(networks: Callable[[], Networks])
             embed(torch.full((1, width), 1.0 + number))
         assert embed(torch.zeros(1, width)) is first  # and is now the latest
         embed(torch.full((1, width), -1.0))
-        assert len(embed.known) == TIMESTEPS
+        assert len(memo.known) == TIMESTEPS
         assert embed(torch.zeros(1, width)) is first
 
 
@@ -436,5 +330,5 @@ def test_hidden_units_in_parts_are_the_same(networks: Callable[[], Networks]) ->
         expected = plain(some)
         fast = FeedForward(16).eval()
         fast.load_state_dict(plain.state_dict())
-        object.__setattr__(fast, "__class__", FastFeedForward)
+        wrap(fast, feed_forward)
         assert torch.allclose(fast(some), expected, atol=1e-6)

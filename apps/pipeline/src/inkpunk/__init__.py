@@ -10,22 +10,34 @@
 The names below are imported when they are first used, so that `inkpunk --help` need not wait for torch.
 """
 
+import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from inkpunk.picture import Facts, Picture, load_image, read_facts
+    from inkpunk.pictures.facts import Facts
+    from inkpunk.pictures.picture import Picture
+    from inkpunk.pictures.png_text import read_facts
+    from inkpunk.pictures.reading import load_image
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request, RequestError
 
+# How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
+# machine that is busy with other work, they so keep the very thread from running that they wait for. OpenMP reads it
+# when torch is loaded, and not again. What the user has set stays.
+SPINS_BEFORE_SLEEP = 300
+if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS_BEFORE_SLEEP))
+
 _HOMES = {
-    "Facts": "inkpunk.picture",
-    "Picture": "inkpunk.picture",
+    "Facts": "inkpunk.pictures.facts",
+    "Picture": "inkpunk.pictures.picture",
     "Pipeline": "inkpunk.pipeline",
     "Request": "inkpunk.request",
     "RequestError": "inkpunk.request",
-    "load_image": "inkpunk.picture",
-    "read_facts": "inkpunk.picture",
+    "load_image": "inkpunk.pictures.reading",
+    "read_facts": "inkpunk.pictures.png_text",
 }
 
 __all__ = ["Facts", "Picture", "Pipeline", "Request", "RequestError", "load_image", "read_facts"]

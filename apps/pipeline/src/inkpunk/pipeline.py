@@ -1,7 +1,7 @@
 """The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -9,23 +9,29 @@ from pathlib import Path
 
 import torch
 from inkpunk_clip import TextEncoder, Tokenizer
-from inkpunk_sampling import SAMPLERS, NoiseSchedule, Step, guide, sample, seeded_noise
-from inkpunk_unet import UNet
+from inkpunk_sampling import SAMPLERS, NoiseSchedule, Step, sample, seeded_noise
+from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk.devices import Residence, choose_device, choose_dtype
-from inkpunk.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
-from inkpunk.hashing import model_hash
-from inkpunk.hub import resolve_model
-from inkpunk.hub_files import SINGLE_FILES
-from inkpunk.images import image_to_tensor, tensor_to_image
-from inkpunk.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
-from inkpunk.memory import free_memory
-from inkpunk.picture import Facts, Picture
+from inkpunk.memory.devices import choose_device
+from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
+from inkpunk.memory.free import free_memory
+from inkpunk.memory.precision import choose_dtype
+from inkpunk.memory.residence import Residence
+from inkpunk.models.hashing import model_hash
+from inkpunk.models.hub import resolve_model
+from inkpunk.models.hub_files import SINGLE_FILES
+from inkpunk.models.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
+from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+from inkpunk.road.image_to_image import from_image
+from inkpunk.road.prompts import constant, steered
+from inkpunk.road.road import Road, Start
 from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
@@ -213,7 +219,7 @@ class Pipeline:
     ) -> list[Picture]:
         """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
         plan = self.plan(request)
-        images = self.decode(latents)
+        images = self.road(plan).decode(latents)
         return [
             Picture(tensor_to_image(image), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
@@ -224,50 +230,47 @@ class Pipeline:
         shape = (LATENT_CHANNELS, plan.height // SIZE_MULTIPLE, plan.width // SIZE_MULTIPLE)
         return (draw.to(self.device) for draw in seeded_noise(plan.request.seeds, shape))
 
-    def denoiser(
-        self, unet: UNet, context: Float[Tensor, "prompts positions width"], guidance: float
-    ) -> Callable[[Tensor, int], Tensor]:
-        """Close the UNet over its context, as the samplers want it: float32 latents and a timestep to noise.
+    def predict(
+        self,
+        latents: Float[Tensor, "batch 4 latent_height latent_width"],
+        timestep: float,
+        context: Float[Tensor, "batch positions width"],
+        residuals: Residuals | None = None,
+    ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
+        """Ask the UNet once: float32 in and out, in the pipeline's precision between."""
+        with self.unet.awake() as unet, torch.no_grad():
+            timesteps = torch.full((latents.shape[0],), timestep, dtype=torch.float32, device=latents.device)
+            return unet(latents.to(self.dtype), timesteps, context, residuals).float()
 
-        Args:
-            unet: awake, on the pipeline's device.
-            context: of the prompt alone when `guidance` is 1, of negative prompt and prompt otherwise.
-            guidance: the classifier-free guidance scale.
-        """
-
-        # by batch: one tensor for all steps, so that what is computed from it can be kept
-        repeated: dict[int, Tensor] = {}
-
-        @torch.no_grad()
-        def predict(latents: Tensor, timestep: int) -> Tensor:
-            batch = latents.shape[0]
-            timesteps = torch.full((batch,), timestep, device=latents.device)
-            if batch not in repeated:
-                repeated[batch] = context.repeat_interleave(batch // context.shape[0], dim=0)
-            contexts = repeated[batch]
-            return unet(latents.to(self.dtype), timesteps, contexts).float()
-
-        return predict if guidance == 1 else guide(predict, guidance)
-
-    def _steps(self, plan: Plan) -> Iterator[Step]:
+    def road(self, plan: Plan) -> Road:
+        """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
         request = plan.request
-        noise = self.noise(plan)
-        start = None
+        prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
+        road = Road(
+            start=lambda: Start(self.noise(plan)),
+            predict=self.predict,
+            denoise=lambda predict: steered(constant(self.encode_prompts(prompts)), plan.guidance)(predict),
+            decode=self.decode,
+        )
         if request.init is not None:
             image = image_to_tensor(request.init).expand(len(request.seeds), -1, -1, -1)
-            start = self.encode(image, next(noise))
-        prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
-        context = self.encode_prompts(prompts)
-        with self.unet.awake() as unet:
+            road = from_image(road, image, request.strength, self.encode)
+        return road
+
+    def _steps(self, plan: Plan) -> Iterator[Step]:
+        road = self.road(plan)
+        # one network after the other: where memory is short, two at once would not fit
+        start, denoise = road.start(), road.denoise(road.predict)
+        with self.unet.awake():
             yield from sample(
-                self.denoiser(unet, context, plan.guidance),
-                noise,
+                denoise,
+                start.noise,
                 self.schedule,
-                sampler=request.sampler,
+                sampler=plan.request.sampler,
                 steps=plan.steps,
-                spacing=request.spacing,
-                start=start,
-                strength=request.strength if start is not None else 1.0,
+                spacing=plan.request.spacing,
+                start=start.latents,
+                strength=start.strength,
             )
 
     def facts(self, plan: Plan, seed: int) -> Facts:

@@ -27,7 +27,7 @@ def convert(
 ) -> None:
     """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT."""
     with refusals():
-        from inkpunk.conversion import convert_checkpoint
+        from inkpunk.models.conversion import convert_checkpoint
 
         convert_checkpoint(source, out, layout=layout, dtype=dtype, ema=ema, overwrite=overwrite)
     click.echo(out)

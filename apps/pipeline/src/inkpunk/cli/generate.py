@@ -62,7 +62,7 @@ def generate(
     to_file = out.suffix.lower() == ".png"
     _check_destination(out, to_file, count, overwrite)
     with refusals():
-        from inkpunk.picture import load_image
+        from inkpunk.pictures.reading import load_image
         from inkpunk.request import Request
 
         # Whatever can be refused without the model is refused before the model is loaded.

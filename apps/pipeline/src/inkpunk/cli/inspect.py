@@ -24,7 +24,7 @@ def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json:
     with refusals():
         from inkpunk_weights import open_checkpoint
 
-        from inkpunk.hub import resolve_model
+        from inkpunk.models.hub import resolve_model
 
         report = open_checkpoint(resolve_model(file), ema=ema).report(finite=finite)
     click.echo(json.dumps(asdict(report), indent=2, default=str) if as_json else str(report))

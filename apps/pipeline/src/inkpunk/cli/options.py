@@ -141,9 +141,9 @@ def refusals() -> Generator[None]:
     """Turn the errors that say what to do into one line on the terminal; let all others show where they arose."""
     from inkpunk_weights import CheckpointError
 
-    from inkpunk.devices import DeviceError
-    from inkpunk.hub import HubError
-    from inkpunk.picture import PictureError
+    from inkpunk.memory.devices import DeviceError
+    from inkpunk.models.hub_errors import HubError
+    from inkpunk.pictures.facts import PictureError
     from inkpunk.request import RequestError
 
     try:

@@ -10,7 +10,7 @@ from inkpunk.cli.options import check_picture_path, model_options, refusals, req
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
-    from inkpunk.trace import Stage
+    from inkpunk.road.trace import Stage
 
 ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
 
@@ -27,7 +27,7 @@ def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **setting
         check_picture_path(out)
     with refusals():
         from inkpunk.request import Request
-        from inkpunk.trace import trace as stages
+        from inkpunk.road.trace import trace as stages
 
         request = Request(seeds=(seed,), **settings)
         pipeline = load()

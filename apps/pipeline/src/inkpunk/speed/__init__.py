@@ -10,14 +10,13 @@ import torch
 from inkpunk_clip import TextEncoder
 from inkpunk_unet import UNet
 from inkpunk_vae import VAE
-from inkpunk_winograd import WinogradConv2d, accelerate
+from inkpunk_winograd import accelerate, changes
 from torch import Tensor, nn
 
-from inkpunk.speed.allocator import keep_freed_memory
+from inkpunk.memory.allocator import keep_freed_memory
 from inkpunk.speed.attention import speed_attention
 from inkpunk.speed.blocks import work_in_place
 from inkpunk.speed.guided import share_guided_work
-from inkpunk.speed.linear import speed_linears
 from inkpunk.speed.memo import remember_what_stays
 
 COMPILER = "inductor"  # torch.compile's backend
@@ -38,8 +37,8 @@ class Speed:
             alone once for all pictures.
         share: on a CPU, what guidance's two predictions have in common computed once.
         keep_memory: on a CPU, keep freed memory in the process for its next tensors (`keep_freed_memory`).
-        compile: torch.compile, for CUDA: the first step takes minutes, those after it less. In its place, not with,
-            what replaces modules.
+        compile: torch.compile, for CUDA: the first step takes minutes, those after it less. In the place of what
+            changes modules, not with it.
     """
 
     winograd: bool = True
@@ -59,21 +58,26 @@ PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))
 
 def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.device, speed: Speed) -> None:
     """Make networks, for inference on a device, faster in place."""
-    networks: tuple[nn.Module, ...] = (text_encoder, unet, vae)
     on_cpu = device.type == "cpu"
     if on_cpu and speed.keep_memory:
         keep_freed_memory()
-    if not speed.compile:
-        if on_cpu and speed.winograd:
-            accelerate(unet)
-            accelerate(vae)
+    if speed.compile:
+        for network in (unet, vae.encoder, vae.decoder):
+            cast(Any, network).compile(backend=COMPILER)
+    else:
+        if on_cpu:
+            for network in (text_encoder, unet, vae):
+                accelerate(
+                    network,
+                    convolutions=speed.winograd,
+                    linears=speed.linears,
+                    attention=False,
+                    channels_last=False,
+                )
+            if speed.attention:
+                speed_attention(unet)
         if speed.in_place:
             work_in_place(unet, vae)
-        for network in networks:
-            if on_cpu and speed.linears:
-                speed_linears(network)
-        if on_cpu and speed.attention:
-            speed_attention(unet)
         if on_cpu and speed.memo:
             remember_what_stays(unet)
         if on_cpu and speed.share:
@@ -82,9 +86,6 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
     if speed.channels_last and device.type in ("cpu", "cuda"):
         _put_channels_last(unet, unet.conv_in)
         _put_channels_last(vae, vae.encoder.conv_in, vae.decoder.conv_in)
-    if speed.compile:
-        for network in (unet, vae.encoder, vae.decoder):
-            cast(Any, network).compile(backend=COMPILER)
 
 
 def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
@@ -94,8 +95,7 @@ def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
     copy of most of a network, which is read from the file's own pages otherwise.
     """
     for module in network.modules():
-        takes_any = isinstance(module, WinogradConv2d)
-        if isinstance(module, nn.Conv2d) and not takes_any and module.kernel_size != (1, 1):
+        if isinstance(module, nn.Conv2d) and not changes(module) and module.kernel_size != (1, 1):
             turned = module.weight.detach().contiguous(memory_format=torch.channels_last)
             module.weight = nn.Parameter(turned, requires_grad=module.weight.requires_grad)
     for module in first:

@@ -16,97 +16,73 @@ from inkpunk_vae import VAE
 from inkpunk_vae.layers import DownLevel, UpLevel
 from inkpunk_vae.layers import ResidualBlock as VAEResidualBlock
 from inkpunk_vae.vae import Decoder, Encoder
+from inkpunk_winograd import Around, Inner, wrap
 from torch import Tensor, nn
 
 TOKENS_AT_ONCE = 1024  # whose hidden units, 10 to 40 MB, a CPU's last cache holds
 
 
-class FastResidualBlock(ResidualBlock):
+def residual_block(block: ResidualBlock, inner: Inner, image: Tensor, time: Tensor) -> Tensor:
     """The UNet's."""
-
-    def forward(self, image: Tensor, time: Tensor) -> Tensor:
-        """As the block in place of which it stands."""
-        hidden: Tensor = self.conv1(F.silu(self.norm1(image), inplace=True))
-        hidden += self.project(self.activate(time))[:, :, None, None]
-        hidden = self.conv2(F.silu(self.norm2(hidden), inplace=True))
-        hidden += self.shortcut(image)
-        return hidden
-
-    def activate(self, time: Tensor) -> Tensor:
-        """What all blocks do to the time embedding first."""
-        return F.silu(time)
-
-    def project(self, time: Tensor) -> Tensor:
-        """What the time embedding adds to each of this block's channels."""
-        return self.time(time)
+    hidden: Tensor = block.conv1(F.silu(block.norm1(image), inplace=True))
+    hidden += block.time(time)[:, :, None, None]
+    hidden = block.conv2(F.silu(block.norm2(hidden), inplace=True))
+    hidden += block.shortcut(image)
+    return hidden
 
 
-class FastTransformerBlock(TransformerBlock):
+def transformer_block(block: TransformerBlock, inner: Inner, tokens: Tensor, context: Tensor) -> Tensor:
     """The UNet's."""
-
-    def forward(self, tokens: Tensor, context: Tensor) -> Tensor:
-        """As the block in place of which it stands."""
-        normed: Tensor = self.norm1(tokens)
-        hidden: Tensor = self.self_attention(normed, normed)
-        hidden += tokens
-        hidden += self.cross_attention(self.norm2(hidden), context)
-        hidden += self.feed_forward(self.norm3(hidden))
-        return hidden
+    normed: Tensor = block.norm1(tokens)
+    hidden: Tensor = block.self_attention(normed, normed)
+    hidden += tokens
+    hidden += block.cross_attention(block.norm2(hidden), context)
+    hidden += block.feed_forward(block.norm3(hidden))
+    return hidden
 
 
-class FastSpatialTransformer(SpatialTransformer):
+def spatial_transformer(block: SpatialTransformer, inner: Inner, image: Tensor, context: Tensor) -> Tensor:
     """The UNet's."""
-
-    def forward(self, image: Tensor, context: Tensor) -> Tensor:
-        """As the block in place of which it stands."""
-        hidden: Tensor = self.proj_in(self.norm(image))
-        tokens: Tensor = self.block(hidden.flatten(2).transpose(1, 2), context)
-        result: Tensor = self.proj_out(tokens.transpose(1, 2).unflatten(2, image.shape[2:]))
-        result += image
-        return result
+    hidden: Tensor = block.proj_in(block.norm(image))
+    tokens: Tensor = block.block(hidden.flatten(2).transpose(1, 2), context)
+    result: Tensor = block.proj_out(tokens.transpose(1, 2).unflatten(2, image.shape[2:]))
+    result += image
+    return result
 
 
-class FastFeedForward(FeedForward):
+def feed_forward(block: FeedForward, inner: Inner, tokens: Tensor) -> Tensor:
     """The UNet's, a part of the tokens at a time on a CPU."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """As the block in place of which it stands."""
-        if tokens.device.type != "cpu":
-            return self._some(tokens)
-        result = tokens.new_empty(tokens.shape)
-        flat, places = tokens.flatten(0, 1), result.flatten(0, 1)
-        parts = zip(torch.split(flat, TOKENS_AT_ONCE), torch.split(places, TOKENS_AT_ONCE), strict=True)
-        for some, place in parts:
-            place.copy_(self._some(some))
-        return result
-
-    def _some(self, tokens: Tensor) -> Tensor:
-        value, gate = self.fc1(tokens).chunk(2, dim=-1)
-        return self.fc2(F.gelu(gate).mul_(value))
+    if tokens.device.type != "cpu":
+        return _gated(block, tokens)
+    result = tokens.new_empty(tokens.shape)
+    flat, places = tokens.flatten(0, 1), result.flatten(0, 1)
+    parts = zip(torch.split(flat, TOKENS_AT_ONCE), torch.split(places, TOKENS_AT_ONCE), strict=True)
+    for some, place in parts:
+        place.copy_(_gated(block, some))
+    return result
 
 
-class FastEncoder(Encoder):
+def _gated(block: FeedForward, tokens: Tensor) -> Tensor:
+    value, gate = block.fc1(tokens).chunk(2, dim=-1)
+    return block.fc2(F.gelu(gate).mul_(value))
+
+
+def encoder(network: Encoder, inner: Inner, images: Tensor) -> Tensor:
     """The VAE's."""
-
-    def forward(self, images: Tensor) -> Tensor:
-        """As the network in place of which it stands."""
-        held = [self.conv_in(images)]
-        for level in cast(Iterable[DownLevel], self.down):
-            _refine(level.resnets, held)
-            held.append(level.downsample(held.pop()))
-        return self.conv_out(F.silu(self.norm_out(self.middle(held.pop())), inplace=True))
+    held = [network.conv_in(images)]
+    for level in cast(Iterable[DownLevel], network.down):
+        _refine(level.resnets, held)
+        held.append(level.downsample(held.pop()))
+    return network.conv_out(F.silu(network.norm_out(network.middle(held.pop())), inplace=True))
 
 
-class FastDecoder(Decoder):
+def decoder(network: Decoder, inner: Inner, latents: Tensor) -> Tensor:
     """The VAE's."""
-
-    def forward(self, latents: Tensor) -> Tensor:
-        """As the network in place of which it stands."""
-        held = [self.middle(self.conv_in(latents))]
-        for level in cast(Iterable[UpLevel], self.up):
-            _refine(level.resnets, held)
-            held.append(level.upsample(held.pop()))
-        return self.conv_out(F.silu(self.norm_out(held.pop()), inplace=True))
+    held = [network.middle(network.conv_in(latents))]
+    for level in cast(Iterable[UpLevel], network.up):
+        _refine(level.resnets, held)
+        held.append(level.upsample(held.pop()))
+    return network.conv_out(F.silu(network.norm_out(held.pop()), inplace=True))
 
 
 def _refine(blocks: nn.Module, held: list[Tensor]) -> None:
@@ -125,19 +101,20 @@ def _refine(blocks: nn.Module, held: list[Tensor]) -> None:
         held.append(hidden)
 
 
-FAST: Mapping[type[nn.Module], type[nn.Module]] = {
-    ResidualBlock: FastResidualBlock,
-    Encoder: FastEncoder,
-    Decoder: FastDecoder,
-    TransformerBlock: FastTransformerBlock,
-    SpatialTransformer: FastSpatialTransformer,
-    FeedForward: FastFeedForward,
+#: What takes the place of each block's own forward pass.
+IN_PLACE: Mapping[type[nn.Module], Around] = {
+    ResidualBlock: residual_block,
+    Encoder: encoder,
+    Decoder: decoder,
+    TransformerBlock: transformer_block,
+    SpatialTransformer: spatial_transformer,
+    FeedForward: feed_forward,
 }
 
 
 def work_in_place(unet: UNet, vae: VAE) -> None:
-    """Put the fast blocks in the place of the plain ones; parameters and everything else stay."""
+    """Have the blocks work in place; parameters and everything else stay."""
     for network in (unet, vae):
         for module in network.modules():
-            if fast := FAST.get(type(module)):
-                object.__setattr__(module, "__class__", fast)
+            if around := IN_PLACE.get(type(module)):
+                wrap(module, around)

@@ -3,7 +3,7 @@
 In Stable Diffusion that takes in the first self-attention, which is one of the five largest.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import zip_longest
 from typing import cast
 
@@ -11,36 +11,32 @@ import torch
 from inkpunk_unet import UNet
 from inkpunk_unet.attention import SpatialTransformer
 from inkpunk_unet.levels import DownLevel
+from inkpunk_winograd import Inner, wrap
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-class OnceForBoth:
-    """A module's forward pass that is done once for both halves of a batch, where they are equal.
+def once_for_both(
+    module: nn.Module, inner: Inner, *inputs: Float[Tensor, "batch ..."]
+) -> Float[Tensor, "batch ..."]:
+    """What a module gives, to rounding, computed once for both halves of a batch where they are equal.
 
-    It asks the numbers themselves, which takes a hundredth of the pass.
+    Of a module that treats each item of a batch by itself, and gives a tensor of its own. It asks the numbers
+    themselves, which takes a hundredth of the pass.
     """
-
-    def __init__(self, forward: Callable[..., Tensor]) -> None:
-        """Of a forward pass that treats each item of a batch by itself, and gives a tensor of its own."""
-        self._forward = forward
-
-    def __call__(self, *inputs: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch ..."]:
-        """What the forward pass gives, to rounding."""
-        batch = inputs[0].shape[0]
-        if batch % 2 or not all(type(each) is Tensor and each.device.type == "cpu" for each in inputs):
-            return self._forward(*inputs)
-        halves = [torch.split(each, batch // 2) for each in inputs]
-        if not all(torch.equal(first, second) for first, second in halves):
-            return self._forward(*inputs)
-        return torch.cat([self._forward(*(first for first, _ in halves))] * 2)
+    batch = inputs[0].shape[0]
+    if batch % 2 or not all(type(each) is Tensor and each.device.type == "cpu" for each in inputs):
+        return inner(module, *inputs)
+    halves = [torch.split(each, batch // 2) for each in inputs]
+    if not all(torch.equal(first, second) for first, second in halves):
+        return inner(module, *inputs)
+    return torch.cat([inner(module, *(first for first, _ in halves))] * 2)
 
 
 def share_guided_work(unet: UNet) -> None:
-    """Have a UNet do once, in place, what it would do twice for a guided batch. After all that replaces modules."""
+    """Have a UNet do once what it would do twice for a guided batch."""
     for module in _before_the_first_prompt(unet):
-        # in the instance's own dictionary, where it stands before the method of its class
-        vars(module)["forward"] = OnceForBoth(module.forward)
+        wrap(module, once_for_both)
 
 
 def _before_the_first_prompt(unet: UNet) -> Iterator[nn.Module]:

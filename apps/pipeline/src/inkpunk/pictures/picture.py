@@ -8,20 +8,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from inkpunk.atomic import write_atomically
-from inkpunk.facts import Facts, PictureError
-from inkpunk.init_image import load_image
-from inkpunk.png_text import png_text, read_facts
-
-__all__ = [
-    "Facts",
-    "Picture",
-    "PictureError",
-    "PictureExistsError",
-    "load_image",
-    "next_free_path",
-    "read_facts",
-]
+from inkpunk.pictures.atomic import write_atomically
+from inkpunk.pictures.facts import Facts, PictureError
+from inkpunk.pictures.png_text import png_text
 
 _SLUG_LENGTH = (
     48  # leaves every file name far below the 143 bytes of the narrowest file system in use (eCryptfs)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.facts import PictureError
-from inkpunk.init_image import load_image
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.reading import load_image
 from PIL import Image
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)

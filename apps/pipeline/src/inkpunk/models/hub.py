@@ -3,16 +3,13 @@
 import re
 from pathlib import Path
 
-from inkpunk.hub_files import SINGLE_FILES
+from inkpunk.models.hub_errors import HubError
+from inkpunk.models.hub_files import SINGLE_FILES
 
 SKETCH = "sketch"
 
 _HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[^\\]+))?", re.ASCII)
 _PATH_LIKE = (".", "~", "/", "\\")
-
-
-class HubError(OSError):
-    """A model that cannot be found or fetched; the message says which, why, and what to do."""
 
 
 def resolve_model(model: str, *, half: bool = False) -> Path:
@@ -32,7 +29,7 @@ def resolve_model(model: str, *, half: bool = False) -> Path:
     if _exists(path):
         return path
     if (match := _HUB_ID.fullmatch(model)) and not _means_a_path(model, match["file"]):
-        from inkpunk.fetching import fetch
+        from inkpunk.models.fetching import fetch
 
         return fetch(match["repo"], match["file"], half=half)
     if model.startswith(_PATH_LIKE) or model.endswith(SINGLE_FILES):

@@ -5,13 +5,14 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from huggingface_hub import errors
-
-from inkpunk.hub import HubError
-from inkpunk.hub_files import FilesError
+from inkpunk.models.hub_files import FilesError
 
 _ELSEWHERE = "or download the checkpoint elsewhere and give its path"
 _DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+class HubError(OSError):
+    """A model that cannot be found or fetched; the message says which, why, and what to do."""
 
 
 @contextmanager
@@ -33,6 +34,8 @@ def hub_errors_explained(name: str, revision: str, cache: Path, hub: str) -> Gen
 
 
 def _reason(error: Exception, name: str, revision: str, cache: Path, hub: str) -> str:
+    from huggingface_hub import errors  # only now: it takes a while, and who draws from a file never needs it
+
     chain = _with_causes(error)
 
     def has(kind: type[Exception]) -> bool:

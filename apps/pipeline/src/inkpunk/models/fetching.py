@@ -24,9 +24,9 @@ from huggingface_hub.utils import (
     enable_progress_bars,
 )
 
-from inkpunk.atomic import write_atomically
-from inkpunk.hub_errors import hub_errors_explained
-from inkpunk.hub_files import FilesError, choose_files
+from inkpunk.models.hub_errors import hub_errors_explained
+from inkpunk.models.hub_files import FilesError, choose_files
+from inkpunk.pictures.atomic import write_atomically
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from inkpunk.facts import Facts, PictureError
+from inkpunk.pictures.facts import Facts, PictureError
 
 SAMPLER_LABELS = {"ddpm": "DDPM"}
 """What AUTOMATIC1111 and its descendants call our samplers, where the names differ."""

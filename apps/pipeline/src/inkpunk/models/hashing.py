@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from inkpunk.atomic import write_atomically
+from inkpunk.pictures.atomic import write_atomically
 
 LENGTH = 10  # hex digits, as in the "Model hash" that AUTOMATIC1111 writes
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from inkpunk.facts import PictureError
+from inkpunk.pictures.facts import PictureError
 
 # Named one by one, because a file is a stranger and Pillow knows formats that are programs (EPS).
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")

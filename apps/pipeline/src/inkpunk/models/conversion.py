@@ -7,9 +7,9 @@ from pathlib import Path
 from inkpunk_clip import vocabulary_files
 from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint, save_checkpoint
 
-from inkpunk.devices import DTYPES
-from inkpunk.hub import resolve_model
-from inkpunk.loading import CONFIG_KEY, read_config, refuse_problems
+from inkpunk.memory.precision import DTYPES
+from inkpunk.models.hub import resolve_model
+from inkpunk.models.loading import CONFIG_KEY, read_config, refuse_problems
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",

@@ -3,8 +3,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.facts import PictureError
-from inkpunk.images import image_to_tensor, tensor_to_image
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from PIL import Image
 
 

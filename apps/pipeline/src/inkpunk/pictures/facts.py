@@ -20,7 +20,7 @@ class Facts:
         steps, sampler, spacing, guidance, seed: as in the request, with nothing left open.
         width, height: in pixels.
         model: the model's name, as the user gave it.
-        model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.hashing.model_hash` counts it.
+        model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.models.hashing.model_hash` counts it.
         strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
         note: what one should know about pictures of this model, such as "untrained random weights".
         version: of inkpunk.

@@ -12,11 +12,12 @@ from inkpunk_sampling import sample, timesteps
 from inkpunk_unet import timestep_embedding
 from torch import Tensor
 
-from inkpunk.images import tensor_to_image
-from inkpunk.memory import peak_memory
-from inkpunk.picture import Picture
+from inkpunk.memory.peaks import peak_memory
+from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.pixels import tensor_to_image
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request, RequestError
+from inkpunk.road.prompts import constant, steered
 
 Result = TypeVar("Result")
 
@@ -95,11 +96,11 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
     yield told
 
-    timestep = timesteps(pipeline.schedule.steps, plan.steps, request.spacing)[0]
+    timestep = float(timesteps(pipeline.schedule.steps, plan.steps, request.spacing)[0])
     with pipeline.unet.awake() as unet:
         _, told = stage(
             "time embedding",
-            f"timestep {timestep}",
+            f"timestep {timestep:g}",
             lambda: timestep_embedding(
                 torch.tensor([timestep], device=pipeline.device), unet.config.widths[0]
             ),
@@ -110,7 +111,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         _, told = stage(
             "UNet, one call",
             f"{latents}, {_written(_shape(context))}",
-            lambda: pipeline.denoiser(unet, context, 1.0)(initial, timestep),
+            lambda: pipeline.predict(initial, timestep, context),
             _shape,
             pipeline.unet.parameters,
         )
@@ -120,7 +121,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         if guided:
             context = torch.cat([pipeline.encode_prompts([request.negative_prompt]), context])
         steps = sample(
-            pipeline.denoiser(unet, context, plan.guidance),
+            steered(constant(context), plan.guidance)(pipeline.predict),
             chain([initial], noise),
             pipeline.schedule,
             sampler=request.sampler,

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from inkpunk.facts import PictureError
+from inkpunk.pictures.facts import PictureError
 
 
 def image_to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:

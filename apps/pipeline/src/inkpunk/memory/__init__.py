@@ -1,0 +1,1 @@
+"""Where networks live, in which precision, and what it takes."""

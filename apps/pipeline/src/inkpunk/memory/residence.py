@@ -1,0 +1,109 @@
+"""Where networks wait while they have nothing to do, and how they come to where they compute."""
+
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from inkpunk.memory.allocator import give_back_freed_memory
+from inkpunk.memory.narrow_weights import widen_layer_by_layer
+from inkpunk.memory.pages import let_go_of_pages
+
+Module = TypeVar("Module", bound=nn.Module)
+
+HALF = 2  # bytes
+READ_AT_ONCE = 256 << 20  # bytes of a mapped file that are in memory beside what is made of them
+
+
+class Residence(Generic[Module]):
+    """A module that waits on one device and computes on another, or in another precision.
+
+    While it waits it keeps the very tensors it was loaded with, so going back is free: the computing copies are
+    dropped, nothing is copied back. And it holds nothing that others could use, neither pages of a mapped file nor
+    freed memory: three networks of such files take as much as the largest of them.
+    """
+
+    def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:
+        """Make a residence of a module that is on its waiting device.
+
+        Args:
+            module: the network.
+            device: where it computes.
+            offload: wait wherever `module` is now; without, it is on `device` already.
+            halve: compute with weights of 16 bits, each layer's turned into float32 while the layer is at work.
+                Implies `offload`.
+        """
+        self._module = module
+        self._compute = device
+        self._offload = offload or halve
+        self._halve = halve
+        self._lock, self._guests = Lock(), 0
+        self._waiting: Mapping[str, Tensor] = {}
+        if halve:
+            widen_layer_by_layer(module)
+
+    @property
+    def config(self) -> Any:
+        """The module's own."""
+        return self._module.config
+
+    @property
+    def parameters(self) -> int:
+        """How many learned numbers the module has."""
+        return sum(parameter.numel() for parameter in self._module.parameters())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module is at the moment."""
+        return next(self._module.parameters()).device
+
+    @property
+    def bytes_to_move(self) -> int:
+        """What waking it up takes on the computing device, at most."""
+        weights = self._module.parameters() if self._offload else ()
+        return sum(weight.numel() * (HALF if self._halve else weight.itemsize) for weight in weights)
+
+    @contextmanager
+    def awake(self) -> Generator[Module]:
+        """Yield the module with its weights on the computing device; of several users the last sends it to rest."""
+        with self._lock:
+            if not self._guests:
+                self._wake()
+            self._guests += 1
+        try:
+            yield self._module
+        finally:
+            with self._lock:
+                self._guests -= 1
+                if not self._guests:
+                    self._rest()
+
+    def _wake(self) -> None:
+        self._waiting = dict(self._module.state_dict())
+        if self._offload:
+            self._module.load_state_dict(self._move(self._waiting), assign=True)
+
+    def _rest(self) -> None:
+        if self._offload:
+            self._module.load_state_dict(self._waiting, assign=True)
+        let_go_of_pages(self._waiting.values())
+        give_back_freed_memory()  # what one network left in pieces is of little use to the next
+
+    def _move(self, waiting: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors as they compute; what was read of a mapped file for that is let go of on the way."""
+        moved: dict[str, Tensor] = {}
+        read: list[Tensor] = []
+        for name, tensor in waiting.items():
+            # what has 16 bits already stays what it is: bfloat16 has no room in float16
+            dtype = torch.float16 if self._halve and tensor.itemsize > HALF else tensor.dtype
+            moved[name] = tensor.to(self._compute, dtype)
+            if moved[name] is not tensor:
+                read.append(tensor)
+            if sum(each.numel() * each.itemsize for each in read) > READ_AT_ONCE:
+                let_go_of_pages(read)
+                read.clear()
+        let_go_of_pages(read)
+        return moved

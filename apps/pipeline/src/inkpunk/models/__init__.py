@@ -1,0 +1,1 @@
+"""From a name to three networks: the hub, files, hashes, loading, conversion."""

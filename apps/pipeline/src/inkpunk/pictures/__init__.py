@@ -1,0 +1,1 @@
+"""Between pixels and files: what a picture remembers, reading, saving."""

@@ -1,0 +1,1 @@
+"""What a request adds to the road from noise to picture, a file a way."""

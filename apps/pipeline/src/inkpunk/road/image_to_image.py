@@ -1,0 +1,26 @@
+"""Image to image: the sampler begins from a picture's latents, sent part of the way back into noise."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from inkpunk.road.road import Images, Latents, Road, Start
+
+
+def from_image(
+    road: Road, image: Images, strength: float, encode: Callable[[Images, Latents], Latents]
+) -> Road:
+    """Begin from an image (Meng et al. 2021, arXiv 2108.01073).
+
+    Args:
+        road: to wrap.
+        image: in [-1, 1], one for each picture that is drawn.
+        strength: how much of it is drawn anew, in (0, 1].
+        encode: images, and noise to choose among their encodings by, to latents.
+    """
+
+    def start() -> Start:
+        before = road.start()
+        # the first draw chooses the encoding, the second sends it back: as diffusers has it
+        return replace(before, latents=encode(image, next(before.noise)), strength=strength)
+
+    return replace(road, start=start)
