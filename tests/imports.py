@@ -35,13 +35,7 @@ def edges(imports: Imports) -> dict[str, set[str]]:
     """From module to module: `package.name` is the module of that name, or else something in `package` itself."""
 
     def module(name: str) -> str | None:
-        return (
-            name
-            if name in imports
-            else name.rpartition(".")[0]
-            if name.rpartition(".")[0] in imports
-            else None
-        )
+        return next((each for each in (name, name.rpartition(".")[0]) if each in imports), None)
 
     return {
         name: {found for each in names if (found := module(each)) and found != name}

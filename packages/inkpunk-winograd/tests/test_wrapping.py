@@ -98,7 +98,10 @@ def test_no_module_is_kept_alive() -> None:
 
 def test_another_librarys_change_beneath_and_above_stays() -> None:
     layer = Shift()
-    layer.forward = lambda x: x + 100  # beneath
+    layer.forward = beneath = lambda x: x + 100
+    inner = wrap(layer, Then(times=2))
+    inner()
+    assert layer.forward is beneath
     inner = wrap(layer, Then(times=2))
     layer._old_forward = layer.forward  # above, as Hugging Face's hooks do it
     layer.forward = partial(lambda before, x: before(x) + 1, layer._old_forward)

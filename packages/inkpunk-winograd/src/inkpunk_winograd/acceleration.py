@@ -24,9 +24,8 @@ Note: TypeAlias = Callable[[nn.Module, str], None]
 WATCHED = "not plain inference: gradients are wanted, or something looks on"
 CHANNELS_LAST = torch.channels_last
 KERNELS = 8  # times as large as a picture: from there on, the picture is turned
-LINEARS_OF_ATTENTION = (
-    2  # that a module holds itself, at least: queries, keys and values in one, and the output
-)
+# that a module holds itself, at least: one of queries, keys and values together, and one of the output
+LINEARS_OF_ATTENTION = 2
 
 _note: ContextVar[Note | None] = ContextVar("_note", default=None)
 

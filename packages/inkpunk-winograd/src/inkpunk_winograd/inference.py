@@ -5,6 +5,7 @@ differentiate them (torch.compile, jit.trace, make_fx, vmap, forward-mode deriva
 what it does. So then the module's own way is taken, and they see what they know.
 """
 
+from functools import cache
 from typing import Any, cast
 
 import torch
@@ -30,7 +31,7 @@ def is_plain_inference(*tensors: Tensor | None) -> bool:
     for tensor in tensors:
         if tensor is not None and not (
             (type(tensor) is Tensor or type(tensor) is nn.Parameter)  # not a fake one, nor anybody's own kind
-            and _keys(tensor) in _PLAIN
+            and _keys(tensor) in _plain_keys()
             and not (wants_gradients and tensor.requires_grad)
         ):
             return False
@@ -42,15 +43,13 @@ def _keys(tensor: Tensor) -> int:
     return _C._dispatch_keys(tensor).raw_repr()
 
 
+@cache
 def _plain_keys() -> frozenset[int]:
-    """Of tensors that are nothing but numbers in a CPU's memory."""
+    """Of tensors that are nothing but numbers in a CPU's memory; asked for only where no mode would make others."""
     with torch.device("cpu"), torch.inference_mode():
         born_in_inference = _keys(torch.empty(0))
     with torch.device("cpu"), torch.inference_mode(False):
         return frozenset({born_in_inference, _keys(torch.empty(0))})
-
-
-_PLAIN = _plain_keys()
 
 
 def _is_watched() -> bool:

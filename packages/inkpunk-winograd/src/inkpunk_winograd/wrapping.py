@@ -36,26 +36,22 @@ class Forward:
     ) -> None:
         """Of its class's own forward, unless something else stood `before` it; the first change innermost."""
         self._module = weakref.ref(module)  # else a module would only be freed by the garbage collector
-        self._before = before
+        self.before = before
         self.set(changes)
 
     def set(self, changes: tuple[Around, ...]) -> None:
         """Have these changes, the first innermost."""
-        inner = _plain if self._before is None else partial(_instead, self._before)
+        inner = _plain if self.before is None else partial(_instead, self.before)
         for around in changes:
             inner = partial(_changed, around, inner)
         self._run, self.changes = inner, changes
-
-    def is_needed(self) -> bool:
-        """Whether there is anything left that the class's own method does not do."""
-        return bool(self.changes) or self._before is not None
 
     def __call__(self, *inputs: Any, **named: Any) -> Any:
         """What the module gives."""
         return self._run(cast(nn.Module, self._module()), *inputs, **named)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Forward, (self._module(), self._before, self.changes)
+        return Forward, (self._module(), self.before, self.changes)
 
     @property
     def __class__(self) -> type:  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -64,10 +60,10 @@ class Forward:
     @property
     def __wrapped__(self) -> Callable[..., Any]:
         module = self._module()
-        return self._before or types.MethodType(cast(Any, type(module)).forward, module)
+        return self.before or types.MethodType(cast(Any, type(module)).forward, module)
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("_module", "_before", "_run", "changes"):  # not there yet: it is being made
+        if name in ("_module", "_run", "before", "changes"):  # not there yet: it is being made
             raise AttributeError(name)
         return getattr(self.__wrapped__, name)
 
@@ -101,8 +97,10 @@ def unwrap(module: nn.Module, around: Around) -> None:
     for name, forward in [*vars(module).items()]:
         if isinstance(forward, Forward) and any(each is around for each in forward.changes):
             forward.set(tuple(each for each in forward.changes if each is not around))
-            if name == "forward" and not forward.is_needed():
+            if name == "forward" and not forward.changes:
                 del vars(module)["forward"]
+                if forward.before is not None:
+                    vars(module)["forward"] = forward.before
 
 
 def changes(module: nn.Module) -> tuple[Around, ...]:

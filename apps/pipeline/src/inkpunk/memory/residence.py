@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from threading import Lock
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -40,7 +40,8 @@ class Residence(Generic[Module]):
         self._compute = device
         self._offload = offload or halve
         self._halve = halve
-        self._lock, self._guests = Lock(), 0
+        # reentrant: the garbage collector may end an abandoned run at any moment, in this thread too
+        self._lock, self._guests = RLock(), 0
         self._waiting: Mapping[str, Tensor] = {}
         if halve:
             widen_layer_by_layer(module)

@@ -72,7 +72,7 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
                     convolutions=speed.winograd,
                     linears=speed.linears,
                     attention=False,
-                    channels_last=False,
+                    channels_last=False,  # a network of our own is turned once, below
                 )
             if speed.attention:
                 speed_attention(unet)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk_winograd.inference import is_plain_inference
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.library import functions, load
 from inkpunk_winograd.native.threads import threads_for
 
 WIDEST_HEAD = 512  # a task's queries of more channels would not fit every thread's stack
@@ -50,10 +50,7 @@ def native_attention(
     Raises:
         RuntimeError: there are no kernels on this machine; it says why.
     """
-    loaded = load("attention")
-    functions = loaded.functions
-    if functions is None:
-        raise RuntimeError(f"no native attention: {loaded.why_not}")
+    kernels = functions("attention")
     batch, heads, tokens, width = query.shape
     context = key.shape[2]
     result = torch.empty((batch, tokens, heads, width), dtype=query.dtype)
@@ -73,10 +70,10 @@ def native_attention(
         value_strides=_strides(value),
         threads=threads_for(2.0 * batch * heads * tokens * context * width),
     )
-    functions.inkpunk_attention_room.restype = ctypes.c_long
-    room = torch.empty(functions.inkpunk_attention_room(ctypes.byref(work)), dtype=query.dtype)
+    kernels.inkpunk_attention_room.restype = ctypes.c_long
+    room = torch.empty(kernels.inkpunk_attention_room(ctypes.byref(work)), dtype=query.dtype)
     work.keys = room.data_ptr()
-    functions.inkpunk_attention_run(ctypes.byref(work))
+    kernels.inkpunk_attention_run(ctypes.byref(work))
     return result.transpose(1, 2)
 
 

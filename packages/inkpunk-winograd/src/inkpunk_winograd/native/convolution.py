@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.library import functions, load
 from inkpunk_winograd.native.threads import threads_for
 
 
@@ -61,10 +61,7 @@ def native_conv2d(
     Raises:
         RuntimeError: there are no kernels on this machine; it says why.
     """
-    loaded = load("convolution")
-    functions = loaded.functions
-    if functions is None:
-        raise RuntimeError(f"no native convolution: {loaded.why_not}")
+    kernels = functions("convolution")
     batch, height, width, channels = pixels.shape
     result = pixels.new_empty(batch, height, width, weight.shape[0])
     work = Work(
@@ -83,16 +80,15 @@ def native_conv2d(
     )
     room = _room.take(plan(work, memory // result.itemsize))
     work.own = room.data_ptr()
-    functions.inkpunk_winograd_run(ctypes.byref(work))
+    kernels.inkpunk_winograd_run(ctypes.byref(work))
     return result
 
 
 def plan(work: Work, limit: int) -> int:
     """Choose the block for work of these sizes; return how many float32 numbers it takes to work in."""
-    functions = load("convolution").functions
-    assert functions is not None
-    functions.inkpunk_winograd_plan.restype = ctypes.c_long
-    return functions.inkpunk_winograd_plan(ctypes.byref(work), ctypes.c_long(limit))
+    kernels = functions("convolution")
+    kernels.inkpunk_winograd_plan.restype = ctypes.c_long
+    return kernels.inkpunk_winograd_plan(ctypes.byref(work), ctypes.c_long(limit))
 
 
 def has_native_convolution(dtype: torch.dtype) -> bool:

@@ -30,6 +30,18 @@ def load(name: str) -> Library:
         return Library(None, str(error))
 
 
+def functions(name: str) -> ctypes.CDLL:
+    """The functions of NAME.c.
+
+    Raises:
+        RuntimeError: there are none on this machine; it says why.
+    """
+    loaded = load(name)
+    if loaded.functions is None:
+        raise RuntimeError(f"no native {name}: {loaded.why_not}")
+    return loaded.functions
+
+
 def why_not_native() -> str | None:
     """Why there are no native kernels here, in one line; None where there are."""
     return next((why for name in ("convolution", "attention") if (why := load(name).why_not)), None)

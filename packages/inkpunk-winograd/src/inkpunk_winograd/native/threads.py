@@ -1,11 +1,9 @@
 """How many threads work is worth."""
 
-# A core does so many in half a millisecond: waking one that sleeps takes a tenth of that.
-import os
-
 import torch
 
-PRODUCTS_A_THREAD = float(os.environ.get("PAT", 8_000_000))
+# A core does so many in half a millisecond: waking one that sleeps takes a tenth of that.
+PRODUCTS_A_THREAD = 8_000_000
 
 
 def threads_for(products: float) -> int:
