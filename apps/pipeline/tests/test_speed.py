@@ -67,6 +67,11 @@ def told(network: nn.Module) -> set[str]:
     return {layer.why for layer in explain(network).layers if layer.changed}
 
 
+def kinds(network: nn.Module) -> set[str]:
+    """Names of the kinds of its changes."""
+    return {each.__name__ for each in around(network) if isinstance(each, type)}
+
+
 FILTERED = "minimal filtering, or the direct way, whichever is cheaper for the input"
 
 
@@ -84,6 +89,11 @@ def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) 
     [
         ("winograd", lambda text, unet, vae: FILTERED in told(unet) & told(vae)),
         ("linears", lambda text, unet, vae: "oneDNN" in told(text) & told(unet) & told(vae)),
+        pytest.param(
+            "threads",
+            lambda text, unet, vae: "Threads" in kinds(text) & kinds(unet) & kinds(vae),
+            marks=needs_kernels,
+        ),
         ("in_place", lambda text, unet, vae: {*IN_PLACE.values()} <= around(unet) | around(vae)),
         ("share", lambda text, unet, vae: once_for_both in changes(unet.down[0].resnets[0])),
         ("memo", lambda text, unet, vae: {Memo, TimestepMemo} <= around(unet)),
@@ -95,8 +105,9 @@ def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) 
     ],
 )
 def test_each_way_acts_and_can_be_left_out(
-    way: str, acts: Callable[..., bool], networks: Callable[[], Networks]
+    way: str, acts: Callable[..., bool], networks: Callable[[], Networks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("inkpunk_winograd.linear.FAST", "")  # as on a processor where oneDNN wins
     for settings, expected in ((Speed(), True), (replace(Speed(), **{way: False}), False), (PLAIN, False)):
         fast = make(networks)
         names = [[*network.state_dict()] for network in fast]

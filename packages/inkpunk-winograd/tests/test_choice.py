@@ -25,6 +25,13 @@ def test_large_pictures_take_large_tiles_and_small_problems_none(costs: Costs) -
     assert cheapest_tile(2, 320, 4, 64, 64, costs) is None  # mostly transforms
 
 
+def test_kernels_that_torch_would_have_to_turn_are_rather_filtered() -> None:
+    small = (2, 192, 192, 4, 4)  # as many pixels as a mid block of a small model has
+    assert cheapest_tile(*small, NATIVE) is None
+    assert cheapest_tile(*small, NATIVE, turning=True) == 2
+    assert cheapest_tile(*small, TORCH, turning=True) is None
+
+
 @pytest.mark.parametrize("shape", [(2, 1280, 1280, 8, 8), (2, 2560, 1280, 16, 16), (1, 128, 128, 512, 512)])
 def test_where_memory_decides_only_the_native_kernels_pay(shape: tuple[int, int, int, int, int]) -> None:
     assert cheapest_tile(*shape, TORCH) is None

@@ -5,6 +5,8 @@ from inkpunk_winograd.native.building import SWITCH
 from inkpunk_winograd.native.library import load
 from torch import nn
 
+pytestmark = pytest.mark.usefixtures("by_onednn")
+
 
 def model() -> nn.Sequential:
     return nn.Sequential(

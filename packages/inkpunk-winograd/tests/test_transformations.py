@@ -39,6 +39,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 ROUNDING = 2e-5  # relative to the largest value: float32 through five layers, their sums in another order
 
+pytestmark = pytest.mark.usefixtures("by_onednn", "two_threads")  # so that every change acts
+
 Model = nn.Module
 Told = Any  # tensors, or what else is to be equal
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
 # machine that is busy with other work, they so keep the very thread from running that they wait for. OpenMP reads it
 # when torch is loaded, and not again. What the user has set stays.
-SPINS_BEFORE_SLEEP = 300
+SPINS_BEFORE_SLEEP = 1000
 if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS_BEFORE_SLEEP))
 

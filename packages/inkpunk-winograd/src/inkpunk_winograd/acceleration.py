@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from inkpunk_winograd.choice import LEAST_CHANNELS, NATIVE, TORCH, cheapest_tile, is_eligible
 from inkpunk_winograd.convolution import MEMORY, winograd_conv2d
 from inkpunk_winograd.inference import Interception, is_plain_inference
-from inkpunk_winograd.linear import has_linear, linear
+from inkpunk_winograd.linear import linear, why_not_linear
 from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
 from inkpunk_winograd.native.convolution import has_native_convolution
+from inkpunk_winograd.native.threads import threads_for, with_threads
 from inkpunk_winograd.wrapping import Inner, changes, unwrap, wrap
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -23,6 +24,7 @@ Note: TypeAlias = Callable[[nn.Module, str], None]
 
 WATCHED = "not plain inference: gradients are wanted, or something looks on"
 CHANNELS_LAST = torch.channels_last
+PRODUCTS_OF_NORM = 100.0  # what a number of a normalisation costs, in multiply-adds
 KERNELS = 8  # times as large as a picture: from there on, the picture is turned
 # that a module holds itself, at least: one of queries, keys and values together, and one of the output
 LINEARS_OF_ATTENTION = 2
@@ -68,7 +70,8 @@ class Filtered:
         batched = input if input.ndim == 4 else input[None]
         batch, channels, height, width = batched.shape
         costs = NATIVE if self.native and has_native_convolution(input.dtype) else TORCH
-        tile = cheapest_tile(batch, channels, module.out_channels, height, width, costs)
+        turning = not module.weight.is_contiguous(memory_format=CHANNELS_LAST)
+        tile = cheapest_tile(batch, channels, module.out_channels, height, width, costs, turning=turning)
         if tile is None:
             few = channels < LEAST_CHANNELS
             _tell(module, f"direct: {'few channels' if few else 'cheaper'} at {list(input.shape)}")
@@ -106,9 +109,40 @@ class Linear:
             and input.shape[-1] == module.in_features
         ):
             _tell(module, "oneDNN")
-            return linear(input, module.weight, module.bias)
+            threads = threads_for(float(input.numel()) * module.out_features)
+            return with_threads(threads, linear, input, module.weight, module.bias)
         _tell(module, f"torch's: not float32, or {WATCHED}")
         return inner(module, input)
+
+
+@dataclass(frozen=True, eq=False)
+class Threads:
+    """A layer by torch, with no more threads than its work is worth.
+
+    torch takes all it may, however small the layer: waking the others then takes longer than they save, and on a
+    busy machine each is waited for.
+
+    Attributes:
+        products: multiply-adds for each number of the input, about.
+    """
+
+    products: float
+
+    @staticmethod
+    def of(module: nn.Module) -> "Threads | None":
+        """For one layer; None for kinds that are not known."""
+        if type(module) is nn.Linear:
+            return Threads(float(module.out_features))
+        if type(module) is nn.Conv2d:
+            down, across = module.stride
+            return Threads(module.weight.numel() / (module.in_channels * down * across))
+        return Threads(PRODUCTS_OF_NORM) if type(module) in (nn.GroupNorm, nn.LayerNorm) else None
+
+    def __call__(self, module: nn.Module, inner: Inner, input: Tensor) -> Any:
+        """As the layer does."""
+        if not is_plain_inference(input):
+            return inner(module, input)
+        return with_threads(threads_for(self.products * input.numel()), inner, module, input)
 
 
 class _Attending(Interception):
@@ -167,7 +201,7 @@ class Attending:
         return result
 
 
-CHANGES = (Filtered, ChannelsLast, Linear, Attending)
+CHANGES = (Filtered, ChannelsLast, Linear, Threads, Attending)
 
 
 def accelerate(
@@ -177,6 +211,7 @@ def accelerate(
     linears: bool = True,
     attention: bool = True,
     channels_last: bool = True,
+    threads: bool = True,
     memory: int = MEMORY,
     native: bool = True,
 ) -> Module:
@@ -190,12 +225,14 @@ def accelerate(
     Args:
         module: any model, or a layer alone.
         convolutions: 3x3 convolutions by minimal filtering, where that is cheaper.
-        linears: float32 linear layers by oneDNN.
+        linears: float32 linear layers by oneDNN, on processors where that is faster.
         attention: float32 `scaled_dot_product_attention` in one pass over memory, without mask, dropout or gradients;
             of modules that hold linear layers themselves, as attention does. Only where there are native kernels.
         channels_last: have the other 2-d convolutions take and give pictures channels last, too, as minimal filtering
             does: from the first on, nothing has to be turned any more. Kernels stay as they are; a model that is
             channels last itself saves their being turned for each call.
+        threads: have small layers take fewer threads, as many as their work is worth. Only where there are native
+            kernels.
         memory: bytes that transforms may take while one convolution runs; less is slower where many channels meet
             many pixels. Each thread that runs convolutions natively keeps as much to work in; no transformed kernel
             is kept.
@@ -206,6 +243,9 @@ def accelerate(
     """
     restore(module)
     parts = [*module.modules()]
+    for part in parts if threads and native and has_native_convolution(torch.float32) else ():
+        if few := Threads.of(part):
+            wrap(part, few)  # first, and so innermost: of what other changes leave to torch
     filtered = {part for part in parts if convolutions and is_eligible(part)}
     for part in filtered:
         wrap(part, Filtered(memory, native, channels_last))
@@ -214,7 +254,7 @@ def accelerate(
         if type(part) is nn.Conv2d and part not in filtered and part.kernel_size != (1, 1):
             wrap(part, ChannelsLast())
     for part in parts:
-        if linears and type(part) is nn.Linear and has_linear():
+        if linears and type(part) is nn.Linear and why_not_linear() is None:
             wrap(part, Linear())
         elif attention and native and may_attend(part) and has_native_attention():
             wrap(part, Attending())

@@ -4,6 +4,7 @@ By a model of the work, not by the clock: the same picture takes the same way ev
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 from torch import nn
 
@@ -34,14 +35,20 @@ class Costs:
     block: int | None = None
 
 
+# Fitted to measurements on two cores with AVX2, beside a multiply-add of the same convolutions.
+DIRECT_CALL = 3e6
+DIRECT_KERNEL_NUMBER = 20.0
 # Fitted to measurements on two cores with AVX-512 (tools/benchmark_winograd); they err on the side of the direct way.
 TORCH = Costs(product=1.4, tile_number=200.0, kernel_number=100.0, call=2e7)
-NATIVE = Costs(product=1.3, tile_number=40.0, kernel_number=12.0, call=2e6, row=8, panel=32, block=128)
+NATIVE = Costs(product=1.3, tile_number=40.0, kernel_number=12.0, call=4e6, row=8, panel=32, block=128)
 
 
-def direct_cost(batch: int, channels: int, out: int, height: int, width: int) -> float:
-    """Of computing every product."""
-    return float(KERNEL**2 * batch * height * width * channels * out)
+def direct_cost(
+    batch: int, channels: int, out: int, height: int, width: int, *, turning: bool = False
+) -> float:
+    """Of computing every product; `turning` where torch has to turn the kernels channels last for it."""
+    each = batch * height * width + (DIRECT_KERNEL_NUMBER if turning else 0.0)
+    return KERNEL**2 * channels * out * each + DIRECT_CALL
 
 
 def winograd_cost(
@@ -57,16 +64,30 @@ def winograd_cost(
     return window * (products + transforms) + costs.call
 
 
+@cache
 def cheapest_tile(
-    batch: int, channels: int, out: int, height: int, width: int, costs: Costs = TORCH
+    batch: int,
+    channels: int,
+    out: int,
+    height: int,
+    width: int,
+    costs: Costs = TORCH,
+    *,
+    turning: bool = False,
 ) -> int | None:
-    """The tile that makes a convolution cheapest, or None where the direct way is."""
+    """The tile that makes a convolution cheapest, or None where the direct way is.
+
+    Args:
+        batch, channels, out, height, width: the convolution's sizes.
+        costs: of the way that filtering would take.
+        turning: whether torch would have to turn the kernels channels last.
+    """
     if channels < LEAST_CHANNELS:
         return None
     sizes = (batch, channels, out, height, width)
     cost = {tile: winograd_cost(*sizes, tile=tile, costs=costs) for tile in FILTERINGS}
     best = min(cost, key=lambda tile: cost[tile])
-    return best if cost[best] < direct_cost(*sizes) else None
+    return best if cost[best] < direct_cost(*sizes, turning=turning) else None
 
 
 def _ceil_div(number: int, divisor: int) -> int:

@@ -27,11 +27,11 @@ def is_plain_inference(*tensors: Tensor | None) -> bool:
     # first, since torch.compile would trace all that follows
     if torch.compiler.is_compiling() or _is_watched():
         return False
-    wants_gradients = torch.is_grad_enabled()
+    wants_gradients, plain = torch.is_grad_enabled(), _plain_keys()
     for tensor in tensors:
         if tensor is not None and not (
             (type(tensor) is Tensor or type(tensor) is nn.Parameter)  # not a fake one, nor anybody's own kind
-            and _keys(tensor) in _plain_keys()
+            and _keys(tensor) in plain
             and not (wants_gradients and tensor.requires_grad)
         ):
             return False

@@ -11,7 +11,7 @@ from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]
 
 from inkpunk_winograd.acceleration import Attending, ChannelsLast, Filtered, Linear, may_attend, noting
 from inkpunk_winograd.choice import why_not_filtered
-from inkpunk_winograd.linear import has_linear
+from inkpunk_winograd.linear import why_not_linear
 from inkpunk_winograd.native.library import why_not_native
 from inkpunk_winograd.wrapping import changes
 
@@ -105,5 +105,5 @@ def _why_left(module: nn.Module) -> str:
     if isinstance(module, nn.Linear):
         if type(module) is not nn.Linear:
             return f"a {type(module).__name__}, not exactly an nn.Linear"
-        return "not asked for" if has_linear() else "this torch has no oneDNN"
+        return why_not_linear() or "not asked for"
     return why_not_native() or "not asked for"

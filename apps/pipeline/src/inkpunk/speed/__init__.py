@@ -10,7 +10,7 @@ import torch
 from inkpunk_clip import TextEncoder
 from inkpunk_unet import UNet
 from inkpunk_vae import VAE
-from inkpunk_winograd import accelerate, changes
+from inkpunk_winograd import accelerate, is_eligible
 from torch import Tensor, nn
 
 from inkpunk.memory.allocator import keep_freed_memory
@@ -29,7 +29,8 @@ class Speed:
     Attributes:
         winograd: on a CPU, 3x3 convolutions by minimal filtering (inkpunk-winograd).
         channels_last: on a CPU or CUDA, channels as neighbours in memory, which their convolutions prefer.
-        linears: on a CPU in float32, linear layers by oneDNN, which there beats the library that torch asks.
+        linears: on a CPU in float32, linear layers by oneDNN, on processors where it beats the library that torch asks.
+        threads: on a CPU, no more threads for a layer than its work is worth (with a C compiler).
         attention: on a CPU in float32, attention in one pass over memory, where a C compiler can build it.
         in_place: no new memory where the old is not needed any more; on a CPU, hidden units in parts that its cache
             holds.
@@ -44,6 +45,7 @@ class Speed:
     winograd: bool = True
     channels_last: bool = True
     linears: bool = True
+    threads: bool = True
     attention: bool = True
     in_place: bool = True
     memo: bool = True
@@ -71,6 +73,7 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
                     network,
                     convolutions=speed.winograd,
                     linears=speed.linears,
+                    threads=speed.threads,
                     attention=False,
                     channels_last=False,  # a network of our own is turned once, below
                 )
@@ -84,18 +87,21 @@ def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.devi
             share_guided_work(unet)
     # Apple's MPS is left out: nobody here could try it.
     if speed.channels_last and device.type in ("cpu", "cuda"):
-        _put_channels_last(unet, unet.conv_in)
-        _put_channels_last(vae, vae.encoder.conv_in, vae.decoder.conv_in)
+        filtered = on_cpu and speed.winograd and not speed.compile
+        _put_channels_last(unet, unet.conv_in, filtered=filtered)
+        _put_channels_last(vae, vae.encoder.conv_in, vae.decoder.conv_in, filtered=filtered)
 
 
-def _put_channels_last(network: nn.Module, *first: nn.Module) -> None:
+def _put_channels_last(network: nn.Module, *first: nn.Module, filtered: bool) -> None:
     """Turn the weights of convolutions, and the inputs of the first, from which all else follows.
 
     Minimal filtering takes weights in any order, and kernels of one pixel have but one. Leaving these alone spares a
     copy of most of a network, which is read from the file's own pages otherwise.
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d) and not changes(module) and module.kernel_size != (1, 1):
+        if not isinstance(module, nn.Conv2d) or module.kernel_size == (1, 1):
+            continue
+        if not (filtered and is_eligible(module)):
             turned = module.weight.detach().contiguous(memory_format=torch.channels_last)
             module.weight = nn.Parameter(turned, requires_grad=module.weight.requires_grad)
     for module in first:
