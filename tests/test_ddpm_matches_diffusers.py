@@ -94,13 +94,13 @@ def test_timesteps_are_equal_for_every_number_of_steps(spacing: str, offset: int
     for steps in range(1, 1001):
         if offset and steps == 1000:  # leaves the schedule: diffusers indexes past its tables, we refuse
             with pytest.raises(ValueError, match="outside 0 to 999"):
-                timesteps(1000, steps, spacing, offset)
+                timesteps(NoiseSchedule(), steps, spacing, offset)
             continue
         scheduler.set_timesteps(steps)
         theirs = scheduler.timesteps.tolist()
         # The arange of `oracle` again: "trailing" may have one too many, and it is then -1.
         assert theirs[steps:] in ([], [-1] if spacing == "trailing" else [])
-        assert list(timesteps(1000, steps, spacing, offset)) == theirs[:steps]
+        assert list(timesteps(NoiseSchedule(), steps, spacing, offset)) == theirs[:steps]
 
 
 @curves

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 from inkpunk import read_facts
-from inkpunk.cli import main
+from inkpunk.cli import main, options
 from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
+from inkpunk_sampling import SAMPLERS, SPACINGS
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -206,3 +207,14 @@ def test_convert_refuses_an_ending_that_tells_nothing(tiny: Path, tmp_path: Path
     result = run("convert", tiny, tmp_path / "model.zip")
     assert result.exit_code == 1
     assert "--layout" in result.output
+
+
+def test_samplers_lists_each_with_what_other_programs_call_it() -> None:
+    lines = run("samplers").output.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == [*SAMPLERS]
+    [row] = [line for line in lines if line.startswith("dpmpp_2m ")]
+    assert "DPM++ 2M" in row and "DPMSolverMultistepScheduler" in row and "deterministic" in row
+
+
+def test_the_command_line_has_every_spacing() -> None:
+    assert (*SPACINGS,) == options.SPACINGS

@@ -7,6 +7,7 @@ import pytest
 import torch
 from inkpunk import Pipeline, Request, RequestError
 from inkpunk.pictures.picture import Picture
+from inkpunk_sampling import SAMPLERS
 from PIL import Image
 
 ROUNDING = 2e-5
@@ -105,9 +106,30 @@ def test_a_strength_of_less_than_one_step_is_refused_before_the_work(pipeline: P
         pipeline.run(request)
 
 
-def test_an_unknown_sampler_is_refused_with_the_names_there_are(pipeline: Pipeline) -> None:
-    with pytest.raises(RequestError, match="ddpm"):
-        pipeline.run(Request("a raven", sampler="dpmm"))
+def test_an_unknown_sampler_or_spacing_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(RequestError, match="'dpmm': there is none of that name; use ddpm, ddim"):
+        Request("a raven", sampler="dpmm")
+    with pytest.raises(RequestError, match="'even': there is none of that name; use linspace, leading"):
+        Request("a raven", spacing="even")
+    with pytest.raises(RequestError, match="give one of the two"):
+        Request("a raven", sampler="DPM++ 2M Karras", spacing="trailing")
+
+
+def test_other_programs_names_become_ours(pipeline: Pipeline) -> None:
+    request = Request("a raven", seeds=(7,), sampler="DPM++ 2M Karras")
+    assert (request.sampler, request.spacing) == ("dpmpp_2m", "karras")
+    (told,) = pipeline.generate(request)
+    (named,) = pipeline.generate(Request("a raven", seeds=(7,), sampler="dpmpp_2m", spacing="karras"))
+    assert told.facts == named.facts
+    assert told.image.tobytes() == named.image.tobytes()
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_draws_alone_what_it_draws_in_a_batch(pipeline: Pipeline, sampler: str) -> None:
+    request = Request("a raven", seeds=(7, 8), sampler=sampler, steps=3)
+    _, second = pipeline.generate(request)
+    (alone,) = pipeline.generate(replace(request, seeds=(8,)))
+    assert difference(second, alone) <= 1  # float32 sums depend on the batch they are computed in
 
 
 def test_tiled_pictures_equal_whole_ones(pipeline: Pipeline) -> None:

@@ -41,8 +41,8 @@ all_facts = st.builds(
     prompt=prompts,
     negative_prompt=prompts,
     steps=st.integers(1, 1000),
-    sampler=st.sampled_from(["ddpm", "euler"]),
-    spacing=st.sampled_from(["leading", "linspace", "trailing"]),
+    sampler=st.sampled_from(["ddpm", "dpmpp_2m", "somebody's own"]),
+    spacing=st.sampled_from(["leading", "linspace", "karras"]),
     guidance=st.floats(0, 100),
     seed=st.integers(0, 2**63 - 1),
     width=st.integers(1, 100).map(lambda n: 8 * n),
@@ -90,7 +90,8 @@ def test_automatic1111_recovers_every_field(facts: Facts) -> None:
     image = Image.open(BytesIO(Picture(IMAGE, facts).png()))
     fields = parse_infotext(str(image.info["parameters"]))
     assert int(fields["Steps"]) == facts.steps
-    assert fields["Sampler"] == {"ddpm": "DDPM"}.get(facts.sampler, facts.sampler)
+    assert fields["Sampler"] == {"ddpm": "DDPM", "dpmpp_2m": "DPM++ 2M"}.get(facts.sampler, facts.sampler)
+    assert fields.get("Schedule type") == {"karras": "Karras"}.get(facts.spacing)
     assert float(fields["CFG scale"]) == facts.guidance
     assert int(fields["Seed"]) == facts.seed
     assert fields["Size"] == f"{facts.width}x{facts.height}"

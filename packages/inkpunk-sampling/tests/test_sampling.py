@@ -30,7 +30,7 @@ def test_steps_count_from_one_to_total_down_the_timesteps(steps: int, spacing: s
     states = list(sample(denoise, noise(1), steps=steps, spacing=spacing))
     assert [state.index for state in states] == list(range(1, steps + 1))
     assert {state.total for state in states} == {steps}
-    assert tuple(state.timestep for state in states) == timesteps(1000, steps, spacing)
+    assert tuple(state.timestep for state in states) == timesteps(NoiseSchedule(), steps, spacing)
 
 
 def test_a_denoiser_gets_a_float_and_a_step_the_timestep_as_the_spacing_has_it(monkeypatch):
@@ -59,7 +59,7 @@ def test_ddpm_draws_bit_for_bit_what_it_drew_when_timesteps_were_integers(spacin
     draws = noise(5)
     x = next(draws)
     states = sample(denoise, noise(5), steps=9, spacing=spacing)
-    for t, s in pairwise((*timesteps(1000, 9, spacing), CLEAN)):
+    for t, s in pairwise((*timesteps(NoiseSchedule(), 9, spacing), CLEAN)):
         alpha = abar[t] / abar[s]
         x0 = (x - sqrt(1 - abar[t]) * denoise(x, t)) / sqrt(abar[t])
         x = sqrt(abar[s]) * (1 - alpha) / (1 - abar[t]) * x0 + sqrt(alpha) * (1 - abar[s]) / (1 - abar[t]) * x
@@ -97,7 +97,7 @@ def test_image_to_image_runs_the_end_of_the_path_from_the_noised_start(steps: in
         return denoise(latents, timestep)
 
     states = list(sample(spy, noise(7), steps=steps, start=start, strength=strength))
-    path = timesteps(1000, steps)[steps - kept :]
+    path = timesteps(NoiseSchedule(), steps)[steps - kept :]
     assert [timestep for _, timestep in seen] == list(path) == [state.timestep for state in states]
     assert states[-1].index == states[-1].total == kept
     assert torch.equal(seen[0][0], NoiseSchedule().add_noise(start, next(noise(7)), path[0]))

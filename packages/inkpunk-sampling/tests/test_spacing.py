@@ -1,11 +1,12 @@
 from itertools import pairwise
+from math import log
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_sampling import timesteps
+from inkpunk_sampling import SPACINGS, NoiseSchedule, timesteps
 
-SPACINGS = ["linspace", "leading", "trailing"]
+WHOLE = ["linspace", "leading", "trailing"]
 
 
 @st.composite
@@ -19,7 +20,7 @@ def counts(draw: st.DrawFn) -> tuple[int, int]:
 @settings(deadline=None, max_examples=40)
 def test_timesteps_descend_strictly_within_the_schedule(spacing: str, count: tuple[int, int]):
     schedule_steps, steps = count
-    chosen = timesteps(schedule_steps, steps, spacing)
+    chosen = timesteps(NoiseSchedule(schedule_steps), steps, spacing)
     assert len(chosen) == steps
     assert all(a > b for a, b in pairwise(chosen))
     assert chosen[-1] >= 0 and chosen[0] <= schedule_steps - 1
@@ -29,23 +30,23 @@ def test_timesteps_descend_strictly_within_the_schedule(spacing: str, count: tup
 @settings(deadline=None, max_examples=40)
 def test_each_spacing_starts_and_ends_where_it_says(count: tuple[int, int]):
     schedule_steps, steps = count
-    assert timesteps(schedule_steps, steps, "trailing")[0] == schedule_steps - 1
-    assert timesteps(schedule_steps, steps, "leading")[-1] == 0
-    assert timesteps(schedule_steps, steps, "linspace")[-1] == 0
+    assert timesteps(NoiseSchedule(schedule_steps), steps, "trailing")[0] == schedule_steps - 1
+    assert timesteps(NoiseSchedule(schedule_steps), steps, "leading")[-1] == 0
+    assert timesteps(NoiseSchedule(schedule_steps), steps, "linspace")[-1] == 0
     if steps > 1:
-        assert timesteps(schedule_steps, steps, "linspace")[0] == schedule_steps - 1
+        assert timesteps(NoiseSchedule(schedule_steps), steps, "linspace")[0] == schedule_steps - 1
 
 
-@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("spacing", WHOLE)
 def test_all_steps_are_all_timesteps(spacing: str):
-    assert timesteps(1000, 1000, spacing) == tuple(range(999, -1, -1))
+    assert timesteps(NoiseSchedule(), 1000, spacing) == tuple(range(999, -1, -1))
 
 
 def test_strides_that_divide_the_schedule_give_the_closed_forms():
-    assert timesteps(1000, 50, "leading") == tuple(range(980, -1, -20))
-    assert timesteps(1000, 50, "leading", offset=1) == tuple(range(981, 0, -20))
-    assert timesteps(1000, 50, "trailing") == tuple(range(999, 18, -20))
-    assert timesteps(1000, 28, "linspace") == tuple(range(999, -1, -37))
+    assert timesteps(NoiseSchedule(), 50, "leading") == tuple(range(980, -1, -20))
+    assert timesteps(NoiseSchedule(), 50, "leading", offset=1) == tuple(range(981, 0, -20))
+    assert timesteps(NoiseSchedule(), 50, "trailing") == tuple(range(999, 18, -20))
+    assert timesteps(NoiseSchedule(), 28, "linspace") == tuple(range(999, -1, -37))
 
 
 @pytest.mark.parametrize("spacing", ["linspace", "trailing"])
@@ -53,7 +54,7 @@ def test_strides_that_divide_the_schedule_give_the_closed_forms():
 @settings(deadline=None, max_examples=40)
 def test_no_timestep_is_further_than_a_rounding_from_the_even_spread(spacing: str, count: tuple[int, int]):
     schedule_steps, steps = count
-    for i, t in enumerate(timesteps(schedule_steps, steps, spacing)):
+    for i, t in enumerate(timesteps(NoiseSchedule(schedule_steps), steps, spacing)):
         if spacing == "linspace":
             even = (schedule_steps - 1) * (steps - 1 - i) / max(steps - 1, 1)
         else:
@@ -65,20 +66,45 @@ def test_no_timestep_is_further_than_a_rounding_from_the_even_spread(spacing: st
 @pytest.mark.parametrize("spacing", SPACINGS)
 def test_a_number_of_steps_that_does_not_fit_is_refused(steps: int, spacing: str):
     with pytest.raises(ValueError, match=f"{steps} steps: give 1 to 1000"):
-        timesteps(1000, steps, spacing)
+        timesteps(NoiseSchedule(), steps, spacing)
 
 
 def test_an_unknown_spacing_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'karras': choose from linspace, leading, trailing"):
-        timesteps(1000, 10, "karras")
+    with pytest.raises(ValueError, match="'even': choose from linspace, leading, trailing, karras"):
+        timesteps(NoiseSchedule(), 10, "even")
 
 
 @pytest.mark.parametrize(("steps", "offset"), [(1000, 1), (10, -1), (1, 1000)])
 def test_an_offset_that_leaves_the_schedule_is_refused(steps: int, offset: int):
     with pytest.raises(ValueError, match="outside 0 to 999"):
-        timesteps(1000, steps, "leading", offset)
+        timesteps(NoiseSchedule(), steps, "leading", offset)
 
 
 def test_an_offset_that_would_be_ignored_is_refused():
     with pytest.raises(ValueError, match='only "leading" takes an offset'):
-        timesteps(1000, 10, "linspace", 1)
+        timesteps(NoiseSchedule(), 10, "linspace", 1)
+
+
+SCALES = {"karras": lambda sigma: sigma ** (1 / 7), "exponential": log}
+
+
+@pytest.mark.parametrize("spacing", SCALES)
+@given(counts())
+@settings(deadline=None, max_examples=40)
+def test_sigmas_fall_evenly_on_their_scale_from_end_to_end(spacing: str, count: tuple[int, int]):
+    schedule, steps = NoiseSchedule(count[0]), count[1]
+    path = timesteps(schedule, steps, spacing)
+    assert path[0] == schedule.steps - 1
+    assert steps == 1 or path[-1] == 0
+    places = [SCALES[spacing](schedule.sigma(t)) for t in path]
+    falls = [high - low for high, low in pairwise(places)]
+    # 1e-9 of the whole: finding a timestep and its sigma again rounds twice
+    assert all(abs(fall - falls[0]) <= 1e-9 * abs(places[0] - places[-1]) for fall in falls)
+
+
+def test_karras_sigmas_are_those_of_the_paper():
+    # eq. 5 with rho = 7, by hand for three steps: ((14.6146^(1/7) + 0.029168^(1/7)) / 2)^7
+    _, middle, _ = timesteps(NoiseSchedule(), 3, "karras")
+    assert NoiseSchedule().sigma(middle) == pytest.approx(
+        ((14.6146 ** (1 / 7) + 0.029168 ** (1 / 7)) / 2) ** 7, rel=1e-4
+    )

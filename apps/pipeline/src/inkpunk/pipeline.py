@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from inkpunk_clip import TextEncoder, Tokenizer
-from inkpunk_sampling import SAMPLERS, NoiseSchedule, Step, sample, seeded_noise
+from inkpunk_sampling import NoiseSchedule, Step, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
@@ -135,12 +135,8 @@ class Pipeline:
         """Decide what the request leaves open, and check what only a model can judge.
 
         Raises:
-            RequestError: for a sampler that does not exist, or a strength too small for a single step.
+            RequestError: for a strength too small for a single step.
         """
-        if request.sampler not in SAMPLERS:
-            raise RequestError(
-                f"sampler {request.sampler!r}: there is none of that name; use {', '.join(SAMPLERS)}"
-            )
         steps = request.steps or self.defaults.steps
         if request.init is not None and int(steps * request.strength) < 1:
             raise RequestError(

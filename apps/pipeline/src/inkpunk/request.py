@@ -4,6 +4,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from inkpunk_sampling import SPACINGS, find_sampler
+
 if TYPE_CHECKING:
     from PIL import Image
 
@@ -29,8 +31,10 @@ class Request:
         seeds: one seed a picture, 0 to 2**63 - 1; a random one when not given.
         steps: sampling steps, 1 to 1000.
         guidance: classifier-free guidance scale; 1 switches guidance off.
-        sampler: a name in `inkpunk_sampling.SAMPLERS`.
-        spacing: how the steps spread over the training timesteps: "linspace", "leading" or "trailing".
+        sampler: a name in `inkpunk_sampling.SAMPLERS`, or AUTOMATIC1111's, ComfyUI's or diffusers' for it, which
+            becomes ours; a spacing in it ("DPM++ 2M Karras") becomes `spacing`.
+        spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`; "linspace"
+            when not given.
         width, height: picture size in pixels, multiples of 8.
         init: the picture to start from (image-to-image), already of the size asked for.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
@@ -45,7 +49,7 @@ class Request:
     steps: int | None = None
     guidance: float | None = None
     sampler: str = "ddpm"
-    spacing: str = "linspace"
+    spacing: str = ""
     width: int | None = None
     height: int | None = None
     init: "Image.Image | None" = None
@@ -53,6 +57,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model."""
+        self._name_sampler()
         if not self.seeds:
             raise RequestError("seeds: none given, so there is no picture to draw; give one seed a picture")
         for seed in self.seeds:
@@ -76,6 +81,19 @@ class Request:
                     raise RequestError(
                         f"{name} {value}: the init picture's is {actual}; resize it first (inkpunk.load_image does)"
                     )
+
+    def _name_sampler(self) -> None:
+        try:
+            sampler, told = find_sampler(self.sampler)
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        if self.spacing and told and self.spacing != told:
+            raise RequestError(f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two")
+        spacing = self.spacing or told or "linspace"
+        if spacing not in SPACINGS:
+            raise RequestError(f"spacing {spacing!r}: there is none of that name; use {', '.join(SPACINGS)}")
+        object.__setattr__(self, "sampler", sampler)  # frozen, but not yet seen by anybody
+        object.__setattr__(self, "spacing", spacing)
 
 
 @dataclass(frozen=True)

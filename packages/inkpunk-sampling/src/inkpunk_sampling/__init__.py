@@ -11,19 +11,22 @@ latents = step.latents
 
 from .guidance import guide
 from .noise import seeded_noise
-from .samplers import SAMPLERS, Denoise, Draw, Sampler
+from .samplers import SAMPLERS, Denoise, Draw, Method, Sampler, find_sampler
 from .sampling import Step, sample
 from .schedule import CLEAN, NoiseSchedule
-from .spacing import timesteps
+from .spacing import SPACINGS, timesteps
 
 __all__ = [
     "CLEAN",
     "SAMPLERS",
+    "SPACINGS",
     "Denoise",
     "Draw",
+    "Method",
     "NoiseSchedule",
     "Sampler",
     "Step",
+    "find_sampler",
     "guide",
     "sample",
     "seeded_noise",

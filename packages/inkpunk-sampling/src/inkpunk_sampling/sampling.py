@@ -60,7 +60,7 @@ def sample(
         schedule: the noise schedule the model was trained with; Stable Diffusion's by default.
         sampler: a name in `SAMPLERS`.
         steps: how many steps from pure noise to clean latents, 1 to schedule.steps.
-        spacing: which timesteps they visit: see `timesteps`.
+        spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`.
         offset: see `timesteps`.
         start: clean latents to start from instead of nothing (image to image), of the noise's shape.
         strength: how much of the path `start` is sent back, in (0, 1]: the last int(steps * strength) steps
@@ -73,7 +73,7 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
-    path = timesteps(schedule.steps, steps, spacing, offset)
+    path = timesteps(schedule, steps, spacing, offset)
     if not 0 < strength <= 1:
         raise ValueError(f"strength {strength}: give more than 0 and at most 1")
     if start is None and strength != 1:

@@ -5,6 +5,7 @@ import click
 from inkpunk.cli.convert import convert
 from inkpunk.cli.generate import generate
 from inkpunk.cli.inspect import inspect
+from inkpunk.cli.samplers import samplers
 from inkpunk.cli.trace import trace
 
 
@@ -21,5 +22,5 @@ def main() -> None:
     """
 
 
-for command in (generate, trace, inspect, convert):
+for command in (generate, trace, samplers, inspect, convert):
     main.add_command(command)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.options import check_picture_path, model_options, refusals, request_options
+from inkpunk.cli.options import SPACINGS, check_picture_path, model_options, refusals, request_options
 
 if TYPE_CHECKING:
     from inkpunk_clip import Tokenizer
@@ -19,13 +19,18 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("prompt")
-@click.option("--sampler", default="ddpm", show_default=True, help="The sampling algorithm.")
+@click.option(
+    "--sampler",
+    default="ddpm",
+    show_default=True,
+    help="The sampling algorithm, by any program's name: see `inkpunk samplers`.",
+)
 @click.option(
     "--spacing",
-    default="linspace",
-    show_default=True,
-    type=click.Choice(["linspace", "leading", "trailing"]),
-    help="How the steps spread over the training timesteps.",
+    default="",
+    type=click.Choice(["", *SPACINGS]),
+    metavar=f"[{'|'.join(SPACINGS)}]",
+    help="How the steps spread over the training timesteps. [default: linspace, or what --sampler says]",
 )
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"

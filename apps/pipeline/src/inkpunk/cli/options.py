@@ -16,7 +16,19 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
 # Those of `Speed` but for compile, told again: importing it takes torch, which --help need not wait for.
-WAYS = ("winograd", "channels_last", "linears", "attention", "in_place", "memo", "share", "keep_memory")
+WAYS = (
+    "winograd",
+    "channels_last",
+    "linears",
+    "threads",
+    "attention",
+    "in_place",
+    "memo",
+    "share",
+    "keep_memory",
+)
+# inkpunk_sampling.SPACINGS, without waiting for torch
+SPACINGS = ("linspace", "leading", "trailing", "karras", "exponential")
 
 MODEL_OPTIONS = (
     click.option(

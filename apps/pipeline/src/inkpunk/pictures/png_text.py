@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 
+from inkpunk_sampling import SAMPLERS
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
 
-SAMPLER_LABELS = {"ddpm": "DDPM"}
-"""What AUTOMATIC1111 and its descendants call our samplers, where the names differ."""
+SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential"}
+"""What AUTOMATIC1111 calls our spacings, where it has them."""
 
 
 def png_text(facts: Facts) -> PngInfo:
@@ -26,7 +27,8 @@ def infotext(facts: Facts) -> str:
     """
     pairs: dict[str, object] = {
         "Steps": facts.steps,
-        "Sampler": SAMPLER_LABELS.get(facts.sampler, facts.sampler),
+        "Sampler": SAMPLERS[facts.sampler].elsewhere[0] if facts.sampler in SAMPLERS else facts.sampler,
+        "Schedule type": SCHEDULE_TYPES.get(facts.spacing),
         "CFG scale": _number(facts.guidance),
         "Seed": facts.seed,
         "Size": f"{facts.width}x{facts.height}",

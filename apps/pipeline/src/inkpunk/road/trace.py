@@ -96,7 +96,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
     yield told
 
-    timestep = float(timesteps(pipeline.schedule.steps, plan.steps, request.spacing)[0])
+    timestep = float(timesteps(pipeline.schedule, plan.steps, request.spacing)[0])
     with pipeline.unet.awake() as unet:
         _, told = stage(
             "time embedding",

@@ -29,7 +29,7 @@ class Speed:
     Attributes:
         winograd: on a CPU, 3x3 convolutions by minimal filtering (inkpunk-winograd).
         channels_last: on a CPU or CUDA, channels as neighbours in memory, which their convolutions prefer.
-        linears: on a CPU in float32, linear layers by oneDNN, on processors where it beats the library that torch asks.
+        linears: on a CPU in float32, linear layers by oneDNN, on processors where that is faster.
         threads: on a CPU, no more threads for a layer than its work is worth (with a C compiler).
         attention: on a CPU in float32, attention in one pass over memory, where a C compiler can build it.
         in_place: no new memory where the old is not needed any more; on a CPU, hidden units in parts that its cache
