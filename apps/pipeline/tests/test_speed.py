@@ -75,12 +75,18 @@ def kinds(network: nn.Module) -> set[str]:
 FILTERED = "minimal filtering, or the direct way, whichever is cheaper for the input"
 
 
+@pytest.fixture(scope="module")
+def plain_results(networks: Callable[[], Networks]) -> list[Tensor]:
+    return results(*make(networks))
+
+
 @pytest.mark.parametrize("way", [*WAYS, "all"])
-def test_each_way_computes_the_same(way: str, networks: Callable[[], Networks]) -> None:
-    expected = results(*make(networks))
+def test_each_way_computes_the_same(
+    way: str, networks: Callable[[], Networks], plain_results: list[Tensor]
+) -> None:
     fast = make(networks)
     speed_up(*fast, CPU, Speed() if way == "all" else replace(PLAIN, **{way: True}))
-    for result, right in zip(results(*fast), expected, strict=True):
+    for result, right in zip(results(*fast), plain_results, strict=True):
         assert (result - right).abs().max() <= ROUNDING * right.abs().max()
 
 
