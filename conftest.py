@@ -4,6 +4,11 @@ import os
 
 import pytest
 import torch
+from hypothesis import settings
+
+# Half as many as by default, so that the whole takes minutes; each package's tests by themselves try all of them.
+settings.register_profile("workspace", max_examples=50)
+settings.load_profile("workspace")
 
 
 @pytest.fixture(autouse=True, scope="session")
