@@ -2,7 +2,7 @@
 
 torch multiplies float32 matrices by the library it was built with, and adds the bias in a pass of its own; the oneDNN
 that comes with torch does both in one. On an AMD processor with AVX-512 that is about a quarter faster; with AVX2
-alone it is slower, by a tenth where matrices are large and by half where they are small.
+alone it is slower, by a tenth where matrices are large and up to twice where they are small.
 """
 
 from typing import Any, cast

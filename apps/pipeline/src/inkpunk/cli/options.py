@@ -27,7 +27,7 @@ WAYS = (
     "share",
     "keep_memory",
 )
-# inkpunk_sampling.SPACINGS, without waiting for torch
+# inkpunk_sampling.SPACINGS, told again for the same reason
 SPACINGS = ("linspace", "leading", "trailing", "karras", "exponential")
 
 MODEL_OPTIONS = (
