@@ -9,7 +9,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_sampling import CLEAN, SAMPLERS, NoiseSchedule, guide, sample, seeded_noise, timesteps
+from inkpunk_sampling import (
+    CLEAN,
+    SAMPLERS,
+    Elsewhere,
+    Method,
+    NoiseSchedule,
+    guide,
+    sample,
+    seeded_noise,
+    timesteps,
+)
 from torch import Tensor
 
 SHAPE = (4, 6, 5)
@@ -34,10 +44,10 @@ def test_steps_count_from_one_to_total_down_the_timesteps(steps: int, spacing: s
 
 
 def test_a_denoiser_gets_a_float_and_a_step_the_timestep_as_the_spacing_has_it(monkeypatch):
-    def whole_and_between(denoise, x, timesteps, schedule, draw):
-        for t in timesteps:
-            denoise(x, schedule.timestep(1.0))
-            yield x, denoise(x, t)
+    def whole_and_between(model, x, path, draw):
+        for t in path[:-1]:
+            model(x, model.schedule.timestep(1.0))
+            yield x, model(x, t).clean
 
     seen: list[object] = []
 
@@ -45,7 +55,8 @@ def test_a_denoiser_gets_a_float_and_a_step_the_timestep_as_the_spacing_has_it(m
         seen.append(timestep)
         return latents
 
-    monkeypatch.setitem(SAMPLERS, "whole and between", whole_and_between)
+    method = Method(whole_and_between, order=0, calls=2, cites="", elsewhere=Elsewhere())
+    monkeypatch.setitem(SAMPLERS, "whole and between", method)
     for name in ("ddpm", "whole and between"):
         for model in (predict, guide(predict, 7.5)):
             written = [str(state.timestep) for state in sample(model, noise(1), steps=3, sampler=name)]

@@ -82,8 +82,7 @@ def test_the_linear_curve_is_read_too():
     ("key", "value"),
     [
         ("trained_betas", [0.1, 0.2]),
-        ("prediction_type", "v_prediction"),
-        ("rescale_betas_zero_snr", True),
+        ("rescale_betas_zero_snr", "yes"),
         ("beta_schedule", "squaredcos_cap_v2"),
         ("beta_schedule", None),
         ("num_train_timesteps", "1000"),

@@ -21,7 +21,8 @@ def counts(draw: st.DrawFn) -> tuple[int, int]:
 def test_timesteps_descend_strictly_within_the_schedule(spacing: str, count: tuple[int, int]):
     schedule_steps, steps = count
     chosen = timesteps(NoiseSchedule(schedule_steps), steps, spacing)
-    assert len(chosen) == steps
+    assert 1 <= len(chosen) <= steps
+    assert len(chosen) == steps or spacing in ("beta", "ays")  # which may find a timestep twice
     assert all(a > b for a, b in pairwise(chosen))
     assert chosen[-1] >= 0 and chosen[0] <= schedule_steps - 1
 
@@ -70,7 +71,7 @@ def test_a_number_of_steps_that_does_not_fit_is_refused(steps: int, spacing: str
 
 
 def test_an_unknown_spacing_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="'even': choose from linspace, leading, trailing, karras"):
+    with pytest.raises(ValueError, match="'even': choose from linspace, leading, trailing, uniform"):
         timesteps(NoiseSchedule(), 10, "even")
 
 

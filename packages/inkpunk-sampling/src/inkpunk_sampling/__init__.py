@@ -9,25 +9,39 @@ for step in sample(denoise, noise, steps=50):
 latents = step.latents
 """
 
+from .brownian import brownian_path
+from .conventions import CONVENTIONS, Conventions
 from .guidance import guide
-from .noise import seeded_noise
-from .samplers import SAMPLERS, Denoise, Draw, Method, Sampler, find_sampler
+from .noise import SOURCES, Draw, seeded_noise
+from .prediction import PREDICTIONS, Estimate, Prediction, read_prediction
+from .samplers import SAMPLERS, SCHEDULE_TYPES, Denoise, Elsewhere, Method, Model, Sampler, find_sampler
 from .sampling import Step, sample
 from .schedule import CLEAN, NoiseSchedule
 from .spacing import SPACINGS, timesteps
 
 __all__ = [
     "CLEAN",
+    "CONVENTIONS",
+    "PREDICTIONS",
     "SAMPLERS",
+    "SCHEDULE_TYPES",
+    "SOURCES",
     "SPACINGS",
+    "Conventions",
     "Denoise",
     "Draw",
+    "Elsewhere",
+    "Estimate",
     "Method",
+    "Model",
     "NoiseSchedule",
+    "Prediction",
     "Sampler",
     "Step",
+    "brownian_path",
     "find_sampler",
     "guide",
+    "read_prediction",
     "sample",
     "seeded_noise",
     "timesteps",

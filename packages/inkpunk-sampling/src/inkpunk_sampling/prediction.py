@@ -61,6 +61,24 @@ def _write_sample(clean: Latents, x: Latents, signal: float, noise: float) -> La
 
 PREDICTIONS: Mapping[str, Prediction] = {
     "epsilon": Prediction(_read_epsilon, _write_epsilon),  # Ho et al. 2020, arXiv 2006.11239, eq. 15
-    "v": Prediction(_read_v, _write_v),  # signal eps - noise x_0: Salimans and Ho 2022, arXiv 2202.00512, appendix D
+    "v": Prediction(
+        _read_v, _write_v
+    ),  # signal eps - noise x_0: Salimans and Ho 2022, arXiv 2202.00512, appendix D
     "sample": Prediction(_read_sample, _write_sample),  # x_0 itself
 }
+
+_DIFFUSERS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "sample"}
+
+
+def read_prediction(config: Mapping[str, object]) -> str:
+    """Read what a model predicts from a parsed diffusers `scheduler_config.json`: a name in `PREDICTIONS`.
+
+    Raises:
+        ValueError: if it names a kind that there is not.
+    """
+    told = config.get("prediction_type", "epsilon")
+    if not isinstance(told, str) or told not in _DIFFUSERS:
+        raise ValueError(
+            f"scheduler config: prediction_type = {told!r} is not supported: choose from {', '.join(_DIFFUSERS)}"
+        )
+    return _DIFFUSERS[told]

@@ -7,11 +7,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .samplers import SAMPLERS, Denoise, Draw, Sampler
+from .conventions import CONVENTIONS, Conventions
+from .noise import Draw
+from .prediction import PREDICTIONS
+from .samplers import SAMPLERS, Denoise, Model
+from .samplers.protocol import States
 from .schedule import NoiseSchedule, Timestep
-from .spacing import timesteps
 
 STABLE_DIFFUSION = NoiseSchedule()
+OURS = CONVENTIONS["inkpunk"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,10 +45,14 @@ def sample(
     *,
     sampler: str = "ddpm",
     steps: int = 50,
-    spacing: str = "linspace",
+    spacing: str | None = None,
     offset: int = 0,
     start: Float[Tensor, "batch ..."] | None = None,
     strength: float = 1.0,
+    prediction: str = "epsilon",
+    eta: float | None = None,
+    brownian: Draw | None = None,
+    conventions: Conventions = OURS,
 ) -> Iterator[Step]:
     """Walk from noise to a sample, yielding after every step; arguments are checked at once.
 
@@ -52,20 +60,26 @@ def sample(
     state, random or other, is read or changed; whoever stops early has nothing to clean up.
 
     Args:
-        denoise: predicts the noise in latents at a timestep: (Float[Tensor, "batch ..."], float) to the same
-            shape. The timestep is always a Python float, and some samplers ask between two trained ones.
+        denoise: predicts at a timestep what `prediction` says of latents: (Float[Tensor, "batch ..."], float) to the
+            same shape. The timestep is always a Python float, and some samplers ask between two trained ones.
         noise: standard-normal tensors of the latents' shape, dtype and device, such as `seeded_noise` gives:
             the first (taken at once) is the initial noise, then one is taken for each step that wants one.
             They set the dtype of everything; coefficients enter as Python numbers.
         schedule: the noise schedule the model was trained with; Stable Diffusion's by default.
         sampler: a name in `SAMPLERS`.
         steps: how many steps from pure noise to clean latents, 1 to schedule.steps.
-        spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`.
+        spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`. None: what the conventions say of
+            the sampler, which is "linspace" in ours.
         offset: see `timesteps`.
         start: clean latents to start from instead of nothing (image to image), of the noise's shape.
         strength: how much of the path `start` is sent back, in (0, 1]: the last int(steps * strength) steps
             are run, from `start` with the first of those timesteps' noise added (Meng et al. 2021, arXiv
             2108.01073).
+        prediction: what the model was trained to predict, a name in `PREDICTIONS`.
+        eta: how much noise a sampler draws on its way that leaves a choice, 0 for none; its own default if None.
+        brownian: the noise of samplers that follow a Brownian path, such as `brownian_path` lays; of the latents'
+            shape, dtype and device. Others need none.
+        conventions: where programs differ, one of `CONVENTIONS` or your own.
 
     Raises:
         ValueError: when called, for arguments out of range or shapes that differ; when iterated, if the noise
@@ -73,41 +87,50 @@ def sample(
     """
     if sampler not in SAMPLERS:
         raise ValueError(f"unknown sampler {sampler!r}: choose from {', '.join(SAMPLERS)}")
-    path = timesteps(schedule, steps, spacing, offset)
-    if not 0 < strength <= 1:
-        raise ValueError(f"strength {strength}: give more than 0 and at most 1")
+    if prediction not in PREDICTIONS:
+        raise ValueError(f"unknown prediction {prediction!r}: choose from {', '.join(PREDICTIONS)}")
+    method = SAMPLERS[sampler]
     if start is None and strength != 1:
         raise ValueError(f"strength {strength} without a start: give start latents or leave strength at 1")
-    kept = int(steps * strength)
-    if kept == 0:
+    if start is None:
+        path = conventions.path(schedule, sampler, steps, spacing, offset)
+    else:
+        path = conventions.partial_path(schedule, sampler, steps, strength, spacing, offset)
+    if not schedule.signal(path[0]) and (prediction == "epsilon" or sampler == "plms"):
         raise ValueError(
-            f"strength {strength} of {steps} steps is less than one step: raise strength above 1/{steps} or "
-            "the number of steps"
+            f"timestep {path[0]:g} of a zero-SNR schedule holds no signal, and from noise alone no picture follows: "
+            "give the prediction that the model was trained for (v or sample), and another sampler than plms"
         )
-    path = path[steps - kept :]
+    if method.noise == "brownian" and brownian is None and eta != 0:
+        raise ValueError(
+            f"sampler {sampler!r} follows a Brownian path: give brownian=brownian_path(seeds, shape, schedule)"
+        )
     initial = next(noise, None)
     if initial is None:
         raise ValueError("noise is empty: give one tensor to start from and one for each step that wants one")
     if not initial.is_floating_point():
         raise ValueError(f"noise of dtype {initial.dtype}: give a floating-point dtype")
-    latents = initial if start is None else _noised(start, initial, schedule, path[0])
-    return _run(SAMPLERS[sampler], _checked(denoise), latents, path, schedule, _draw_from(noise, initial))
+    if start is None:
+        scale = conventions.first_scale(schedule, sampler, path[0])
+        latents = initial if scale == 1 else initial * scale
+    else:
+        latents = _noised(start, initial, schedule, path[0])
+    model = Model(_checked(denoise), schedule, prediction, conventions.timestep_of(schedule))
+    draw = (
+        _draw_from(noise, initial)
+        if method.noise != "brownian" or brownian is None
+        else _along(brownian, initial)
+    )
+    return _run(method(model, latents, path, draw, eta), path)
 
 
-def _run(
-    sampler: Sampler,
-    denoise: Denoise,
-    latents: Float[Tensor, "batch ..."],
-    path: Sequence[Timestep],
-    schedule: NoiseSchedule,
-    draw: Draw,
-) -> Iterator[Step]:
-    states = sampler(denoise, latents, path, schedule, draw)
-    for index, timestep in enumerate(path, start=1):
+def _run(states: States, path: Sequence[Timestep]) -> Iterator[Step]:
+    total = len(path) - 1
+    for index, timestep in enumerate(path[:-1], start=1):
         # Around the step alone: to yield inside no_grad would turn the caller's gradients off too.
         with torch.no_grad():
             latents, denoised = next(states)
-        yield Step(index, len(path), timestep, latents, denoised)
+        yield Step(index, total, timestep, latents, denoised)
 
 
 def _noised(
@@ -124,7 +147,7 @@ def _checked(denoise: Denoise) -> Denoise:
         if prediction.shape != latents.shape:  # would broadcast
             raise ValueError(
                 f"denoise returned {list(prediction.shape)} for latents {list(latents.shape)} at timestep "
-                f"{timestep}: return a noise prediction of the latents' shape"
+                f"{timestep}: return a prediction of the latents' shape"
             )
         return prediction.to(latents.dtype)  # a model under autocast answers in another
 
@@ -132,13 +155,22 @@ def _checked(denoise: Denoise) -> Denoise:
 
 
 def _draw_from(noise: Iterator[Float[Tensor, "batch ..."]], initial: Float[Tensor, "batch ..."]) -> Draw:
-    def draw() -> Float[Tensor, "batch ..."]:
+    def draw(sigma: float, lower: float) -> Float[Tensor, "batch ..."]:
         drawn = next(noise, None)  # a bare StopIteration would surface as a generator's RuntimeError
         if drawn is None:
             raise ValueError(
                 "the noise ran out: give one tensor to start from and one for each step that wants one"
             )
         _same("a draw of step noise", drawn, initial)
+        return drawn
+
+    return draw
+
+
+def _along(brownian: Draw, initial: Float[Tensor, "batch ..."]) -> Draw:
+    def draw(sigma: float, lower: float) -> Float[Tensor, "batch ..."]:
+        drawn = brownian(sigma, lower)
+        _same("the Brownian path's noise", drawn, initial)
         return drawn
 
     return draw

@@ -14,6 +14,7 @@ from torch import Tensor
 
 CLEAN = -1
 """The timestep before the first: no noise, alpha-bar = 1. Every sampler's path ends here."""
+FAINTEST = 2.0**-24  # alpha-bar, for the sigma of a timestep without signal
 Timestep: TypeAlias = float | int
 """0 to steps - 1, whole where the model was trained and fractional between, or `CLEAN`. An int is as good as a
 float; it is spelled out for those who check types as the program runs, where float alone excludes it."""
@@ -52,6 +53,8 @@ class NoiseSchedule:
         beta_start: variance added by timestep 0, in (0, 1).
         beta_end: variance added by timestep T - 1, in [beta_start, 1).
         curve: "linear": beta rises linearly (Ho et al.); "scaled_linear": sqrt(beta) does (latent diffusion).
+        zero_snr: rescaled, so that the last timestep holds no signal at all (Lin et al. 2023, arXiv 2305.08891,
+            Algorithm 1). Only a model that was trained so, to predict v or the sample, can be asked there.
 
     Raises:
         ValueError: for a value outside these ranges.
@@ -61,6 +64,7 @@ class NoiseSchedule:
     beta_start: float = 0.00085
     beta_end: float = 0.012
     curve: str = "scaled_linear"
+    zero_snr: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what is not a schedule."""
@@ -72,13 +76,15 @@ class NoiseSchedule:
             )
         if self.curve not in CURVES:
             raise ValueError(f"unknown curve {self.curve!r}: choose from {', '.join(CURVES)}")
+        if self.zero_snr and self.steps < 2:
+            raise ValueError("a zero-SNR schedule of 1 step has no signal anywhere: give steps of at least 2")
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, object]) -> "NoiseSchedule":
         """Read a parsed diffusers `scheduler_config.json`, whichever scheduler it names.
 
-        Only what the model was trained with is read. How to sample (`timestep_spacing`, `steps_offset`,
-        clipping) is the caller's choice and is left alone.
+        Only the noise that the model was trained with is read. What it predicts is told by `read_prediction`, and
+        how to sample (`timestep_spacing`, `steps_offset`, clipping) is the caller's choice.
 
         Raises:
             ValueError: if a key of the schedule is absent or malformed, or asks for what is not implemented.
@@ -87,26 +93,28 @@ class NoiseSchedule:
             raise _refusal(
                 "trained_betas", config["trained_betas"], "only schedules given by a formula are supported"
             )
-        if config.get("prediction_type", "epsilon") != "epsilon":
-            raise _refusal(
-                "prediction_type", config["prediction_type"], 'only "epsilon" is supported, as SD v1 uses'
-            )
-        if config.get("rescale_betas_zero_snr", False):
-            raise _refusal(
-                "rescale_betas_zero_snr", config["rescale_betas_zero_snr"], "only false is supported"
-            )
+        zero_snr = config.get("rescale_betas_zero_snr", False)
+        if not isinstance(zero_snr, bool):
+            raise _refusal("rescale_betas_zero_snr", zero_snr, "give true or false")
         curve = config.get("beta_schedule")
         if not isinstance(curve, str) or curve not in CURVES:
             raise _refusal("beta_schedule", curve, f"choose from {', '.join(CURVES)}")
         steps = config.get("num_train_timesteps")
         if not isinstance(steps, int) or isinstance(steps, bool):
             raise _refusal("num_train_timesteps", steps, "give a whole number")
-        return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve)
+        return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve, zero_snr)
 
     @cached_property
     def betas(self) -> tuple[float, ...]:
         """beta_t for t = 0 ... steps - 1."""
-        return CURVES[self.curve](self.beta_start, self.beta_end, self.steps)
+        betas = CURVES[self.curve](self.beta_start, self.beta_end, self.steps)
+        if not self.zero_snr:
+            return betas
+        signals = [sqrt(abar) for abar in accumulate((1 - beta for beta in betas), mul)]
+        first, last = signals[0], signals[-1]
+        # shifted until the last is 0, and stretched until the first is what it was
+        bars = [((signal - last) * first / (first - last)) ** 2 for signal in signals]
+        return tuple(1 - abar / before for before, abar in pairwise((1.0, *bars)))
 
     @cached_property
     def alphas_cumprod(self) -> tuple[float, ...]:
@@ -132,7 +140,8 @@ class NoiseSchedule:
     def sigma(self, t: Timestep) -> float:
         """sqrt((1 - alpha-bar_t) / alpha-bar_t): the ratio of noise to signal at a timestep; 0 at `CLEAN`.
 
-        The sigma of Karras et al. 2022 (arXiv 2206.00364), strictly increasing in t.
+        The sigma of Karras et al. 2022 (arXiv 2206.00364), strictly increasing in t. Where there is no signal, at the
+        end of a zero-SNR schedule, it would be infinite; it is 4096 there (of alpha-bar 2^-24), as in diffusers.
 
         Raises:
             ValueError: if t is not a timestep, or betas are too near 0 or 1 for sigmas in double precision.
@@ -183,7 +192,8 @@ class NoiseSchedule:
     @cached_property
     def _sigmas(self) -> tuple[float, ...]:
         """Sigma at the trained timesteps, strictly increasing."""
-        sigmas = tuple(sqrt((1 - abar) / abar) if abar else inf for abar in self.alphas_cumprod)
+        bars = (*self.alphas_cumprod[:-1], FAINTEST if self.zero_snr else self.alphas_cumprod[-1])
+        sigmas = tuple(sqrt((1 - abar) / abar) if abar else inf for abar in bars)
         if any(low >= high for low, high in pairwise((0.0, *sigmas, inf))):
             raise ValueError(
                 f"betas from {self.beta_start} to {self.beta_end} over {self.steps} steps: their sigmas are "

@@ -5,82 +5,187 @@ A new sampler is one function and one entry in `SAMPLERS`.
 
 from collections.abc import Mapping
 
-from .ddpm import ddim, ddpm
-from .dpmpp import dpmpp_2m, dpmpp_2s_a
+from .ddpm import ddim, ddpm, plms
+from .distilled import lcm, tcd
+from .dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s_a, dpmpp_3m_sde, dpmpp_sde
 from .euler import euler, euler_a
-from .multistep import lms
-from .protocol import Denoise, Draw, Method, Sampler, in_sigmas
+from .multistep import deis, lms
+from .protocol import Denoise, Elsewhere, Method, Model, Sampler, in_sigmas
 from .second_order import dpm2, dpm2_a, heun
+from .unipc import unipc
 
-__all__ = ["SAMPLERS", "Denoise", "Draw", "Method", "Sampler", "find_sampler"]
+__all__ = [
+    "SAMPLERS",
+    "SCHEDULE_TYPES",
+    "Denoise",
+    "Elsewhere",
+    "Method",
+    "Model",
+    "Sampler",
+    "find_sampler",
+]
 
 _KARRAS = "Karras et al. 2022, arXiv 2206.00364, Algorithm 1"
 _ANCESTRAL = "with the noise of Ho et al. 2020, eq. 7, as in k-diffusion"
+_DPMPP = "Lu et al. 2022, arXiv 2211.01095"
 
 SAMPLERS: Mapping[str, Method] = {
     "ddpm": Method(
-        ddpm, 1, 1, True, "Ho et al. 2020, arXiv 2006.11239, Algorithm 2", ("DDPM", "ddpm", "DDPMScheduler")
+        ddpm,
+        order=1,
+        calls=1,
+        cites="Ho et al. 2020, arXiv 2006.11239, Algorithm 2",
+        elsewhere=Elsewhere("DDPM", "ddpm", "DDPMScheduler"),
+        noise="fresh",
     ),
     "ddim": Method(
-        ddim, 1, 1, False, "Song et al. 2020, arXiv 2010.02502, eq. 12", ("DDIM", "ddim", "DDIMScheduler")
+        ddim,
+        order=1,
+        calls=1,
+        cites="Song et al. 2020, arXiv 2010.02502, eq. 12",
+        elsewhere=Elsewhere("DDIM", "ddim", "DDIMScheduler"),
+        eta=0.0,
+        noise="fresh",
+    ),
+    "plms": Method(
+        plms,
+        order=2,
+        calls=1,
+        cites="Liu et al. 2022, arXiv 2202.09778, Algorithm 2",
+        elsewhere=Elsewhere("PLMS", "", "PNDMScheduler"),
     ),
     "euler": Method(
         in_sigmas(euler),
-        1,
-        1,
-        False,
-        f"{_KARRAS}, its first half",
-        ("Euler", "euler", "EulerDiscreteScheduler"),
+        order=1,
+        calls=1,
+        cites=f"{_KARRAS}, its first half",
+        elsewhere=Elsewhere("Euler", "euler", "EulerDiscreteScheduler"),
     ),
     "euler_a": Method(
         in_sigmas(euler_a),
-        1,
-        1,
-        True,
-        f"`euler` {_ANCESTRAL}",
-        ("Euler a", "euler_ancestral", "EulerAncestralDiscreteScheduler"),
+        order=1,
+        calls=1,
+        cites=f"`euler` {_ANCESTRAL}",
+        elsewhere=Elsewhere("Euler a", "euler_ancestral", "EulerAncestralDiscreteScheduler"),
+        eta=1.0,
+        noise="fresh",
     ),
-    "heun": Method(in_sigmas(heun), 2, 2, False, _KARRAS, ("Heun", "heun", "HeunDiscreteScheduler")),
+    "heun": Method(
+        in_sigmas(heun),
+        order=2,
+        calls=2,
+        cites=_KARRAS,
+        elsewhere=Elsewhere("Heun", "heun", "HeunDiscreteScheduler"),
+    ),
     "lms": Method(
         in_sigmas(lms),
-        2,
-        1,
-        False,
-        "Hairer, Norsett and Wanner 1993, III.5, as in k-diffusion",
-        ("LMS", "lms", "LMSDiscreteScheduler"),
+        order=4,
+        calls=1,
+        cites="Hairer, Norsett and Wanner 1993, III.5, as in k-diffusion",
+        elsewhere=Elsewhere("LMS", "lms", "LMSDiscreteScheduler"),
     ),
     "dpm2": Method(
         in_sigmas(dpm2),
-        2,
-        2,
-        False,
-        "Lu et al. 2022, arXiv 2206.00927, Algorithm 1",
-        ("DPM2", "dpm_2", "KDPM2DiscreteScheduler"),
+        order=2,
+        calls=2,
+        cites="Lu et al. 2022, arXiv 2206.00927, Algorithm 1",
+        elsewhere=Elsewhere("DPM2", "dpm_2", "KDPM2DiscreteScheduler"),
     ),
     "dpm2_a": Method(
         in_sigmas(dpm2_a),
-        1,
-        2,
-        True,
-        f"`dpm2` {_ANCESTRAL}",
-        ("DPM2 a", "dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
+        order=2,
+        calls=2,
+        cites=f"`dpm2` {_ANCESTRAL}",
+        elsewhere=Elsewhere("DPM2 a", "dpm_2_ancestral", "KDPM2AncestralDiscreteScheduler"),
+        eta=1.0,
+        noise="fresh",
     ),
     "dpmpp_2m": Method(
         in_sigmas(dpmpp_2m),
-        2,
-        1,
-        False,
-        "Lu et al. 2022, arXiv 2211.01095, Algorithm 2",
-        ("DPM++ 2M", "dpmpp_2m", "DPMSolverMultistepScheduler"),
+        order=2,
+        calls=1,
+        cites=f"{_DPMPP}, Algorithm 2",
+        elsewhere=Elsewhere("DPM++ 2M", "dpmpp_2m", "DPMSolverMultistepScheduler"),
     ),
     "dpmpp_2s_a": Method(
         in_sigmas(dpmpp_2s_a),
-        1,
-        2,
-        True,
-        f"Lu et al. 2022, arXiv 2211.01095, Algorithm 1, {_ANCESTRAL}",
-        ("DPM++ 2S a", "dpmpp_2s_ancestral", ""),
+        order=2,
+        calls=2,
+        cites=f"{_DPMPP}, Algorithm 1, {_ANCESTRAL}",
+        elsewhere=Elsewhere("DPM++ 2S a", "dpmpp_2s_ancestral"),
+        eta=1.0,
+        noise="fresh",
     ),
+    "dpmpp_sde": Method(
+        in_sigmas(dpmpp_sde),
+        order=2,
+        calls=2,
+        cites=f"{_DPMPP}, Algorithm 1, ancestral as in k-diffusion",
+        elsewhere=Elsewhere("DPM++ SDE", "dpmpp_sde", "DPMSolverSDEScheduler"),
+        eta=1.0,
+        noise="brownian",
+    ),
+    "dpmpp_2m_sde": Method(
+        in_sigmas(dpmpp_2m_sde),
+        order=2,
+        calls=1,
+        cites=f"{_DPMPP}, section 5",
+        elsewhere=Elsewhere("DPM++ 2M SDE", "dpmpp_2m_sde"),
+        eta=1.0,
+        noise="brownian",
+    ),
+    "dpmpp_3m_sde": Method(
+        in_sigmas(dpmpp_3m_sde),
+        order=2,
+        calls=1,
+        cites=f"{_DPMPP}, section 5, carried on as in k-diffusion",
+        elsewhere=Elsewhere("DPM++ 3M SDE", "dpmpp_3m_sde"),
+        eta=1.0,
+        noise="brownian",
+    ),
+    "unipc": Method(
+        in_sigmas(unipc),
+        order=3,
+        calls=1,
+        cites="Zhao et al. 2023, arXiv 2302.04867, Algorithms 5 to 8",
+        elsewhere=Elsewhere("UniPC", "uni_pc_bh2", "UniPCMultistepScheduler"),
+    ),
+    "deis": Method(
+        in_sigmas(deis),
+        order=3,
+        calls=1,
+        cites="Zhang and Chen 2022, arXiv 2204.13902, eq. 14",
+        elsewhere=Elsewhere("DEIS", "deis", "DEISMultistepScheduler"),
+    ),
+    "lcm": Method(
+        lcm,
+        order=0,
+        calls=1,
+        cites="Luo et al. 2023, arXiv 2310.04378, Algorithm 3",
+        elsewhere=Elsewhere("LCM", "lcm", "LCMScheduler"),
+        noise="fresh",
+    ),
+    "tcd": Method(
+        tcd,
+        order=0,
+        calls=1,
+        cites="Zheng et al. 2024, arXiv 2402.19159, Algorithm 2",
+        elsewhere=Elsewhere("TCD", "", "TCDScheduler"),
+        eta=0.3,
+        noise="fresh",
+    ),
+}
+
+#: AUTOMATIC1111 and Forge write a schedule after a sampler's name, or in a field beside it.
+SCHEDULE_TYPES: Mapping[str, str] = {
+    "Uniform": "uniform",
+    "Karras": "karras",
+    "Exponential": "exponential",
+    "SGM Uniform": "sgm_uniform",
+    "Simple": "simple",
+    "Beta": "beta",
+    "KL Optimal": "kl_optimal",
+    "Align Your Steps": "ays",
 }
 
 
@@ -88,8 +193,8 @@ def find_sampler(name: str) -> tuple[str, str | None]:
     """Find a sampler by any program's name for it, in upper or lower case.
 
     Args:
-        name: ours, AUTOMATIC1111's, ComfyUI's or diffusers'. It may end in AUTOMATIC1111's schedule, Karras or
-            Exponential: "DPM++ 2M Karras".
+        name: ours, AUTOMATIC1111's, ComfyUI's or diffusers'. It may end in AUTOMATIC1111's schedule, such as Karras:
+            "DPM++ 2M Karras".
 
     Returns:
         Our name, and the spacing that the name tells, if it tells one.
@@ -98,9 +203,10 @@ def find_sampler(name: str) -> tuple[str, str | None]:
         ValueError: there is none of that name; it says which there are.
     """
     asked, spacing = name.lower(), None
-    for ending in ("karras", "exponential"):
-        if asked.endswith(f" {ending}"):
-            asked, spacing = asked.removesuffix(f" {ending}"), ending
+    for ending, told in SCHEDULE_TYPES.items():
+        if asked.endswith(f" {ending.lower()}"):
+            asked, spacing = asked.removesuffix(f" {ending.lower()}"), told
+            break
     for own, method in SAMPLERS.items():
         if asked in (own, *map(str.lower, filter(None, method.elsewhere))):
             return own, spacing

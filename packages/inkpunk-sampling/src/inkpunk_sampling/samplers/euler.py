@@ -1,15 +1,15 @@
 """One prediction a step, straight along the flow; and with noise, ancestrally."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
 
-from .protocol import Denoised, Draw, Latents
+from ..noise import Draw
+from ..prediction import Latents
+from .protocol import Denoised, States
 
 
-def euler(
-    denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw
-) -> Iterator[tuple[Latents, Latents]]:
+def euler(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> States:
     """Karras et al. 2022 (arXiv 2206.00364), Algorithm 1 without its second-order correction."""
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
@@ -18,24 +18,22 @@ def euler(
         yield x, x0
 
 
-def euler_a(
-    denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw
-) -> Iterator[tuple[Latents, Latents]]:
+def euler_a(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw, eta: float = 1.0) -> States:
     """Euler steps down past the next sigma, and noise that leads back up to it: see `ancestral`."""
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
-        down, up = ancestral(sigma, lower)
+        down, up = ancestral(sigma, lower, eta)
         x = x + (down - sigma) * (x - x0) / sigma
         if up:
-            x = x + up * draw()
+            x = x + up * draw(sigma, lower)
         yield x, x0
 
 
-def ancestral(sigma: float, lower: float) -> tuple[float, float]:
+def ancestral(sigma: float, lower: float, eta: float) -> tuple[float, float]:
     """How far down to go from sigma, and how much noise to add, to arrive at a lower sigma.
 
-    The noise has the variance of DDPM's posterior, Ho et al. 2020 (arXiv 2006.11239), eq. 7, told in sigmas, as
-    in k-diffusion: up^2 = lower^2 (sigma^2 - lower^2) / sigma^2, and down^2 + up^2 = lower^2.
+    At eta 1 the noise has the variance of DDPM's posterior, Ho et al. 2020 (arXiv 2006.11239), eq. 7, told in sigmas,
+    as in k-diffusion: up^2 = lower^2 (sigma^2 - lower^2) / sigma^2. Always down^2 + up^2 = lower^2.
     """
-    up = lower * sqrt(1 - (lower / sigma) ** 2)
-    return lower**2 / sigma, up
+    up = min(eta * lower * sqrt(1 - (lower / sigma) ** 2), lower)
+    return sqrt(lower**2 - up**2), up

@@ -1,16 +1,16 @@
 """Two predictions a step: at both ends of it, or at its beginning and in its middle."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from math import sqrt
 
+from ..noise import Draw
+from ..prediction import Latents
 from .euler import ancestral
-from .protocol import Denoised, Draw, Latents
+from .protocol import Denoised, States
 
 
-def heun(
-    denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw
-) -> Iterator[tuple[Latents, Latents]]:
+def heun(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> States:
     """Karras et al. 2022 (arXiv 2206.00364), Algorithm 1: the mean of the slopes at a step's two ends."""
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
@@ -23,9 +23,7 @@ def heun(
         yield x, x0
 
 
-def dpm2(
-    denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw
-) -> Iterator[tuple[Latents, Latents]]:
+def dpm2(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> States:
     """DPM-Solver-2: Lu et al. 2022 (arXiv 2206.00927), Algorithm 1, as k-diffusion has it.
 
     The slope is taken at the geometric mean of a step's sigmas, the middle in lambda = -log sigma. To get there
@@ -38,16 +36,14 @@ def dpm2(
         yield x, x0
 
 
-def dpm2_a(
-    denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw
-) -> Iterator[tuple[Latents, Latents]]:
+def dpm2_a(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw, eta: float = 1.0) -> States:
     """`dpm2` down past the next sigma, and noise that leads back up to it: see `ancestral`."""
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
-        down, up = ancestral(sigma, lower)
+        down, up = ancestral(sigma, lower, eta)
         x = _midpoint(denoised, x, x0, sigma, down)
         if up:
-            x = x + up * draw()
+            x = x + up * draw(sigma, lower)
         yield x, x0
 
 
