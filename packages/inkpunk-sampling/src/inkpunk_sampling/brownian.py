@@ -72,13 +72,13 @@ class _Tree:
         """W(place), where W(low) is 0."""
         whole = SeedSequence(self.seed, pool_size=POOL).generate_state(3)[0]
         low, high = self.low, self.high
-        at_low, step = torch.zeros(self.shape), self._normal(whole) * sqrt(high - low)
+        at_low, step = torch.zeros(self.shape), self._normal(int(whole)) * sqrt(high - low)
         node, depth = 0, 0  # the node's place among its depth's
         while low < place < high:
             middle = round((low + high) / 2, DIGITS)
             seed = SeedSequence(self.seed, spawn_key=(node, depth), pool_size=POOL).generate_state(4)[0]
             part = (middle - low) / (high - low)
-            left = part * step + sqrt(part * (high - middle)) * self._normal(seed)
+            left = part * step + sqrt(part * (high - middle)) * self._normal(int(seed))
             if place <= middle:
                 high, step, node = middle, left, 2 * node
             else:
@@ -87,4 +87,4 @@ class _Tree:
         return at_low if place == low else at_low + step
 
     def _normal(self, seed: int) -> Float[Tensor, "..."]:
-        return next(SOURCES[self.source](int(seed), self.shape))
+        return next(SOURCES[self.source](seed, self.shape))
