@@ -1,7 +1,8 @@
-"""What the subcommands share: the options that choose a model, and how a refusal reaches the terminal."""
+"""What the subcommands share: the options that choose a model or decide a picture, and how a refusal is told."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,7 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from inkpunk_clip import Tokenizer
+
     from inkpunk.pipeline import Pipeline
+    from inkpunk.request import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -85,12 +89,72 @@ REQUEST_OPTIONS = (
     click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
 )
 
+PICTURE_OPTIONS = (
+    click.option(
+        "--sampler",
+        default="ddpm",
+        show_default=True,
+        help="The sampling algorithm, by any program's name: see `inkpunk samplers`.",
+    ),
+    click.option(
+        "--spacing",
+        default="",
+        type=click.Choice(["", *SPACINGS]),
+        metavar=f"[{'|'.join(SPACINGS)}]",
+        help="How the steps spread over the training timesteps. [default: linspace, or what --sampler says]",
+    ),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
+    ),
+    click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image)."),
+    click.option(
+        "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
+    ),
+)
+
 
 def request_options(command: Command) -> Command:
     """Add what every command that draws takes of a `Request`, under the names of its fields."""
     for option in reversed(REQUEST_OPTIONS):
         command = option(command)
     return command
+
+
+def picture_options(command: Command) -> Command:
+    """Add every option that decides a picture: `request_options`, and what `trace` has no use for.
+
+    Whatever is added here is an axis of `inkpunk grid`, too; `request_of` and `with_init` take it from there.
+    """
+    command = request_options(command)
+    for option in reversed(PICTURE_OPTIONS):
+        command = option(command)
+    return command
+
+
+def request_of(*, seed: int | None, init: Path | None, **settings: Any) -> "Request":
+    """Make the request that `picture_options` ask for, but for --init: its size may be the model's to say.
+
+    Raises:
+        RequestError: for what can be refused without the model.
+    """
+    from inkpunk.request import Request
+
+    request = Request(**settings)
+    return request if seed is None else replace(request, seeds=(seed,))
+
+
+def with_init(request: "Request", init: Path | None, pipeline: "Pipeline") -> "Request":
+    """Add the picture to start from, in the size that is asked for, or is the model's.
+
+    Raises:
+        PictureError: the file cannot be read as a picture.
+    """
+    if init is None:
+        return request
+    from inkpunk.pictures.reading import load_image
+
+    size = pipeline.defaults.size
+    return replace(request, init=load_image(init, request.width or size, request.height or size))
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -146,6 +210,19 @@ def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
         raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
     if not out.parent.is_dir():
         raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make, before any work, the folder to save into."""
+    if folder.exists() and not folder.is_dir():
+        raise click.UsageError(f"{option} {folder}: neither a folder nor a .png file")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def say_what_was_cut(tokenizer: "Tokenizer", what: str, text: str) -> None:
+    """Tell the user which words CLIP does not see."""
+    if cut := tokenizer.cut(text):
+        click.echo(f"The {what} is longer than CLIP's 77 tokens; it does not see: {cut!r}", err=True)
 
 
 @contextmanager

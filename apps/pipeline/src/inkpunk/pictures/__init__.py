@@ -1,1 +1,1 @@
-"""Between pixels and files: what a picture remembers, reading, saving."""
+"""Between pixels and files: what a picture remembers, reading, saving, grids of them."""

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from types import UnionType
 from typing import Any, cast
@@ -58,7 +59,15 @@ class Facts:
             raise PictureError(f"not JSON: {error}") from error
         if not isinstance(told, dict):
             raise PictureError("not a JSON object")
-        values = cast("dict[str, object]", told)
+        return cls.from_values(cast("dict[str, object]", told))
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, object]) -> "Facts":
+        """Check what JSON held, as `from_json` does.
+
+        Raises:
+            PictureError: as `from_json`.
+        """
         known = dict[str, Any]()
         for field in fields(cls):
             if field.name in values:

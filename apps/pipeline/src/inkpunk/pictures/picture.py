@@ -73,9 +73,13 @@ class Picture:
         """
         while True:
             try:
-                return self.save(next_free_path(Path(folder), self.facts.prompt, self.facts.seed))
+                return self.save(self.free_path(Path(folder)))
             except PictureExistsError:
                 continue
+
+    def free_path(self, folder: Path) -> Path:
+        """A name for the picture that is free in the folder."""
+        return next_free_path(folder, self.facts.prompt, self.facts.seed)
 
 
 def next_free_path(folder: Path, prompt: str, seed: int) -> Path:

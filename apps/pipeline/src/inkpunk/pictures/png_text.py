@@ -1,15 +1,27 @@
 """Facts as text inside a PNG: `parameters` for AUTOMATIC1111's readers, `inkpunk` for ourselves."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from inkpunk_sampling import SAMPLERS
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
+from inkpunk.pictures.grid_facts import Axis, GridFacts
+
+Told = TypeVar("Told")
 
 SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential"}
 """What AUTOMATIC1111 calls our spacings, where it has them."""
+AXIS_TYPES = {
+    "guidance": "CFG Scale",
+    "prompt": "Prompt S/R",
+    "spacing": "Schedule type",
+    "strength": "Denoising",
+}
+"""What AUTOMATIC1111 calls the axes of a grid, where it is not our name with a capital."""
 
 
 def png_text(facts: Facts) -> PngInfo:
@@ -17,6 +29,14 @@ def png_text(facts: Facts) -> PngInfo:
     text = PngInfo()
     text.add_text("parameters", infotext(facts))
     text.add_text("inkpunk", facts.to_json())
+    return text
+
+
+def grid_text(grid: GridFacts) -> PngInfo:
+    """The text chunks of a grid, in both of which readers of single pictures find the first cell's facts."""
+    text = PngInfo()
+    text.add_text("parameters", grid_infotext(grid))
+    text.add_text("inkpunk", grid.to_json())
     return text
 
 
@@ -44,15 +64,39 @@ def infotext(facts: Facts) -> str:
     lines.append(
         ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     )
-    return "\n".join(lines).replace("\0", " ").encode(errors="replace").decode().strip()
+    return _storable("\n".join(lines))
+
+
+def grid_infotext(grid: GridFacts) -> str:
+    """Facts as AUTOMATIC1111 writes them for a grid: the first cell's, and the axes of its "X/Y/Z plot"."""
+    pairs = {"Script": "X/Y/Z plot"}
+    for letter, axis in (("X", grid.x), ("Y", grid.y)):
+        if axis is not None:
+            pairs[f"{letter} Type"] = AXIS_TYPES.get(axis.name, axis.name.capitalize())
+            pairs[f"{letter} Values"] = _comma_separated(axis)
+    told = ", ".join(f"{key}: {_quoted(value)}" for key, value in pairs.items())
+    return _storable(f"{infotext(grid.base)}, {told}")
 
 
 def read_facts(path: str | Path) -> Facts:
-    """Read back the facts of a picture that inkpunk saved. Its pixels are not decoded.
+    """Read back the facts of a picture that inkpunk saved; of a grid, the first cell's. Pixels are not decoded.
 
     Raises:
         PictureError: for a file that is no PNG, holds no such facts, or damaged ones.
     """
+    return _read(path, Facts.from_json)
+
+
+def read_grid_facts(path: str | Path) -> GridFacts:
+    """Read back the facts of a grid that inkpunk saved. Pixels are not decoded.
+
+    Raises:
+        PictureError: for a file that is no PNG, holds no facts of a grid, or damaged ones.
+    """
+    return _read(path, GridFacts.from_json)
+
+
+def _read(path: str | Path, from_json: Callable[[str], Told]) -> Told:
     try:
         # Not Image.open: that also judges the size of pixels which nobody asks for.
         with PngImageFile(path) as image:
@@ -68,9 +112,27 @@ def read_facts(path: str | Path) -> Facts:
             f"{path}: holds no facts of inkpunk's: it was drawn by another program, or saved again by one"
         )
     try:
-        return Facts.from_json(text)
+        return from_json(text)
     except PictureError as error:
         raise PictureError(f"{path}: its facts are damaged: {error}") from error
+
+
+def _storable(text: str) -> str:
+    return _without_nul(text).encode(errors="replace").decode().strip()
+
+
+def _without_nul(text: str) -> str:
+    return text.replace("\0", " ")
+
+
+def _comma_separated(axis: Axis) -> str:
+    """The values as a spreadsheet has them: in quotes where they would be split, or lose a space."""
+    return ", ".join(
+        '"' + value.replace('"', '""') + '"'
+        if value != value.strip() or not value or set(value) & set(',"\r\n')
+        else value
+        for value in (_without_nul(value) for value in axis.values)
+    )
 
 
 def _number(value: float) -> str:

@@ -1,0 +1,173 @@
+"""`inkpunk grid`: pictures side by side that differ in one option or two, drawn into one labelled file."""
+
+from collections.abc import Callable, Iterable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
+from inkpunk.cli.options import (
+    check_picture_path,
+    make_folder,
+    model_options,
+    picture_options,
+    refusals,
+    request_of,
+    say_what_was_cut,
+    with_init,
+)
+from inkpunk.cli.progress import with_progress
+from inkpunk.pictures.grid_facts import cell_name
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from inkpunk.pipeline import Pipeline
+    from inkpunk.request import Request
+
+AXIS = "OPTION=VALUES"
+NEEDS = {"strength": "init"}
+"""Options that decide nothing without another."""
+
+
+def _axis(context: click.Context, parameter: click.Parameter, text: str | None) -> OptionAxis | None:
+    try:
+        return None if text is None else read_axis(text, context)
+    except AxisError as error:
+        raise click.BadParameter(str(error), context, parameter) from error
+
+
+@click.command()
+@click.argument("prompt")
+@click.option("--x", metavar=AXIS, callback=_axis, required=True, help="What differs from column to column.")
+@click.option("--y", metavar=AXIS, callback=_axis, help="What differs from row to row.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("pictures"),
+    show_default=True,
+    help="A .png file, or a folder.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@click.option(
+    "--save-cells",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="FOLDER",
+    help="Save each picture by itself as well, as soon as it is drawn.",
+)
+@picture_options
+@model_options
+def grid(
+    x: OptionAxis,
+    y: OptionAxis | None,
+    out: Path,
+    overwrite: bool,
+    save_cells: Path | None,
+    load: Callable[[], "Pipeline"],
+    **settings: Any,
+) -> None:
+    """Draw PROMPT once for each value of an option, or of two, into one labelled picture: an X/Y plot.
+
+    \b
+    inkpunk grid "a raven" --x sampler=euler,heun,"DPM++ 2M Karras" --y steps=5,10,20
+    inkpunk grid "a raven" --x prompt=raven,fox,owl --y "guidance=2-8[4]"
+
+    OPTION is any option below that decides a picture, without its dashes, and VALUES stand between commas; double
+    quotes keep a comma within a value. For numbers, 5-20 counts by one, 5-20(+5) by five, and 2-8[4] gives four
+    numbers from 2 to 8. prompt=raven,fox looks for the first value in the prompt, and in the negative one, and puts
+    each value in its place (Prompt S/R). All cells have the same seed, unless an axis is the seed.
+    """
+    to_file = out.suffix.lower() == ".png"
+    if to_file:
+        check_picture_path(out, overwrite)
+    _refuse_idle_axes(x, y, settings)
+    with refusals():
+        from inkpunk.request import Request
+        from inkpunk.road.grid import draw_grid
+
+        if settings["seed"] is None:  # the same in all cells
+            settings["seed"] = Request("").seeds[0]
+        # Whatever can be refused without the model is refused before the model is loaded.
+        cells = _cells(settings, x, y)
+        requests = _requests(cells, x, y)
+        for option, folder in (("--out", None if to_file else out), ("--save-cells", save_cells)):
+            if folder is not None:
+                make_folder(option, folder)
+        pipeline = load()
+        requests = _with_inits(requests, cells, pipeline)
+        for prompt in _distinct(request.prompt for row in requests for request in row):
+            say_what_was_cut(pipeline.tokenizer, "prompt", prompt)
+        for prompt in _distinct(request.negative_prompt for row in requests for request in row):
+            say_what_was_cut(pipeline.tokenizer, "negative prompt", prompt)
+        saved = list[Path]()
+        drawn = None
+        title = f"{len(x.axis.values)} x {len(y.axis.values) if y else 1} cells"
+        drawing = draw_grid(pipeline, requests, x.axis, y and y.axis)
+        try:
+            # closed, so that the bar ends before anything is told
+            with closing(with_progress(drawing, title)) as steps:
+                for step in steps:
+                    if step.picture is not None and save_cells is not None:
+                        saved.append(step.picture.save_into(save_cells))
+                    drawn = step.grid
+        finally:
+            for path in saved:
+                click.echo(path)
+        assert drawn is not None  # the last step has it
+        click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+
+
+def _refuse_idle_axes(x: OptionAxis, y: OptionAxis | None, settings: Settings) -> None:
+    names = {axis.axis.name for axis in (x, y) if axis}
+    for name, needed in NEEDS.items():
+        if name in names and needed not in names and settings[needed] is None:
+            raise click.UsageError(
+                f"{name} decides nothing without --{needed}: give it, or choose another axis"
+            )
+
+
+def _cells(settings: Settings, x: OptionAxis, y: OptionAxis | None) -> list[list[Settings]]:
+    try:
+        return cross(settings, x, y)
+    except AxisError as error:
+        raise click.UsageError(str(error)) from error
+
+
+def _requests(cells: list[list[Settings]], x: OptionAxis, y: OptionAxis | None) -> list[list["Request"]]:
+    from inkpunk.request import RequestError
+
+    requests = list[list["Request"]]()
+    for row, line in enumerate(cells):
+        requests.append([])
+        for column, cell in enumerate(line):
+            try:
+                requests[-1].append(request_of(**cell))
+            except RequestError as error:
+                name = cell_name(x.axis, y and y.axis, column, row)
+                raise RequestError(f"{name}: {error}") from error
+    return requests
+
+
+def _with_inits(
+    requests: list[list["Request"]], cells: list[list[Settings]], pipeline: "Pipeline"
+) -> list[list["Request"]]:
+    """Add the pictures to start from; a file that many cells start from is read once for each size."""
+    read = dict[object, "Image.Image | None"]()
+
+    def with_its_init(request: "Request", init: Path | None) -> "Request":
+        key = init, request.width, request.height
+        if key not in read:
+            read[key] = with_init(request, init, pipeline).init
+        return replace(request, init=read[key])
+
+    return [
+        [with_its_init(request, cell["init"]) for request, cell in zip(row, line, strict=True)]
+        for row, line in zip(requests, cells, strict=True)
+    ]
+
+
+def _distinct(texts: Iterable[str]) -> Iterable[str]:
+    return dict.fromkeys(texts)

@@ -1,0 +1,37 @@
+"""A progress bar around a loop that counts its steps."""
+
+from collections.abc import Generator, Iterator
+from typing import Protocol, TypeVar
+
+
+class Counted(Protocol):
+    """The state after a step: `index` of `total` are done."""
+
+    @property
+    def index(self) -> int: ...  # noqa: D102
+    @property
+    def total(self) -> int: ...  # noqa: D102
+
+
+State = TypeVar("State", bound=Counted)
+
+
+def with_progress(steps: Iterator[State], title: str) -> Generator[State]:
+    """Pass steps on behind a progress bar that tells the time of a step and the time left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[pace]}"),
+        TimeRemainingColumn(compact=True, elapsed_when_finished=True),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(title, total=None, pace="")
+        for step in steps:
+            progress.update(task, total=step.total, completed=step.index)
+            speed = progress.tasks[task].speed
+            progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "")
+            yield step
