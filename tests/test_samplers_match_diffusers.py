@@ -8,9 +8,10 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from inkpunk_sampling import SAMPLERS, NoiseSchedule, sample
+from inkpunk_sampling import CONVENTIONS, SAMPLERS, Conventions, NoiseSchedule, sample
 from torch import Tensor
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # they give numpy tensors
 SCHEDULE = NoiseSchedule()
 STEPS = 20
 EQUAL = 1e-4  # of the largest value: diffusers keeps sigmas and timesteps in float32
@@ -22,20 +23,44 @@ CONFIG: dict[str, Any] = {
 #: What each scheduler must be told to be what its paper says.
 OPTIONS: dict[str, dict[str, Any]] = {
     "DDPMScheduler": {"clip_sample": False},
-    "DDIMScheduler": {"clip_sample": False, "set_alpha_to_one": True},
+    "DDIMScheduler": {"clip_sample": False, "set_alpha_to_one": False},
+    "PNDMScheduler": {"skip_prk_steps": True, "set_alpha_to_one": False},
+    "DEISMultistepScheduler": {"solver_order": 3},
 }
+#: Some of them end at the noise of timestep 0.
+CONVENTIONS_OF_ENDS = Conventions(ends=CONVENTIONS["diffusers"].ends)
 #: Schedulers that keep latents at a variance of 1, as we do; the others keep x_0 + sigma eps.
-VARIANCE_PRESERVING = ("DDPMScheduler", "DDIMScheduler", "DPMSolverMultistepScheduler")
+VARIANCE_PRESERVING = (
+    "DDPMScheduler",
+    "DDIMScheduler",
+    "PNDMScheduler",
+    "DPMSolverMultistepScheduler",
+    "UniPCMultistepScheduler",
+    "DEISMultistepScheduler",
+    "LCMScheduler",
+    "TCDScheduler",
+)
+MULTISTEP = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler")
+DISTILLED = ("LCMScheduler", "TCDScheduler")
 #: Schedulers whose Karras sigmas are asked for at whole timesteps, or that know none.
 WHOLE = VARIANCE_PRESERVING
 
 
+def oracle(name: str) -> tuple[str, dict[str, Any]]:
+    """The scheduler of a sampler, and what it must be told beside."""
+    if name == "dpmpp_2m_sde":
+        return "DPMSolverMultistepScheduler", {"algorithm_type": "sde-dpmsolver++"}
+    return SAMPLERS[name].elsewhere.diffusers, {}
+
+
 def cases() -> Iterator[tuple[str, str]]:
-    for name, method in SAMPLERS.items():
-        scheduler = method.elsewhere[2]
-        if scheduler:
+    for name in SAMPLERS:
+        scheduler, _ = oracle(name)
+        if scheduler in DISTILLED:
+            yield name, "lcm"
+        elif scheduler:
             spacings = ["trailing"]
-            if scheduler != "DPMSolverMultistepScheduler":
+            if scheduler not in MULTISTEP:
                 spacings.append("leading")  # of N + 1 steps there, the last left out
             if scheduler not in WHOLE and "Ancestral" not in scheduler:
                 spacings += ["karras", "exponential"]
@@ -47,11 +72,18 @@ def model(latents: Tensor, timestep: float) -> Tensor:
     return torch.tanh(1.3 * latents) * (0.4 + timestep / 2000) + 0.1 * torch.roll(latents, 1, -1)
 
 
+def offset_of(name: str, spacing: str) -> int:
+    """Those that end at timestep 0 must not have been there before."""
+    return int(spacing == "leading" and name in CONVENTIONS_OF_ENDS.ends)
+
+
 def scheduler_of(name: str, spacing: str) -> Any:
-    kind = SAMPLERS[name].elsewhere[2]
-    options = OPTIONS.get(kind, {})
-    if spacing in ("leading", "trailing"):
-        options = {**options, "timestep_spacing": spacing}
+    kind, more = oracle(name)
+    options = {**OPTIONS.get(kind, {}), **more}
+    if kind in DISTILLED:
+        pass  # they have one spacing
+    elif spacing in ("leading", "trailing"):
+        options = {**options, "timestep_spacing": spacing, "steps_offset": offset_of(name, spacing)}
     else:
         options = {**options, "timestep_spacing": "linspace", f"use_{spacing}_sigmas": True}
     with warnings.catch_warnings():
@@ -66,7 +98,9 @@ def theirs(name: str, spacing: str, noise: Tensor, monkeypatch: pytest.MonkeyPat
     scheduler = scheduler_of(name, spacing)
     draws = iter(noise[1:])
     module = __import__(type(scheduler).__module__, fromlist=["randn_tensor"])
-    if hasattr(module, "randn_tensor"):
+    if hasattr(scheduler, "noise_sampler"):
+        scheduler.noise_sampler = lambda *_: next(draws)
+    elif hasattr(module, "randn_tensor"):
         monkeypatch.setattr(module, "randn_tensor", lambda *_, **__: next(draws))
     in_sigmas = type(scheduler).__name__ not in VARIANCE_PRESERVING
     latents = noise[0] * (sqrt(1 + float(scheduler.sigmas[0]) ** 2) if in_sigmas else 1.0)
@@ -83,12 +117,57 @@ def theirs(name: str, spacing: str, noise: Tensor, monkeypatch: pytest.MonkeyPat
 def test_every_step_is_diffusers(name: str, spacing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method = SAMPLERS[name]
     noise = torch.randn(2 * STEPS + 1, 2, 4, 3, 3, generator=torch.Generator().manual_seed(3)).double()
+    draws = iter(noise)
     states = [
         step.latents
-        for step in sample(model, iter(noise), SCHEDULE, sampler=name, steps=STEPS, spacing=spacing)
+        for step in sample(
+            model,
+            draws,
+            SCHEDULE,
+            sampler=name,
+            steps=STEPS,
+            spacing=spacing,
+            offset=offset_of(name, spacing),
+            brownian=lambda *_: next(draws),
+            conventions=CONVENTIONS_OF_ENDS,
+        )
     ]
     found = theirs(name, spacing, noise, monkeypatch)
+    if name == "plms":
+        found = found[1:]  # its first step takes two
     ends = found if method.calls == 1 else [*found[1::2], found[-1]]
     assert len(states) == len(ends) == STEPS
     for ours, other in zip(states, ends, strict=True):
         assert (ours - other).abs().max() <= EQUAL * other.abs().max()
+
+
+@pytest.mark.parametrize("prediction", ["v_prediction", "sample"])
+@pytest.mark.parametrize(
+    ("name", "spacing"), [("ddim", "trailing"), ("euler", "trailing"), ("dpmpp_2m", "trailing")]
+)
+def test_other_predictions_on_a_zero_snr_schedule(name: str, spacing: str, prediction: str) -> None:
+    """From latents without any signal; its sigma there, 4096, is theirs."""
+    kind = SAMPLERS[name].elsewhere.diffusers
+    options = {**OPTIONS.get(kind, {}), "timestep_spacing": spacing, "prediction_type": prediction}
+    scheduler = getattr(diffusers, kind)(**CONFIG, **options, rescale_betas_zero_snr=True)
+    scheduler.set_timesteps(STEPS)
+    noise = torch.randn(1, 2, 4, 3, 3, generator=torch.Generator().manual_seed(3)).double()
+    in_sigmas = kind not in VARIANCE_PRESERVING
+    latents = noise[0] * (sqrt(1 + float(scheduler.sigmas[0]) ** 2) if in_sigmas else 1.0)
+    schedule = NoiseSchedule(zero_snr=True)
+    ours = sample(
+        model,
+        iter(noise),
+        schedule,
+        sampler=name,
+        steps=STEPS,
+        spacing=spacing,
+        prediction={"v_prediction": "v", "sample": "sample"}[prediction],
+        conventions=CONVENTIONS_OF_ENDS,
+    )
+    for t, step in zip(scheduler.timesteps, ours, strict=True):
+        output = model(scheduler.scale_model_input(latents, t), float(t))
+        latents = scheduler.step(output, t, latents, return_dict=False)[0]
+        sigma = float(scheduler.sigmas[scheduler.step_index]) if in_sigmas else 0.0
+        other = latents / sqrt(1 + sigma**2)
+        assert (step.latents - other).abs().max() <= EQUAL * other.abs().max()

@@ -19,7 +19,14 @@ INITIAL = ("unit", "sigma")
 STRENGTH = ("part", "one_more", "stretched")
 
 
-def _nothing() -> Mapping[str, str]:
+DISTILLED = {"lcm": "lcm", "tcd": "lcm"}
+
+
+def _as_distilled() -> Mapping[str, str]:
+    return DISTILLED
+
+
+def _no_end() -> Mapping[str, Timestep]:
     return {}
 
 
@@ -40,7 +47,9 @@ class Conventions:
         strength: how many of N steps image to image runs at strength s: "part", int(N s); "one_more", int(N s) + 1,
             and N at most; "stretched", N, the last ones of int(N / s).
         drops_last_but_one: samplers that visit one timestep more and then leave out the last.
-        spacings: what a sampler goes by when no spacing is asked for; "linspace" for those that are not in it.
+        spacings: what a sampler goes by when no spacing is asked for; `default_spacing` for those that are not in it.
+        default_spacing: see `spacings`.
+        ends: where a sampler's path ends, if not at `CLEAN`: with the noise of a timestep.
         sampler_paths: whole paths of samplers whose timesteps are no spacing, end included.
         spacing_paths: the same of spacings that a program has in its own way.
         source: of the noise, a name in `SOURCES`.
@@ -51,7 +60,9 @@ class Conventions:
     scaled_by_sigma: frozenset[str] = frozenset()
     strength: str = "part"
     drops_last_but_one: frozenset[str] = frozenset()
-    spacings: Mapping[str, str] = field(default_factory=_nothing)
+    spacings: Mapping[str, str] = field(default_factory=_as_distilled)
+    default_spacing: str = "linspace"
+    ends: Mapping[str, Timestep] = field(default_factory=_no_end)
     sampler_paths: Mapping[str, PathMaker] = field(default_factory=_no_path)
     spacing_paths: Mapping[str, PathMaker] = field(default_factory=_no_path)
     source: str = "torch"
@@ -66,7 +77,7 @@ class Conventions:
 
     def spacing(self, sampler: str) -> str:
         """The spacing of a sampler when none is asked for."""
-        return self.spacings.get(sampler, "linspace")
+        return self.spacings.get(sampler, self.default_spacing)
 
     def path(
         self, schedule: NoiseSchedule, sampler: str, steps: int, spacing: str | None = None, offset: int = 0
@@ -84,8 +95,12 @@ class Conventions:
             timesteps(schedule, steps, spacing, offset)
             return self.spacing_paths[spacing](schedule, steps)
         if sampler in self.drops_last_but_one and steps < schedule.steps:
-            return (*timesteps(schedule, steps + 1, spacing, offset)[:-1], CLEAN)
-        return (*timesteps(schedule, steps, spacing, offset), CLEAN)
+            visited = timesteps(schedule, steps + 1, spacing, offset)[:-1]
+        else:
+            visited = timesteps(schedule, steps, spacing, offset)
+        return tuple(
+            dict.fromkeys((*visited, self.ends.get(sampler, CLEAN)))
+        )  # an end may be visited already
 
     def partial_path(
         self,
@@ -170,10 +185,11 @@ A1111 = Conventions(
     strength="one_more",
     drops_last_but_one=frozenset({"dpm2", "dpm2_a", "dpmpp_3m_sde"}),
     spacings={
-        **dict.fromkeys(("euler", "euler_a", "lms", "heun"), "uniform"),
+        **DISTILLED,
         **dict.fromkeys(("dpmpp_2m", "dpmpp_sde", "dpmpp_2s_a", "dpm2", "dpm2_a"), "karras"),
         **dict.fromkeys(("dpmpp_2m_sde", "dpmpp_3m_sde"), "exponential"),
     },
+    default_spacing="uniform",
     sampler_paths={"ddim": _leading_to(1, None), "plms": _leading_to(1, None)},
     spacing_paths={
         "ays": lambda schedule, steps: (*ays_points(schedule, steps), CLEAN),
@@ -186,20 +202,18 @@ COMFYUI = Conventions(
     timestep="nearest",
     strength="stretched",
     drops_last_but_one=frozenset({"dpm2", "dpm2_a", "unipc"}),
-    spacings=dict.fromkeys(
-        (*SIGMA_SAMPLERS, "ddpm", "ddim", "unipc", "deis", "lcm"),
-        "uniform",  # its "normal"
-    ),
+    default_spacing="uniform",  # it says "normal"
 )
 DIFFUSERS = Conventions(
     initial="sigma",
     scaled_by_sigma=frozenset({"euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde"}),
     spacings={
+        **DISTILLED,
         **dict.fromkeys(("euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde"), "uniform"),
     },
+    ends=dict.fromkeys(("ddim", "plms", "deis", "tcd"), 0),
     sampler_paths={
-        "ddpm": _leading_to(1, CLEAN),
-        # the alpha-bar after the last step is timestep 0's
+        "ddpm": _leading_to(1, CLEAN),  # the offset of SD v1.5's own scheduler_config.json
         "ddim": _leading_to(1, 0),
         "plms": _leading_to(1, 0),
     },

@@ -30,14 +30,15 @@ def philox_normal(seed: int, shape: Sequence[int], offset: int) -> Float[Tensor,
     count = prod(shape)
     place = torch.arange(count, dtype=torch.int64)
     none = torch.zeros_like(place)
-    first, second, _, _ = _philox((none + offset, none, place, none), (seed & BITS, seed >> 32))
+    first, second, _, _ = philox((none + offset, none, place, none), (seed & BITS, seed >> 32))
     # Box and Muller in float32, as the device computes it; half a unit keeps the logarithm finite
     radius = (first.float() * 2**-32 + 2**-33).log().mul(-2).sqrt()
     angle = second.float() * (2**-32 * 2 * pi) + 2**-33 * 2 * pi
     return (radius * angle.sin()).reshape(tuple(shape))
 
 
-def _philox(counter: tuple[Int[Tensor, " n"], ...], key: tuple[int, int]) -> tuple[Int[Tensor, " n"], ...]:
+def philox(counter: tuple[Int[Tensor, " n"], ...], key: tuple[int, int]) -> tuple[Int[Tensor, " n"], ...]:
+    """Philox4x32-10: four words of 32 random bits for each counter of four words."""
     a, b, c, d = counter
     low, high = key
     for _ in range(ROUNDS):

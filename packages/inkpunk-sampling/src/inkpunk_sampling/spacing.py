@@ -55,6 +55,16 @@ def _beta_sigma(schedule: NoiseSchedule, steps: int) -> tuple[float, ...]:
     return tuple(schedule.timestep(low + place * (high - low)) for place in places)
 
 
+DISTILLED = 50  # timesteps that latent consistency models were distilled at
+
+
+def _lcm(schedule: NoiseSchedule, steps: int) -> tuple[int, ...]:
+    """Of the timesteps of distillation, at even strides down from the last: Luo et al. 2023 (arXiv 2310.04378)."""
+    stride = max(schedule.steps // DISTILLED, 1)
+    known = [*reversed(range(stride - 1, schedule.steps, stride))]
+    return tuple(known[i * len(known) // steps] for i in range(steps))
+
+
 BETA = 0.6  # both parameters of the distribution, as the field has them
 
 
@@ -137,6 +147,7 @@ SPACINGS: Mapping[str, Callable[[NoiseSchedule, int], tuple[Timestep, ...]]] = {
     "beta": _beta,
     "beta_sigma": _beta_sigma,
     "ays": _ays,
+    "lcm": _lcm,
 }
 
 
@@ -149,7 +160,8 @@ def timesteps(
         schedule: what the model was trained with.
         steps: how many to visit, 1 to schedule.steps.
         spacing: a name in `SPACINGS`. Whole timesteps: "linspace" spans the whole range, "leading" ends at `offset`,
-            "trailing" and "simple" start at the last one, "beta" is dense near both ends. Real ones: "uniform" is
+            "trailing" and "simple" start at the last one, "beta" is dense near both ends, "lcm" takes those that
+            consistency models were distilled at. Real ones: "uniform" is
             linspace without rounding, "sgm_uniform" trailing without. Sigmas from the last timestep's to the first's,
             at whatever timesteps they are: "karras" with even steps of their seventh root, and so short ones where
             there is little noise; "exponential" of their logarithm; "kl_optimal" of their arc tangent; "beta_sigma"
