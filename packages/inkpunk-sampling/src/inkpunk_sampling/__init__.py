@@ -9,7 +9,7 @@ for step in sample(denoise, noise, steps=50):
 latents = step.latents
 """
 
-from .guidance import guide
+from .guidance import Combine, classifier_free, guide, projected, rescaled, within
 from .noise import seeded_noise
 from .samplers import SAMPLERS, Denoise, Draw, Method, Sampler, find_sampler
 from .sampling import Step, sample
@@ -20,15 +20,20 @@ __all__ = [
     "CLEAN",
     "SAMPLERS",
     "SPACINGS",
+    "Combine",
     "Denoise",
     "Draw",
     "Method",
     "NoiseSchedule",
     "Sampler",
     "Step",
+    "classifier_free",
     "find_sampler",
     "guide",
+    "projected",
+    "rescaled",
     "sample",
     "seeded_noise",
     "timesteps",
+    "within",
 ]
