@@ -12,9 +12,10 @@ from inkpunk.cli import main
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.png_text import infotext
+from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.prompts import constant, steered
 from inkpunk.road.trace import trace
-from inkpunk_sampling import within
+from inkpunk_sampling import guide, projected, rescaled, within
 from inkpunk_unet import Residuals
 from torch import Tensor
 
@@ -94,6 +95,19 @@ def test_outside_of_the_interval_the_model_sees_the_prompt_alone_as_one_tensor(p
     for timestep, context in asked:
         assert torch.equal(context, both if timestep in (700.0, 400.0) else alone)
     assert len({id(context) for _, context in asked}) == 2  # so that what is computed of it is computed once
+
+
+@pytest.mark.parametrize("side", [64, 512, 1024])
+def test_it_is_v_that_is_rescaled_and_apgs_threshold_grows_with_the_picture(
+    pipeline: Pipeline, side: int
+) -> None:
+    latents, outputs = torch.randn(1, 4, side // 8, side // 8), 5 * torch.randn(2, 4, side // 8, side // 8)
+    schedule = pipeline.schedule
+    plan = pipeline.plan(replace(REQUEST, width=side, height=side, apg=True, guidance_rescale=0.7))
+    paper = 15 * side / 1024  # Stable Diffusion XL's, at 1024 x 1024
+    combine = rescaled(projected(7.5, schedule, threshold=paper), 0.7, schedule)
+    ours = planned_guidance(plan, schedule)(lambda latents, t: outputs, lambda latents, t: latents)
+    assert torch.equal(ours(latents, 700.0), guide(lambda latents, t: outputs, combine)(latents, 700.0))
 
 
 def test_prompts_that_change_from_step_to_step_change_outside_of_the_interval_too(pipeline: Pipeline) -> None:

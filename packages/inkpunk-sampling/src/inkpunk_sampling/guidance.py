@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .prediction import PREDICTIONS, Latents
+from .prediction import PREDICTIONS, Latents, Prediction
 from .samplers import Denoise
 from .schedule import NoiseSchedule, Timestep
 
@@ -75,29 +75,44 @@ def classifier_free(scale: float) -> Combine:
     return combine
 
 
-def rescaled(combine: Combine, phi: float) -> Combine:
+def rescaled(
+    combine: Combine, phi: float, schedule: NoiseSchedule | None = None, prediction: str = "epsilon"
+) -> Combine:
     """Bring what is guided back to the standard deviation of the conditional prediction, each image's own.
 
-    Lin et al. 2023 (arXiv 2305.08891), section 3.4, against the overexposure that high scales bring. As there, it
-    acts on the model's own output, whatever that predicts.
+    Lin et al. 2023 (arXiv 2305.08891), section 3.4, against the overexposure that high scales bring. There it acts on
+    the model's own output, which is v. Where a model predicts noise, diffusers rescales that; its deviation is nearly
+    the same at every level, guided or not, so that less of it leaves the picture than should. With a `schedule` it
+    is v that is rescaled, whatever the model predicts, as in ComfyUI.
 
     Args:
         combine: the guidance to rescale.
         phi: how much of it, 0 (none, exactly) to 1 (the conditional's standard deviation); the paper takes 0.7.
+        schedule: what the model was trained with, to rescale v; None to rescale the model's own output.
+        prediction: what the model predicts, a name in `PREDICTIONS`.
 
     Raises:
-        ValueError: if phi is not in [0, 1].
+        ValueError: if phi is not in [0, 1], or the prediction is unknown.
     """
     if not 0 <= phi <= 1:
         raise ValueError(f"guidance rescale {phi}: give 0 (none) to 1 (the conditional's standard deviation)")
+    model, v = _prediction(prediction), PREDICTIONS["v"]
+    if phi == 0:
+        return combine
 
     def rescale(
         unconditional: Latents, conditional: Latents, latents: Latents, timestep: Timestep
     ) -> Latents:
         guided = combine(unconditional, conditional, latents, timestep)
-        wanted, found = (_rows(_wide(each)).std(1, correction=0) for each in (conditional, guided))
-        ratio = torch.where(found > 0, wanted / found, 1.0)  # a constant has no deviation to change
-        return (_wide(guided) * _like(phi * ratio + (1 - phi), guided)).to(guided.dtype)
+        if schedule is None:
+            return _match(_wide(guided), _wide(conditional), phi).to(guided.dtype)
+        told = _wide(latents), schedule.signal(timestep), schedule.noise(timestep)
+
+        def in_v(output: Latents) -> Latents:
+            return v.write(model.read(_wide(output), *told).clean, *told)
+
+        matched = _match(in_v(guided), in_v(conditional), phi)
+        return model.write(v.read(matched, *told).clean, *told).to(guided.dtype)
 
     return rescale
 
@@ -141,9 +156,7 @@ def projected(
         raise ValueError(f"threshold {threshold}: give a norm above 0; math.inf is no limit")
     if not -1 < momentum < 1:  # beyond, the sum of differences would grow without end
         raise ValueError(f"momentum {momentum}: give more than -1 and less than 1; the paper's are negative")
-    if prediction not in PREDICTIONS:
-        raise ValueError(f"unknown prediction {prediction!r}: choose from {', '.join(PREDICTIONS)}")
-    model = PREDICTIONS[prediction]
+    model = _prediction(prediction)
     running: Latents | None = None
 
     def combine(
@@ -201,6 +214,19 @@ def within(
 def _check_scale(scale: float) -> None:
     if not isfinite(scale):
         raise ValueError(f"guidance scale {scale}: give a finite number")
+
+
+def _prediction(name: str) -> Prediction:
+    if name not in PREDICTIONS:
+        raise ValueError(f"unknown prediction {name!r}: choose from {', '.join(PREDICTIONS)}")
+    return PREDICTIONS[name]
+
+
+def _match(guided: Latents, conditional: Latents, phi: float) -> Latents:
+    """Give what is guided phi of the conditional's standard deviation."""
+    wanted, found = (_rows(each).std(1, correction=0) for each in (conditional, guided))
+    ratio = torch.where(found > 0, wanted / found, 1.0)  # a constant has no deviation to change
+    return guided * _like(phi * ratio + (1 - phi), guided)
 
 
 def _limit(difference: Latents, threshold: float) -> Latents:

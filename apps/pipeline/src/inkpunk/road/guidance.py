@@ -34,7 +34,7 @@ def planned_guidance(plan: Plan, schedule: NoiseSchedule) -> Guidance:
             area = plan.width * plan.height / SIZE_MULTIPLE**2
             combine = projected(plan.guidance, schedule, threshold=APG_THRESHOLD * sqrt(area))
         if request.guidance_rescale:
-            combine = rescaled(combine, request.guidance_rescale)
+            combine = rescaled(combine, request.guidance_rescale, schedule)
         denoise = guide(both, combine)
         if request.guidance_interval is not None:
             denoise = within(denoise, prompt_alone, schedule, *request.guidance_interval)
