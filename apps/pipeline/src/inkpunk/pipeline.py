@@ -29,6 +29,7 @@ from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
 from inkpunk.road.prompts import constant, steered
 from inkpunk.road.road import Road, Start
@@ -135,7 +136,7 @@ class Pipeline:
         """Decide what the request leaves open, and check what only a model can judge.
 
         Raises:
-            RequestError: for a strength too small for a single step.
+            RequestError: for a strength too small for a single step, or settings of guidance without effect.
         """
         steps = request.steps or self.defaults.steps
         if request.init is not None and int(steps * request.strength) < 1:
@@ -143,13 +144,15 @@ class Pipeline:
                 f"strength {request.strength:g} of {steps} steps is less than one step; raise either of them"
             )
         size = request.init.size if request.init else (self.defaults.size, self.defaults.size)
-        return Plan(
+        plan = Plan(
             request,
             steps=steps,
             guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
             width=request.width or size[0],
             height=request.height or size[1],
         )
+        refuse_guidance_without_effect(plan, self.schedule)
+        return plan
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -242,10 +245,11 @@ class Pipeline:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
         request = plan.request
         prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
+        guidance = planned_guidance(plan, self.schedule)
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
-            denoise=lambda predict: steered(constant(self.encode_prompts(prompts)), plan.guidance)(predict),
+            denoise=lambda predict: steered(constant(self.encode_prompts(prompts)), guidance)(predict),
             decode=self.decode,
         )
         if request.init is not None:
@@ -287,4 +291,7 @@ class Pipeline:
             strength=request.strength if request.init else None,
             note=self.defaults.note,
             version=version("inkpunk"),
+            guidance_rescale=float(request.guidance_rescale),
+            guidance_interval=request.guidance_interval,
+            apg=request.apg,
         )

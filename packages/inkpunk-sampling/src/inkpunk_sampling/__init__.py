@@ -11,7 +11,7 @@ latents = step.latents
 
 from .brownian import brownian_path
 from .conventions import CONVENTIONS, Conventions
-from .guidance import guide
+from .guidance import Combine, classifier_free, guide, projected, rescaled, within
 from .noise import SOURCES, Draw, seeded_noise
 from .prediction import PREDICTIONS, Estimate, Prediction, read_prediction
 from .samplers import SAMPLERS, SCHEDULE_TYPES, Denoise, Elsewhere, Method, Model, Sampler, find_sampler
@@ -27,6 +27,7 @@ __all__ = [
     "SCHEDULE_TYPES",
     "SOURCES",
     "SPACINGS",
+    "Combine",
     "Conventions",
     "Denoise",
     "Draw",
@@ -39,10 +40,14 @@ __all__ = [
     "Sampler",
     "Step",
     "brownian_path",
+    "classifier_free",
     "find_sampler",
     "guide",
+    "projected",
     "read_prediction",
+    "rescaled",
     "sample",
     "seeded_noise",
     "timesteps",
+    "within",
 ]

@@ -79,6 +79,20 @@ MODEL_OPTIONS = (
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
 )
 
+
+def _interval(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """Read LOW:HIGH."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not LOW:HIGH, two noise levels such as 0.28:5.42") from error
+    return low, high
+
+
 REQUEST_OPTIONS = (
     click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show."),
     click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]"),
@@ -87,6 +101,25 @@ REQUEST_OPTIONS = (
     ),
     click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
     click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
+    click.option(
+        "--guidance-rescale",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Take back so much of the contrast that guidance adds, 0 to 1; 0.7 is usual.",
+    ),
+    click.option(
+        "--guidance-interval",
+        metavar="LOW:HIGH",
+        callback=_interval,
+        help="Guide at noise levels (sigmas, about 15 to 0) from HIGH down to LOW alone, as 0.28:5.42: steps "
+        "outside take half the time. [default: everywhere]",
+    ),
+    click.option(
+        "--apg",
+        is_flag=True,
+        help="Adaptive projected guidance: a high --guidance (10 to 15) without oversaturated colours.",
+    ),
 )
 
 PICTURE_OPTIONS = (

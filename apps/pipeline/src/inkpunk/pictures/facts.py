@@ -7,6 +7,8 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from types import UnionType
 from typing import Any, cast
 
+PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such type
+
 
 class PictureError(ValueError):
     """A picture that cannot be read, written or shown; the message says which, why, and what to do."""
@@ -25,6 +27,7 @@ class Facts:
         strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
         note: what one should know about pictures of this model, such as "untrained random weights".
         version: of inkpunk.
+        guidance_rescale, guidance_interval, apg: as in the request.
     """
 
     prompt: str
@@ -41,6 +44,9 @@ class Facts:
     strength: float | None = None
     note: str | None = None
     version: str
+    guidance_rescale: float = 0.0
+    guidance_interval: tuple[float, float] | None = None
+    apg: bool = False
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""
@@ -83,6 +89,10 @@ class Facts:
 
 
 def _checked(name: str, value: object, kind: type | UnionType) -> object:
+    if kind == PAIR:
+        return None if value is None else _pair(name, value)
+    if kind is bool and isinstance(value, bool):
+        return value
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(0.0, kind):
         value = float(value) if abs(value) < 2**53 else math.nan  # JSON writers may drop the ".0"
     if not isinstance(value, kind) or isinstance(value, bool):
@@ -90,3 +100,10 @@ def _checked(name: str, value: object, kind: type | UnionType) -> object:
     if isinstance(value, float) and not math.isfinite(value):
         raise PictureError(f"{name} is not a finite number")
     return value
+
+
+def _pair(name: str, value: object) -> object:
+    pair = cast("list[object]", value) if isinstance(value, list) else []
+    if len(pair) != 2:
+        raise PictureError(f"{name} is not two numbers")
+    return tuple(_checked(name, each, float) for each in pair)

@@ -57,6 +57,8 @@ def infotext(facts: Facts) -> str:
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
+        # as its extensions call it; it has no words for an interval of sigmas or for projected guidance
+        "CFG Rescale phi": _number(facts.guidance_rescale) if facts.guidance_rescale else None,
     }
     lines = [facts.prompt]
     if facts.negative_prompt:

@@ -17,6 +17,7 @@ from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import tensor_to_image
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request, RequestError
+from inkpunk.road.guidance import is_guided, planned_guidance
 from inkpunk.road.prompts import constant, steered
 
 Result = TypeVar("Result")
@@ -117,17 +118,17 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         )
         yield told
 
-        guided = plan.guidance != 1
-        if guided:
+        if plan.guidance != 1:
             context = torch.cat([pipeline.encode_prompts([request.negative_prompt]), context])
         steps = sample(
-            steered(constant(context), plan.guidance)(pipeline.predict),
+            steered(constant(context), planned_guidance(plan, pipeline.schedule))(pipeline.predict),
             chain([initial], noise),
             pipeline.schedule,
             sampler=request.sampler,
             steps=plan.steps,
             spacing=request.spacing,
         )
+        guided = is_guided(plan, pipeline.schedule, timestep)
         name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
         last, told = stage(name, latents, lambda: next(steps), lambda step: _shape(step.latents))
         yield told
