@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import diffusers
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler, StableDiffusionImg2ImgPipeline, StableDiffusionPipeline
 from inkpunk import Pipeline, Request
+from inkpunk_sampling import SAMPLERS
 from PIL import Image
 
 PROMPT = "nvinkpunk cyberpunk samurai with neon mask, glowing swords"
@@ -90,6 +92,51 @@ def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
     ).images
     assert np.asarray(ours[0]).std() > 1, "a flat picture would agree with anything"
     assert max(map(largest_difference, ours, theirs)) <= 1
+
+
+SAMPLED = [name for name, method in SAMPLERS.items() if method.elsewhere.diffusers]
+
+
+@pytest.fixture(scope="module")
+def both(diffusers_folder: Callable[[str], Path]) -> tuple[Pipeline, StableDiffusionPipeline]:
+    """Ours and theirs, of the small networks: the sampler's arithmetic is the same at any size."""
+    small = diffusers_folder("small")
+    oracle = StableDiffusionPipeline.from_pretrained(small, safety_checker=None)
+    oracle.set_progress_bar_config(disable=True)
+    return Pipeline.load(small, device="cpu"), oracle
+
+
+@pytest.mark.parametrize("sampler", SAMPLED)
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # they give numpy tensors
+@pytest.mark.filterwarnings("ignore:Should have t")  # sigmas in float32 lie a rounding beyond torchsde's tree
+def test_every_sampler_draws_like_diffusers(
+    both: tuple[Pipeline, StableDiffusionPipeline], sampler: str
+) -> None:
+    """By the conventions that SD v1.5's own config and diffusers' defaults make."""
+    pipeline, oracle = both
+    settings = {"width": SMALL.width, "height": SMALL.height}
+    request = Request(
+        PROMPT, seeds=(3,), steps=5, guidance=4.0, sampler=sampler, like="diffusers", **settings
+    )
+    ours = pipeline.generate(request)[0].image
+
+    scheduler = oracle.scheduler
+    # SD v1.5's own config names no spacing, so that each of their schedulers takes its default
+    config = {key: value for key, value in scheduler.config.items() if key != "timestep_spacing"}
+    kind = getattr(diffusers, SAMPLERS[sampler].elsewhere.diffusers)
+    oracle.scheduler = kind.from_config(config, **({"solver_order": 3} if sampler == "deis" else {}))
+    oracle.scheduler.noise_sampler_seed = [3]  # of DPM++ SDE, which has a tree of its own
+    theirs = oracle(
+        PROMPT,
+        num_inference_steps=5,
+        guidance_scale=4.0,
+        eta=0.3 if sampler == "tcd" else 0.0,
+        generator=[torch.Generator().manual_seed(3)],
+        **settings,
+    ).images[0]
+    oracle.scheduler = scheduler
+    assert np.asarray(ours).std() > 1, "a flat picture would agree with anything"
+    assert largest_difference(ours, theirs) <= 1
 
 
 def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from inkpunk_clip import TextEncoder, Tokenizer
-from inkpunk_sampling import NoiseSchedule, Step, sample, seeded_noise
+from inkpunk_sampling import Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
@@ -46,6 +46,7 @@ class Pipeline:
     Attributes:
         tokenizer, text_encoder, unet, vae: the networks, the latter three as residences on `device`.
         schedule: the noise schedule that the UNet was trained with.
+        prediction: what it was trained to predict, a name in `inkpunk_sampling.PREDICTIONS`.
         defaults: the settings used where a request leaves them open.
         device, dtype: where, and in which precision, the networks compute. The sampler's own arithmetic is
             float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
@@ -62,6 +63,7 @@ class Pipeline:
     defaults: Defaults
     device: torch.device
     dtype: torch.dtype
+    prediction: str = "epsilon"
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
@@ -78,6 +80,8 @@ class Pipeline:
         tiled: bool = False,
         low_memory: bool = False,
         ema: bool = False,
+        prediction: str | None = None,
+        zero_snr: bool | None = None,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -93,6 +97,9 @@ class Pipeline:
                 layer turns into float32 while it is at work: less than 3 GiB for 512x512, by a few per cent slower;
                 a checkpoint of 32 bits loses the digits that its 16-bit edition has lost.
             ema: take a training checkpoint's averaged (EMA) weights.
+            prediction: what the model was trained to predict, "epsilon", "v" or "sample"; None for what its files
+                say.
+            zero_snr: whether it was trained with a zero-terminal-SNR schedule; None for what its files say.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
@@ -105,7 +112,7 @@ class Pipeline:
         path = resolve_model(str(model), half=precision is torch.float16)
         checkpoint = open_checkpoint(path, ema=ema)
         refuse_problems(checkpoint)
-        configs = read_configs(checkpoint)
+        configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
         if configs.unet.in_channels != LATENT_CHANNELS:
             raise CheckpointError(
                 f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
@@ -124,6 +131,7 @@ class Pipeline:
             unet=Residence(unet, compute, offload, halve),
             vae=Residence(vae, compute, offload, halve),
             schedule=configs.schedule,
+            prediction=configs.prediction,
             defaults=read_defaults(checkpoint),
             device=compute,
             dtype=precision,
@@ -136,20 +144,36 @@ class Pipeline:
         """Decide what the request leaves open, and check what only a model can judge.
 
         Raises:
-            RequestError: for a strength too small for a single step, or settings of guidance without effect.
+            RequestError: for a strength too small for a single step, settings of guidance without effect, or a
+                sampler that cannot draw with this model.
         """
         steps = request.steps or self.defaults.steps
-        if request.init is not None and int(steps * request.strength) < 1:
+        conventions = request.conventions
+        sampler = request.sampler or conventions.sampler
+        spacing = request.spacing or conventions.spacing(sampler) or ""
+        try:
+            if request.init is None:
+                path = conventions.path(self.schedule, sampler, steps, spacing or None)
+            else:
+                path = conventions.partial_path(
+                    self.schedule, sampler, steps, request.strength, spacing or None
+                )
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        if sampler == "plms" and self.schedule.zero_snr:
             raise RequestError(
-                f"strength {request.strength:g} of {steps} steps is less than one step; raise either of them"
+                "sampler 'plms': cannot begin where this model's schedule holds no signal; use 'ddim'"
             )
         size = request.init.size if request.init else (self.defaults.size, self.defaults.size)
         plan = Plan(
             request,
+            sampler=sampler,
+            spacing=spacing,
             steps=steps,
             guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
             width=request.width or size[0],
             height=request.height or size[1],
+            path=path,
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
@@ -226,8 +250,17 @@ class Pipeline:
 
     def noise(self, plan: Plan) -> Iterator[Float[Tensor, "batch 4 latent_height latent_width"]]:
         """Draw the plan's noise, in float32 on the pipeline's device: the initial draw, then one a step."""
-        shape = (LATENT_CHANNELS, plan.height // SIZE_MULTIPLE, plan.width // SIZE_MULTIPLE)
-        return (draw.to(self.device) for draw in seeded_noise(plan.request.seeds, shape))
+        conventions = plan.request.conventions
+        noise = seeded_noise(
+            plan.request.seeds, _latent_shape(plan), conventions.source, conventions.step_seed
+        )
+        return (draw.to(self.device) for draw in noise)
+
+    def brownian(self, plan: Plan) -> Draw:
+        """Lay the paths of noise that some samplers follow, one a seed, in float32 on the pipeline's device."""
+        source = plan.request.conventions.source
+        path = brownian_path(plan.request.seeds, _latent_shape(plan), self.schedule, source)
+        return lambda sigma, lower: path(sigma, lower).to(self.device)
 
     def predict(
         self,
@@ -245,7 +278,7 @@ class Pipeline:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
         request = plan.request
         prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
-        guidance = planned_guidance(plan, self.schedule)
+        guidance = planned_guidance(plan, self.schedule, self.prediction)
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
@@ -254,7 +287,8 @@ class Pipeline:
         )
         if request.init is not None:
             image = image_to_tensor(request.init).expand(len(request.seeds), -1, -1, -1)
-            road = from_image(road, image, request.strength, self.encode)
+            drawn = request.conventions.drawn_encoding
+            road = from_image(road, image, request.strength, self.encode, drawn=drawn)
         return road
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
@@ -262,16 +296,24 @@ class Pipeline:
         # one network after the other: where memory is short, two at once would not fit
         start, denoise = road.start(), road.denoise(road.predict)
         with self.unet.awake():
-            yield from sample(
-                denoise,
-                start.noise,
-                self.schedule,
-                sampler=plan.request.sampler,
-                steps=plan.steps,
-                spacing=plan.request.spacing,
-                start=start.latents,
-                strength=start.strength,
-            )
+            yield from self.sampled(plan, denoise, start)
+
+    def sampled(self, plan: Plan, denoise: Denoise, start: Start) -> Iterator[Step]:
+        """Walk a plan's path from its start."""
+        return sample(
+            denoise,
+            start.noise,
+            self.schedule,
+            sampler=plan.sampler,
+            steps=plan.steps,
+            spacing=plan.spacing or None,
+            start=start.latents,
+            strength=start.strength,
+            prediction=self.prediction,
+            eta=plan.request.eta,
+            brownian=self.brownian(plan),
+            conventions=plan.request.conventions,
+        )
 
     def facts(self, plan: Plan, seed: int) -> Facts:
         """Tell what it takes to draw the plan's picture of this seed again."""
@@ -280,8 +322,8 @@ class Pipeline:
             prompt=request.prompt,
             negative_prompt=request.negative_prompt,
             steps=plan.steps,
-            sampler=request.sampler,
-            spacing=request.spacing,
+            sampler=plan.sampler,
+            spacing=plan.spacing,
             guidance=plan.guidance,
             seed=seed,
             width=plan.width,
@@ -294,4 +336,12 @@ class Pipeline:
             guidance_rescale=float(request.guidance_rescale),
             guidance_interval=request.guidance_interval,
             apg=request.apg,
+            eta=None if request.eta is None else float(request.eta),
+            like=request.like,
+            prediction=self.prediction,
+            zero_snr=self.schedule.zero_snr,
         )
+
+
+def _latent_shape(plan: Plan) -> tuple[int, int, int]:
+    return LATENT_CHANNELS, plan.height // SIZE_MULTIPLE, plan.width // SIZE_MULTIPLE

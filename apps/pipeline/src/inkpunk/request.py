@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from inkpunk_sampling import SPACINGS, find_sampler
+from inkpunk_sampling import CONVENTIONS, SAMPLERS, SPACINGS, Conventions, find_sampler
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,9 +33,9 @@ class Request:
         steps: sampling steps, 1 to 1000.
         guidance: classifier-free guidance scale; 1 switches guidance off.
         sampler: a name in `inkpunk_sampling.SAMPLERS`, or AUTOMATIC1111's, ComfyUI's or diffusers' for it, which
-            becomes ours; a spacing in it ("DPM++ 2M Karras") becomes `spacing`.
-        spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`; "linspace"
-            when not given.
+            becomes ours; a spacing in it ("DPM++ 2M Karras") becomes `spacing`. What `like` prefers when not given.
+        spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`; what `like`
+            says of the sampler when not given.
         width, height: picture size in pixels, multiples of 8.
         init: the picture to start from (image-to-image), already of the size asked for.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
@@ -43,6 +43,9 @@ class Request:
         guidance_interval: noise levels (sigmas) low and high; guidance acts where low < sigma <= high alone, and
             elsewhere a step takes half the time. (0.28, 5.42) is usual. None is everywhere.
         apg: adaptive projected guidance, which keeps a high `guidance` from oversaturating.
+        eta: how much noise a sampler draws on its way that leaves the choice, 0 for none; None is its own default.
+        like: the program whose picture it shall be, in all that the same settings leave open: a name in
+            `inkpunk_sampling.CONVENTIONS`.
 
     Raises:
         RequestError: for any value outside these ranges.
@@ -53,7 +56,7 @@ class Request:
     seeds: tuple[int, ...] = field(default_factory=_fresh_seed)
     steps: int | None = None
     guidance: float | None = None
-    sampler: str = "ddpm"
+    sampler: str = ""
     spacing: str = ""
     width: int | None = None
     height: int | None = None
@@ -62,6 +65,8 @@ class Request:
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None
     apg: bool = False
+    eta: float | None = None
+    like: str = "inkpunk"
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model."""
@@ -105,29 +110,51 @@ class Request:
         if self.guidance is not None:
             refuse_idle_guidance(self, self.guidance)
 
+    @property
+    def conventions(self) -> Conventions:
+        """Those of the program that it shall be like."""
+        return CONVENTIONS[self.like]
+
     def _name_sampler(self) -> None:
-        try:
-            sampler, told = find_sampler(self.sampler)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        if self.spacing and told and self.spacing != told:
-            raise RequestError(f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two")
-        spacing = self.spacing or told or "linspace"
-        if spacing not in SPACINGS:
-            raise RequestError(f"spacing {spacing!r}: there is none of that name; use {', '.join(SPACINGS)}")
-        object.__setattr__(self, "sampler", sampler)  # frozen, but not yet seen by anybody
-        object.__setattr__(self, "spacing", spacing)
+        if self.like not in CONVENTIONS:
+            raise RequestError(f"like {self.like!r}: there is no such program; use {', '.join(CONVENTIONS)}")
+        if self.spacing and self.spacing not in SPACINGS:
+            raise RequestError(
+                f"spacing {self.spacing!r}: there is none of that name; use {', '.join(SPACINGS)}"
+            )
+        if self.sampler:
+            try:
+                sampler, told = find_sampler(self.sampler)
+            except ValueError as error:
+                raise RequestError(str(error)) from error
+            if self.spacing and told and self.spacing != told:
+                raise RequestError(
+                    f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two"
+                )
+            object.__setattr__(self, "sampler", sampler)  # frozen, but not yet seen by anybody
+            object.__setattr__(self, "spacing", self.spacing or told or "")
+        if self.eta is not None:
+            _check_eta(self.sampler or self.conventions.sampler, self.eta)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A request with nothing left open: what is drawn, and what a picture's facts record."""
+    """A request with nothing left open: what is drawn, and what a picture's facts record.
+
+    Attributes:
+        sampler, spacing, steps, guidance, width, height: as in the request. A spacing is empty where the sampler's
+            timesteps are none.
+        path: the timesteps that are walked along, with the end.
+    """
 
     request: Request
+    sampler: str
+    spacing: str
     steps: int
     guidance: float
     width: int
     height: int
+    path: tuple[float | int, ...]
 
 
 def refuse_idle_guidance(request: Request, guidance: float) -> None:
@@ -147,6 +174,13 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
             f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
             f"{'it' if len(idle) == 1 else 'them'} out"
         )
+
+
+def _check_eta(sampler: str, eta: float) -> None:
+    if SAMPLERS[sampler].eta is None:
+        raise RequestError(f"eta {eta:g}: sampler {sampler!r} leaves no choice of noise; leave it out")
+    if not 0 <= eta <= 1:
+        raise RequestError(f"eta {eta:g}: must lie between 0, which is no noise, and 1")
 
 
 def _check_side(name: str, value: int) -> None:

@@ -13,7 +13,7 @@ from .brownian import brownian_path
 from .conventions import CONVENTIONS, Conventions
 from .guidance import Combine, classifier_free, guide, projected, rescaled, within
 from .noise import SOURCES, Draw, seeded_noise
-from .prediction import PREDICTIONS, Estimate, Prediction, read_prediction
+from .prediction import DIFFUSERS_WORDS, PREDICTIONS, Estimate, Prediction, read_prediction
 from .samplers import SAMPLERS, SCHEDULE_TYPES, Denoise, Elsewhere, Method, Model, Sampler, find_sampler
 from .sampling import Step, sample
 from .schedule import CLEAN, NoiseSchedule
@@ -22,6 +22,7 @@ from .spacing import SPACINGS, timesteps
 __all__ = [
     "CLEAN",
     "CONVENTIONS",
+    "DIFFUSERS_WORDS",
     "PREDICTIONS",
     "SAMPLERS",
     "SCHEDULE_TYPES",

@@ -39,6 +39,7 @@ class Conventions:
     """One program's answers to what papers leave open. The defaults are ours.
 
     Attributes:
+        sampler: what is drawn with when none is asked for.
         timestep: which timestep the network is told for a sigma between two trained ones: "fractional", linear in the
             logarithm of sigma, or the "nearest" whole one.
         initial: the variance of the first latents of the samplers in `scaled_by_sigma`: "unit", as if there were a
@@ -53,8 +54,12 @@ class Conventions:
         sampler_paths: whole paths of samplers whose timesteps are no spacing, end included.
         spacing_paths: the same of spacings that a program has in its own way.
         source: of the noise, a name in `SOURCES`.
+        step_seed: added to the seed for all noise after the first: see `seeded_noise`.
+        drawn_encoding: whether an init picture's latents are drawn from what the VAE's encoder tells of them, by the
+            image's own first noise; else they are its mean.
     """
 
+    sampler: str = "ddpm"
     timestep: str = "fractional"
     initial: str = "unit"
     scaled_by_sigma: frozenset[str] = frozenset()
@@ -66,6 +71,8 @@ class Conventions:
     sampler_paths: Mapping[str, PathMaker] = field(default_factory=_no_path)
     spacing_paths: Mapping[str, PathMaker] = field(default_factory=_no_path)
     source: str = "torch"
+    step_seed: int = 0
+    drawn_encoding: bool = True
 
     def __post_init__(self) -> None:
         """Refuse an option that there is not."""
@@ -75,9 +82,9 @@ class Conventions:
                     f"convention {name} = {getattr(self, name)!r}: choose from {', '.join(known)}"
                 )
 
-    def spacing(self, sampler: str) -> str:
-        """The spacing of a sampler when none is asked for."""
-        return self.spacings.get(sampler, self.default_spacing)
+    def spacing(self, sampler: str) -> str | None:
+        """The spacing of a sampler when none is asked for; None where its path is none."""
+        return None if sampler in self.sampler_paths else self.spacings.get(sampler, self.default_spacing)
 
     def path(
         self, schedule: NoiseSchedule, sampler: str, steps: int, spacing: str | None = None, offset: int = 0
@@ -87,10 +94,10 @@ class Conventions:
         Raises:
             ValueError: as `timesteps`.
         """
-        if spacing is None and sampler in self.sampler_paths:
+        spacing = spacing or self.spacing(sampler)
+        if spacing is None:
             timesteps(schedule, steps)  # refuses numbers that do not fit
             return self.sampler_paths[sampler](schedule, steps)
-        spacing = self.spacing(sampler) if spacing is None else spacing
         if spacing in self.spacing_paths:
             timesteps(schedule, steps, spacing, offset)
             return self.spacing_paths[spacing](schedule, steps)
@@ -162,6 +169,17 @@ def _leading_to(offset: int, end: Timestep | None) -> PathMaker:
     return path
 
 
+def _linspace_without_0(end: Timestep) -> PathMaker:
+    """One timestep more, the last of which is left out: how diffusers' multistep solvers divide the whole range."""
+
+    def path(schedule: NoiseSchedule, steps: int) -> Path:
+        if steps == schedule.steps:
+            return (*timesteps(schedule, steps), CLEAN)
+        return (*timesteps(schedule, steps + 1)[:-1], end)
+
+    return path
+
+
 SIGMA_SAMPLERS = frozenset(
     {
         "euler",
@@ -180,6 +198,7 @@ SIGMA_SAMPLERS = frozenset(
 """What k-diffusion has."""
 
 A1111 = Conventions(
+    sampler="dpmpp_2m",
     initial="sigma",
     scaled_by_sigma=SIGMA_SAMPLERS,
     strength="one_more",
@@ -197,14 +216,19 @@ A1111 = Conventions(
         "kl_optimal": lambda schedule, steps: even_angles(schedule, steps + 1),  # ends at the least sigma
     },
     source="philox",
+    drawn_encoding=False,  # it draws from a generator that nobody has seeded
 )
 COMFYUI = Conventions(
+    sampler="euler",
     timestep="nearest",
     strength="stretched",
     drops_last_but_one=frozenset({"dpm2", "dpm2_a", "unipc"}),
     default_spacing="uniform",  # it says "normal"
+    step_seed=1,  # on a CPU; one picture at a time, as its batches share one draw
+    drawn_encoding=False,  # as in AUTOMATIC1111
 )
 DIFFUSERS = Conventions(
+    sampler="plms",
     initial="sigma",
     scaled_by_sigma=frozenset({"euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde"}),
     spacings={
@@ -216,6 +240,8 @@ DIFFUSERS = Conventions(
         "ddpm": _leading_to(1, CLEAN),  # the offset of SD v1.5's own scheduler_config.json
         "ddim": _leading_to(1, 0),
         "plms": _leading_to(1, 0),
+        **dict.fromkeys(("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc"), _linspace_without_0(CLEAN)),
+        "deis": _linspace_without_0(0),
     },
 )
 CONVENTIONS: Mapping[str, Conventions] = {

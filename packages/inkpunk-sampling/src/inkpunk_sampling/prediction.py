@@ -67,7 +67,8 @@ PREDICTIONS: Mapping[str, Prediction] = {
     "sample": Prediction(_read_sample, _write_sample),  # x_0 itself
 }
 
-_DIFFUSERS = {"epsilon": "epsilon", "v_prediction": "v", "sample": "sample"}
+DIFFUSERS_WORDS = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
+"""What diffusers calls them."""
 
 
 def read_prediction(config: Mapping[str, object]) -> str:
@@ -77,8 +78,8 @@ def read_prediction(config: Mapping[str, object]) -> str:
         ValueError: if it names a kind that there is not.
     """
     told = config.get("prediction_type", "epsilon")
-    if not isinstance(told, str) or told not in _DIFFUSERS:
-        raise ValueError(
-            f"scheduler config: prediction_type = {told!r} is not supported: choose from {', '.join(_DIFFUSERS)}"
-        )
-    return _DIFFUSERS[told]
+    for ours, theirs in DIFFUSERS_WORDS.items():
+        if told == theirs:
+            return ours
+    known = ", ".join(DIFFUSERS_WORDS.values())
+    raise ValueError(f"scheduler config: prediction_type = {told!r} is not supported: choose from {known}")

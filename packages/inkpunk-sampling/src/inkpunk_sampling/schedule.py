@@ -104,6 +104,18 @@ class NoiseSchedule:
             raise _refusal("num_train_timesteps", steps, "give a whole number")
         return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve, zero_snr)
 
+    def to_diffusers(self) -> dict[str, object]:
+        """Write what `from_diffusers` reads."""
+        config: dict[str, object] = {
+            "num_train_timesteps": self.steps,
+            "beta_start": self.beta_start,
+            "beta_end": self.beta_end,
+            "beta_schedule": self.curve,
+        }
+        return (
+            config | {"rescale_betas_zero_snr": True} if self.zero_snr else config
+        )  # few of its schedulers know it
+
     @cached_property
     def betas(self) -> tuple[float, ...]:
         """beta_t for t = 0 ... steps - 1."""

@@ -181,7 +181,9 @@ def _small_files(
         raise CheckpointError(
             f"{path}: no config is called {shown(unknown[0])}; there are {', '.join(CONFIG_FILES)}"
         )
-    scheduler = configs.get("scheduler") or SCHEDULER
+    scheduler = configs.get("scheduler") or {}
+    if "_class_name" not in scheduler:
+        scheduler = {**SCHEDULER, **scheduler}
     tokenizer = any(name.startswith("tokenizer/") for name in extra_files)
     jsons = {
         MODEL_INDEX: model_index(anatomies, scheduler, tokenizer),

@@ -32,7 +32,24 @@ WAYS = (
     "keep_memory",
 )
 # inkpunk_sampling.SPACINGS, told again for the same reason
-SPACINGS = ("linspace", "leading", "trailing", "karras", "exponential")
+SPACINGS = (
+    "linspace",
+    "leading",
+    "trailing",
+    "uniform",
+    "sgm_uniform",
+    "simple",
+    "karras",
+    "exponential",
+    "kl_optimal",
+    "beta",
+    "beta_sigma",
+    "ays",
+    "lcm",
+)
+# and CONVENTIONS and PREDICTIONS
+PROGRAMS = ("inkpunk", "a1111", "comfyui", "diffusers")
+PREDICTIONS = ("epsilon", "v", "sample")
 
 MODEL_OPTIONS = (
     click.option(
@@ -77,6 +94,16 @@ MODEL_OPTIONS = (
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
+    click.option(
+        "--prediction",
+        type=click.Choice(PREDICTIONS),
+        help="What the model was trained to predict. [default: what its files say]",
+    ),
+    click.option(
+        "--zero-snr/--no-zero-snr",
+        default=None,
+        help="Whether it was trained down to a signal of zero. [default: what its files say]",
+    ),
 )
 
 
@@ -125,16 +152,27 @@ REQUEST_OPTIONS = (
 PICTURE_OPTIONS = (
     click.option(
         "--sampler",
-        default="ddpm",
-        show_default=True,
-        help="The sampling algorithm, by any program's name: see `inkpunk samplers`.",
+        default="",
+        help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: what --like prefers]",
     ),
     click.option(
         "--spacing",
         default="",
         type=click.Choice(["", *SPACINGS]),
         metavar=f"[{'|'.join(SPACINGS)}]",
-        help="How the steps spread over the training timesteps. [default: linspace, or what --sampler says]",
+        help="How the steps spread over the training timesteps. [default: what --sampler says, or --like]",
+    ),
+    click.option(
+        "--eta",
+        type=float,
+        help="How much noise a sampler draws on its way: 0 to 1. [default: the sampler's]",
+    ),
+    click.option(
+        "--like",
+        default="inkpunk",
+        show_default=True,
+        type=click.Choice(PROGRAMS),
+        help="Draw the picture that another program draws with the same settings.",
     ),
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -203,6 +241,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         tiled: bool,
         low_memory: bool,
         ema: bool,
+        prediction: str | None,
+        zero_snr: bool | None,
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -214,6 +254,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "tiled": tiled,
             "low_memory": low_memory,
             "ema": ema,
+            "prediction": prediction,
+            "zero_snr": zero_snr,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)

@@ -10,6 +10,7 @@ from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint
 from inkpunk.memory.precision import DTYPES
 from inkpunk.models.hub import resolve_model
 from inkpunk.models.loading import CONFIG_KEY, read_config, refuse_problems
+from inkpunk.models.training import SCHEDULER_KEY, read_training, scheduler_config
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
@@ -57,8 +58,10 @@ def convert_checkpoint(
     refuse_problems(checkpoint)
     told = _told(checkpoint)
     folder = layout == "diffusers"
+    scheduler = _scheduler(checkpoint)
     metadata = {key: str(value) for key, value in checkpoint.metadata.items()} | {
-        CONFIG_KEY: json.dumps(told)
+        CONFIG_KEY: json.dumps(told),
+        SCHEDULER_KEY: json.dumps(scheduler),
     }
     save_checkpoint(
         out,
@@ -68,7 +71,7 @@ def convert_checkpoint(
         layout=LAYOUTS[layout],
         dtype=DTYPES[dtype] if dtype else None,
         metadata=metadata,
-        configs=_in_diffusers_words(told) | _scheduler(checkpoint) if folder else {},
+        configs=_in_diffusers_words(told) | {"scheduler": scheduler} if folder else {},
         extra_files=_tokenizer_files() if folder and checkpoint.text_encoder else {},
         overwrite=overwrite,
     )
@@ -89,8 +92,10 @@ def _in_diffusers_words(told: Mapping[str, Mapping[str, object]]) -> dict[str, d
     }
 
 
-def _scheduler(checkpoint: Checkpoint) -> dict[str, Mapping[str, object]]:
-    return {"scheduler": checkpoint.configs["scheduler"]} if "scheduler" in checkpoint.configs else {}
+def _scheduler(checkpoint: Checkpoint) -> Mapping[str, object]:
+    """A folder's own config, or one that says what a single file's model was trained on and for."""
+    told = scheduler_config(*read_training(checkpoint))  # refuses what cannot be drawn
+    return checkpoint.configs.get("scheduler") or told
 
 
 def _tokenizer_files() -> dict[str, bytes]:

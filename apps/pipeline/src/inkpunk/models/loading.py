@@ -13,6 +13,7 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import Checkpoint, CheckpointError
 from torch import Tensor, nn
 
+from inkpunk.models.training import read_training
 from inkpunk.request import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -40,19 +41,24 @@ class Configs:
     unet: UNetConfig
     vae: VAEConfig
     schedule: NoiseSchedule
+    prediction: str
 
 
-def read_configs(checkpoint: Checkpoint) -> Configs:
-    """Learn the configs of a whole checkpoint.
+def read_configs(
+    checkpoint: Checkpoint, *, prediction: str | None = None, zero_snr: bool | None = None
+) -> Configs:
+    """Learn the configs of a whole checkpoint; `prediction` and `zero_snr` as in `read_training`.
 
     Raises:
         CheckpointError: where the checkpoint lacks a component or asks for what SD v1 is not.
     """
+    schedule, predicted = read_training(checkpoint, prediction, zero_snr)
     return Configs(
         text_encoder=read_config(checkpoint, "text_encoder"),
         unet=read_config(checkpoint, "unet"),
         vae=read_config(checkpoint, "vae"),
-        schedule=read_schedule(checkpoint),
+        schedule=schedule,
+        prediction=predicted,
     )
 
 
@@ -77,15 +83,6 @@ def read_config(checkpoint: Checkpoint, component: str) -> Any:
         raise
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
-
-
-def read_schedule(checkpoint: Checkpoint) -> NoiseSchedule:
-    """Learn the noise schedule from a folder's JSON; single files have SD v1.5's."""
-    told = checkpoint.configs.get("scheduler")
-    try:
-        return NoiseSchedule.from_diffusers(told) if told else NoiseSchedule()
-    except ValueError as error:
-        raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:

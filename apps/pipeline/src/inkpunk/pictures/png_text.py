@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from inkpunk_sampling import SAMPLERS
+from inkpunk_sampling import CONVENTIONS, SAMPLERS, SCHEDULE_TYPES
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
@@ -13,8 +13,8 @@ from inkpunk.pictures.grid_facts import Axis, GridFacts
 
 Told = TypeVar("Told")
 
-SCHEDULE_TYPES = {"karras": "Karras", "exponential": "Exponential"}
-"""What AUTOMATIC1111 calls our spacings, where it has them."""
+NOISE = {"torch": "CPU", "philox": "NV"}
+"""What AUTOMATIC1111 calls our sources of noise."""
 AXIS_TYPES = {
     "guidance": "CFG Scale",
     "prompt": "Prompt S/R",
@@ -47,14 +47,18 @@ def infotext(facts: Facts) -> str:
     """
     pairs: dict[str, object] = {
         "Steps": facts.steps,
-        "Sampler": SAMPLERS[facts.sampler].elsewhere[0] if facts.sampler in SAMPLERS else facts.sampler,
-        "Schedule type": SCHEDULE_TYPES.get(facts.spacing),
+        "Sampler": SAMPLERS[facts.sampler].elsewhere.a1111 if facts.sampler in SAMPLERS else facts.sampler,
+        "Schedule type": next(
+            (theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == facts.spacing), None
+        ),
         "CFG scale": _number(facts.guidance),
         "Seed": facts.seed,
         "Size": f"{facts.width}x{facts.height}",
         "Model hash": facts.model_hash,
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
+        "RNG": NOISE[CONVENTIONS[facts.like].source] if facts.like in CONVENTIONS else None,
+        "Eta": None if facts.eta is None else _number(facts.eta),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it; it has no words for an interval of sigmas or for projected guidance

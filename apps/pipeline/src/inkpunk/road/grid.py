@@ -78,7 +78,7 @@ def draw_grid(
 def _drawn(
     pipeline: Pipeline, plans: Sequence[Plan], table: Sequence[Sequence[int]], x: Axis, y: Axis | None
 ) -> Iterator[GridStep]:
-    totals = [int(plan.steps * (plan.request.strength if plan.request.init else 1)) for plan in plans]
+    totals = [len(plan.path) - 1 for plan in plans]
     total, done = sum(totals), 0
     pictures = list[Picture]()
     for plan in plans:

@@ -22,8 +22,8 @@ def plain_guidance(scale: float) -> Guidance:
     return lambda both, prompt_alone: prompt_alone if scale == 1 else guide(both, scale)
 
 
-def planned_guidance(plan: Plan, schedule: NoiseSchedule) -> Guidance:
-    """What a plan asks for, laid around one another."""
+def planned_guidance(plan: Plan, schedule: NoiseSchedule, prediction: str = "epsilon") -> Guidance:
+    """What a plan asks for, laid around one another, of a model that predicts so."""
     request = plan.request
     if plan.guidance == 1:
         return plain_guidance(1.0)
@@ -32,9 +32,12 @@ def planned_guidance(plan: Plan, schedule: NoiseSchedule) -> Guidance:
         combine = classifier_free(plan.guidance)
         if request.apg:
             area = plan.width * plan.height / SIZE_MULTIPLE**2
-            combine = projected(plan.guidance, schedule, threshold=APG_THRESHOLD * sqrt(area))
+            combine = projected(
+                plan.guidance, schedule, threshold=APG_THRESHOLD * sqrt(area), prediction=prediction
+            )
         if request.guidance_rescale:
-            combine = rescaled(combine, request.guidance_rescale, schedule)
+            of_v = None if request.like == "diffusers" else schedule  # there, of the model's own output
+            combine = rescaled(combine, request.guidance_rescale, of_v, prediction)
         denoise = guide(both, combine)
         if request.guidance_interval is not None:
             denoise = within(denoise, prompt_alone, schedule, *request.guidance_interval)

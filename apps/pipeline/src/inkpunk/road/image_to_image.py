@@ -2,12 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain
+
+import torch
 
 from inkpunk.road.road import Images, Latents, Road, Start
 
 
 def from_image(
-    road: Road, image: Images, strength: float, encode: Callable[[Images, Latents], Latents]
+    road: Road,
+    image: Images,
+    strength: float,
+    encode: Callable[[Images, Latents], Latents],
+    drawn: bool = True,
 ) -> Road:
     """Begin from an image (Meng et al. 2021, arXiv 2108.01073).
 
@@ -16,11 +23,15 @@ def from_image(
         image: in [-1, 1], one for each picture that is drawn.
         strength: how much of it is drawn anew, in (0, 1].
         encode: images, and noise to choose among their encodings by, to latents.
+        drawn: whether that noise is the first draw, as diffusers has it, or none, which chooses the mean.
     """
 
     def start() -> Start:
         before = road.start()
-        # the first draw chooses the encoding, the second sends it back: as diffusers has it
-        return replace(before, latents=encode(image, next(before.noise)), strength=strength)
+        first = next(before.noise)
+        if drawn:  # and the second sends it back, as diffusers has it
+            return replace(before, latents=encode(image, first), strength=strength)
+        noise, mean = chain([first], before.noise), encode(image, torch.zeros_like(first))
+        return replace(before, noise=noise, latents=mean, strength=strength)
 
     return replace(road, start=start)

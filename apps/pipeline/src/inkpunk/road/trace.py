@@ -8,7 +8,6 @@ from itertools import chain
 from typing import TypeVar
 
 import torch
-from inkpunk_sampling import sample, timesteps
 from inkpunk_unet import timestep_embedding
 from torch import Tensor
 
@@ -19,6 +18,7 @@ from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request, RequestError
 from inkpunk.road.guidance import is_guided, planned_guidance
 from inkpunk.road.prompts import constant, steered
+from inkpunk.road.road import Start
 
 Result = TypeVar("Result")
 
@@ -97,7 +97,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
     yield told
 
-    timestep = float(timesteps(pipeline.schedule, plan.steps, request.spacing)[0])
+    timestep = float(plan.path[0])
     with pipeline.unet.awake() as unet:
         _, told = stage(
             "time embedding",
@@ -120,20 +120,15 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
 
         if plan.guidance != 1:
             context = torch.cat([pipeline.encode_prompts([request.negative_prompt]), context])
-        steps = sample(
-            steered(constant(context), planned_guidance(plan, pipeline.schedule))(pipeline.predict),
-            chain([initial], noise),
-            pipeline.schedule,
-            sampler=request.sampler,
-            steps=plan.steps,
-            spacing=request.spacing,
-        )
+        guidance = planned_guidance(plan, pipeline.schedule, pipeline.prediction)
+        denoise = steered(constant(context), guidance)(pipeline.predict)
+        steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
         name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
         last, told = stage(name, latents, lambda: next(steps), lambda step: _shape(step.latents))
         yield told
-        if plan.steps > 1:
-            name = f"the other {plan.steps - 1} steps"
+        if len(plan.path) > 2:
+            name = f"the other {len(plan.path) - 2} steps"
             last, told = stage(
                 name, latents, lambda: deque(steps, 1).pop(), lambda step: _shape(step.latents)
             )

@@ -1,0 +1,90 @@
+"""What a checkpoint's UNet was trained on and for: its noise schedule, and what it predicts of a noisy picture.
+
+A diffusers folder says it in its scheduler's config; a single file by signs that programs have agreed on, or, when we
+wrote it, in its metadata.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import cast
+
+from inkpunk_sampling import DIFFUSERS_WORDS, PREDICTIONS, NoiseSchedule, read_prediction
+from inkpunk_weights import Checkpoint, CheckpointError
+
+SCHEDULER_KEY = (
+    "inkpunk.scheduler"  # in a single file's metadata: the scheduler config that a folder would have
+)
+MODELSPEC_KEY = "modelspec.prediction_type"  # of the Stability AI model metadata standard
+# PNDM, which SD v1.5's config names, knows no zero SNR; and leading timesteps would not begin at it.
+ZERO_SNR_SCHEDULER = {
+    "_class_name": "DDIMScheduler",
+    "clip_sample": False,
+    "set_alpha_to_one": False,
+    "timestep_spacing": "trailing",
+}
+V_SIGN, ZERO_SNR_SIGN = "v_pred", "ztsnr"  # empty tensors in a single file, as ComfyUI and Forge look for
+
+
+def read_training(
+    checkpoint: Checkpoint, prediction: str | None = None, zero_snr: bool | None = None
+) -> tuple[NoiseSchedule, str]:
+    """Learn noise schedule and prediction; what a file does not say is SD v1.5's.
+
+    Args:
+        checkpoint: whose.
+        prediction, zero_snr: what the user says of it, which counts for more than what it says itself.
+
+    Raises:
+        CheckpointError: for a schedule or a prediction that there is not, or a zero-SNR schedule under a model that
+            predicts noise.
+    """
+    try:
+        schedule, told = _told(checkpoint)
+    except ValueError as error:
+        raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
+    if zero_snr is not None:
+        schedule = replace(schedule, zero_snr=zero_snr)
+    prediction = prediction or told
+    if prediction not in PREDICTIONS:
+        raise CheckpointError(
+            f"{checkpoint.path}: prediction {prediction!r}: there is none of that name; use {', '.join(PREDICTIONS)}"
+        )
+    if schedule.zero_snr and prediction == "epsilon":
+        raise CheckpointError(
+            f"{checkpoint.path}: a zero-SNR schedule begins at noise alone, from which a prediction of noise leads "
+            "nowhere; such models predict v: add --prediction v, or --no-zero-snr"
+        )
+    return schedule, prediction
+
+
+def scheduler_config(schedule: NoiseSchedule, prediction: str) -> dict[str, object]:
+    """Write both as a folder's `scheduler_config.json` has them, over SD v1.5's own."""
+    config = {**schedule.to_diffusers(), "prediction_type": DIFFUSERS_WORDS[prediction]}
+    return {**ZERO_SNR_SCHEDULER, **config} if schedule.zero_snr else config
+
+
+def _told(checkpoint: Checkpoint) -> tuple[NoiseSchedule, str]:
+    config = checkpoint.configs.get("scheduler") or _in_metadata(checkpoint)
+    if config:
+        return NoiseSchedule.from_diffusers(config), read_prediction(config)
+    schedule = NoiseSchedule(zero_snr=ZERO_SNR_SIGN in checkpoint.unknown)
+    told = checkpoint.metadata.get(MODELSPEC_KEY)
+    if V_SIGN in checkpoint.unknown or told == "v":
+        return schedule, "v"
+    if told not in (None, "", "epsilon", "eps"):
+        raise ValueError(f"metadata {MODELSPEC_KEY} is {told!r:.40}; to say it yourself, add --prediction")
+    return schedule, "epsilon"
+
+
+def _in_metadata(checkpoint: Checkpoint) -> Mapping[str, object]:
+    text = checkpoint.metadata.get(SCHEDULER_KEY)
+    if text is None:
+        return {}
+    try:
+        value: object = json.loads(str(text))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"metadata {SCHEDULER_KEY!r} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ValueError(f"metadata {SCHEDULER_KEY!r} is not a JSON object")
+    return cast("dict[str, object]", value)
