@@ -1,0 +1,104 @@
+"""Samplers and other programs' conventions, as a request asks for them."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from inkpunk import Pipeline, Request, RequestError
+from inkpunk.pictures.png_text import infotext
+from inkpunk_sampling import CONVENTIONS, SAMPLERS, seeded_noise, timesteps
+from PIL import Image
+
+REQUEST = Request("a raven", seeds=(3,), steps=4)
+
+
+def drawn(pipeline: Pipeline, **changes: object) -> np.ndarray:
+    return np.asarray(pipeline.generate(replace(REQUEST, **changes))[0].image)
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_every_sampler_draws_alone_as_in_a_batch(pipeline: Pipeline, sampler: str) -> None:
+    together = pipeline.generate(replace(REQUEST, sampler=sampler, seeds=(2, 3)))
+    alone = pipeline.generate(replace(REQUEST, sampler=sampler))[0]
+    assert together[1].facts == alone.facts and alone.facts.sampler == sampler
+    # true to one level: a batch's matrix products round otherwise
+    assert np.abs(np.asarray(together[1].image).astype(int) - np.asarray(alone.image)).max() <= 1
+
+
+@pytest.mark.parametrize("like", CONVENTIONS)
+def test_a_program_is_followed_and_remembered(pipeline: Pipeline, like: str) -> None:
+    conventions = CONVENTIONS[like]
+    picture = pipeline.generate(replace(REQUEST, like=like))[0]
+    assert picture.facts.like == like
+    assert picture.facts.sampler == conventions.sampler
+    assert picture.facts.spacing == (conventions.spacing(conventions.sampler) or "")
+    assert ("RNG: NV" in infotext(picture.facts)) == (like == "a1111")
+
+
+def test_programs_draw_the_same_settings_differently(pipeline: Pipeline) -> None:
+    pictures = {
+        drawn(pipeline, like=like, sampler="euler_a", spacing="karras").tobytes() for like in CONVENTIONS
+    }
+    assert len(pictures) == len(CONVENTIONS)
+
+
+def test_like_automatic1111_the_noise_is_cudas(pipeline: Pipeline) -> None:
+    plan = pipeline.plan(replace(REQUEST, like="a1111"))
+    expected = next(seeded_noise([3], (4, 8, 8), "philox"))
+    assert torch.equal(next(pipeline.noise(plan)), expected)
+
+
+@pytest.mark.parametrize(("like", "steps"), [("inkpunk", 3), ("a1111", 4), ("comfyui", 4), ("diffusers", 3)])
+def test_image_to_image_runs_as_many_steps_as_the_program(pipeline: Pipeline, like: str, steps: int) -> None:
+    init = Image.new("RGB", (64, 64), "white")
+    request = replace(REQUEST, like=like, sampler="euler", init=init, strength=0.75)
+    assert [step.index for step in pipeline.run(request)] == [*range(1, steps + 1)]
+
+
+def test_like_automatic1111_an_init_pictures_noise_is_the_seeds_first(pipeline: Pipeline) -> None:
+    init = Image.new("RGB", (64, 64), "white")
+    starts = {
+        like: pipeline.road(pipeline.plan(replace(REQUEST, like=like, init=init))).start()
+        for like in ("a1111", "inkpunk")
+    }
+    draws = seeded_noise([3], (4, 8, 8), "philox")
+    assert torch.equal(next(starts["a1111"].noise), next(draws))
+    ours = seeded_noise([3], (4, 8, 8))
+    next(ours)  # has chosen the encoding
+    assert torch.equal(next(starts["inkpunk"].noise), next(ours))
+
+
+def test_the_name_of_a_sampler_may_say_the_spacing(pipeline: Pipeline) -> None:
+    picture = pipeline.generate(replace(REQUEST, sampler="DPM++ 2M SDE Exponential"))[0]
+    assert (picture.facts.sampler, picture.facts.spacing) == ("dpmpp_2m_sde", "exponential")
+    assert "Sampler: DPM++ 2M SDE, Schedule type: Exponential" in infotext(picture.facts)
+
+
+def test_eta_changes_the_picture_and_is_remembered(pipeline: Pipeline) -> None:
+    none, half, one = (drawn(pipeline, sampler="euler_a", eta=eta) for eta in (0.0, 0.5, 1.0))
+    assert not np.array_equal(none, half) and not np.array_equal(half, one)
+    assert np.array_equal(one, drawn(pipeline, sampler="euler_a"))
+    assert np.array_equal(none, drawn(pipeline, sampler="euler", spacing="linspace"))
+    assert pipeline.generate(replace(REQUEST, sampler="euler_a", eta=0.5))[0].facts.eta == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"sampler": "heun", "eta": 0.5}, "sampler 'heun' leaves no choice of noise"),
+        ({"sampler": "ddim", "eta": 1.5}, "must lie between 0, which is no noise, and 1"),
+        ({"sampler": "ddim", "eta": float("nan")}, "must lie between 0"),
+        ({"like": "midjourney"}, "there is no such program; use inkpunk, a1111, comfyui, diffusers"),
+        ({"spacing": "even"}, "spacing 'even': there is none of that name"),
+        ({"sampler": "DPM++ 2M Karras", "spacing": "beta"}, "give one of the two"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        replace(REQUEST, **changes)
+
+
+def test_a_plan_knows_its_path(pipeline: Pipeline) -> None:
+    plan = pipeline.plan(replace(REQUEST, sampler="euler", spacing="karras"))
+    assert plan.path == (*timesteps(pipeline.schedule, 4, "karras"), -1)
