@@ -70,6 +70,7 @@ def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
         seeds=(3,) if setting is FULL else (3, 4),
         steps=setting.steps,
         guidance=7.5,
+        sampler="ddpm",
         spacing=spacing,
         width=setting.width,
         height=setting.height,
@@ -115,8 +116,16 @@ def test_every_sampler_draws_like_diffusers(
     """By the conventions that SD v1.5's own config and diffusers' defaults make."""
     pipeline, oracle = both
     settings = {"width": SMALL.width, "height": SMALL.height}
+    skip = 1 if sampler == "ddim" else None
     request = Request(
-        PROMPT, seeds=(3,), steps=5, guidance=4.0, sampler=sampler, like="diffusers", **settings
+        PROMPT,
+        seeds=(3,),
+        steps=5,
+        guidance=4.0,
+        sampler=sampler,
+        like="diffusers",
+        clip_skip=skip,
+        **settings,
     )
     ours = pipeline.generate(request)[0].image
 
@@ -133,6 +142,7 @@ def test_every_sampler_draws_like_diffusers(
         num_inference_steps=5,
         guidance_scale=4.0,
         eta=0.3 if sampler == "tcd" else 0.0,
+        clip_skip=skip,
         generator=[torch.Generator().manual_seed(3)],
         **settings,
     ).images[0]
@@ -148,6 +158,8 @@ def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> N
         seeds=(3,),
         steps=setting.steps,
         guidance=7.5,
+        sampler="ddpm",
+        spacing="linspace",
         init=start,
         strength=0.75,
     )

@@ -99,6 +99,31 @@ def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, object], words
         replace(REQUEST, **changes)
 
 
+def test_clip_skip_counts_as_the_program_counts(pipeline: Pipeline) -> None:
+    plain = drawn(pipeline)
+    assert np.array_equal(drawn(pipeline, clip_skip=1), plain)
+    second = drawn(pipeline, clip_skip=2)
+    assert not np.array_equal(second, plain)
+    settings = {"like": "diffusers", "sampler": "euler", "spacing": "karras"}
+    assert np.array_equal(drawn(pipeline, clip_skip=0, **settings), drawn(pipeline, **settings))
+    facts = [
+        pipeline.generate(replace(REQUEST, clip_skip=skip, like=like))[0].facts
+        for skip, like in ((2, "a1111"), (1, "diffusers"))
+    ]
+    assert all("Clip skip: 2" in infotext(each) for each in facts)  # in AUTOMATIC1111's words
+    contexts = pipeline.encode_prompts(["a raven", "a fox"], 1)
+    assert torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"], 1))
+    assert not torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"]))
+
+
+@pytest.mark.parametrize(("like", "least"), [("inkpunk", 1), ("diffusers", 0)])
+def test_a_clip_skip_that_leaves_no_layer_is_refused(pipeline: Pipeline, like: str, least: int) -> None:
+    with pytest.raises(RequestError, match=f"must be at least {least}, which is the last layer"):
+        replace(REQUEST, like=like, clip_skip=least - 1)
+    with pytest.raises(RequestError, match="this model's text encoder has 2 layers"):
+        pipeline.plan(replace(REQUEST, like=like, clip_skip=least + 2))
+
+
 def test_a_plan_knows_its_path(pipeline: Pipeline) -> None:
     plan = pipeline.plan(replace(REQUEST, sampler="euler", spacing="karras"))
     assert plan.path == (*timesteps(pipeline.schedule, 4, "karras"), -1)

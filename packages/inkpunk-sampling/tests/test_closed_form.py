@@ -338,7 +338,7 @@ def test_without_eta_no_noise_is_drawn(name: str):
 def test_without_eta_a_stochastic_sampler_is_the_deterministic_one(name: str, same_as: str):
     noise = next(seeded_noise([5], (3, 2))).double()
     ends = [
-        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, eta=eta)]
+        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, spacing="linspace", eta=eta)]
         for each, eta in ((name, 0.0), (same_as, None if SAMPLERS[same_as].eta is None else 0.0))
     ]
     for ours, theirs in zip(*ends, strict=True):

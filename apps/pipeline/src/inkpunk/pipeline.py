@@ -67,7 +67,7 @@ class Pipeline:
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
-    contexts: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False)
+    contexts: dict[tuple[str, int], Tensor] = field(default_factory=dict[tuple[str, int], Tensor], repr=False)
 
     @classmethod
     def load(
@@ -160,6 +160,11 @@ class Pipeline:
                 )
         except ValueError as error:
             raise RequestError(str(error)) from error
+        layers = self.text_encoder.config.layers
+        if request.skipped_layers >= layers:
+            raise RequestError(
+                f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
+            )
         if sampler == "plms" and self.schedule.zero_snr:
             raise RequestError(
                 "sampler 'plms': cannot begin where this model's schedule holds no signal; use 'ddim'"
@@ -201,20 +206,24 @@ class Pipeline:
         last = deque(self.run(request), maxlen=1).pop()  # the steps before it need not be kept
         return self.pictures(request, last.latents)
 
-    def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "prompts positions width"]:
+    def encode_prompts(
+        self, prompts: Sequence[str], skip_layers: int = 0
+    ) -> Float[Tensor, "prompts positions width"]:
         """Turn prompts into the contexts that steer the UNet; the last few are remembered.
+
+        The text encoder's last `skip_layers` are left out.
 
         Each prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of it.
         """
-        known = {prompt: self.contexts.get(prompt) for prompt in prompts}
+        known = {prompt: self.contexts.get((prompt, skip_layers)) for prompt in prompts}
         if fresh := [prompt for prompt, context in known.items() if context is None]:
             with self.text_encoder.awake() as text_encoder, torch.no_grad():
                 for prompt in fresh:
-                    known[prompt] = self.contexts[prompt] = text_encoder(
-                        self.tokenizer([prompt]).to(self.device)
+                    known[prompt] = self.contexts[prompt, skip_layers] = text_encoder(
+                        self.tokenizer([prompt]).to(self.device), skip_layers
                     )
-        for prompt in [*self.contexts][:-CONTEXTS]:
-            self.contexts.pop(prompt, None)
+        for oldest in [*self.contexts][:-CONTEXTS]:
+            self.contexts.pop(oldest, None)
         return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
 
     def encode(
@@ -282,7 +291,9 @@ class Pipeline:
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
-            denoise=lambda predict: steered(constant(self.encode_prompts(prompts)), guidance)(predict),
+            denoise=lambda predict: steered(
+                constant(self.encode_prompts(prompts, request.skipped_layers)), guidance
+            )(predict),
             decode=self.decode,
         )
         if request.init is not None:
@@ -338,6 +349,7 @@ class Pipeline:
             apg=request.apg,
             eta=None if request.eta is None else float(request.eta),
             like=request.like,
+            clip_skip=request.clip_skip,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
         )

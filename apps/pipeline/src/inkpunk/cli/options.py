@@ -151,6 +151,11 @@ REQUEST_OPTIONS = (
 
 PICTURE_OPTIONS = (
     click.option(
+        "--clip-skip",
+        type=click.IntRange(0),
+        help="At which of the text encoder's last layers to stop: 2 where a model asks for it. [default: 1]",
+    ),
+    click.option(
         "--sampler",
         default="",
         help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: what --like prefers]",
