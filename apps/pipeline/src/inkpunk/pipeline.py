@@ -226,6 +226,15 @@ class Pipeline:
             self.contexts.pop(oldest, None)
         return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
 
+    def encode_plan(self, plan: Plan) -> Float[Tensor, "prompts positions width"]:
+        """Encode what steers a plan: the negative prompt, where there is guidance, and the prompt."""
+        request = plan.request
+        prompt = self.encode_prompts([request.prompt], request.skipped_layers)
+        if plan.guidance == 1:
+            return prompt
+        skipped = 0 if request.like == "diffusers" else request.skipped_layers  # there, of the prompt alone
+        return torch.cat([self.encode_prompts([request.negative_prompt], skipped), prompt])
+
     def encode(
         self,
         images: Float[Tensor, "batch 3 height width"],
@@ -286,14 +295,11 @@ class Pipeline:
     def road(self, plan: Plan) -> Road:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
         request = plan.request
-        prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
         guidance = planned_guidance(plan, self.schedule, self.prediction)
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
-            denoise=lambda predict: steered(
-                constant(self.encode_prompts(prompts, request.skipped_layers)), guidance
-            )(predict),
+            denoise=lambda predict: steered(constant(self.encode_plan(plan)), guidance)(predict),
             decode=self.decode,
         )
         if request.init is not None:

@@ -197,8 +197,8 @@ SIGMA_SAMPLERS = frozenset(
 )
 """What k-diffusion has."""
 
-# Measured by tools.choose_sampler: the nearest to where all lead, for the least calls of the UNet. Karras's sigmas are
-# among the best for every sampler that goes by sigmas.
+# Measured by tools.choose_sampler: nearest to where all samplers lead, for the least calls of the UNet; Karras's
+# sigmas are among the best for every one that goes by sigmas.
 INKPUNK = Conventions(
     sampler="dpmpp_2m",
     spacings={**DISTILLED, **dict.fromkeys((*SIGMA_SAMPLERS, "unipc", "deis"), "karras")},

@@ -151,11 +151,6 @@ REQUEST_OPTIONS = (
 
 PICTURE_OPTIONS = (
     click.option(
-        "--clip-skip",
-        type=click.IntRange(0),
-        help="At which of the text encoder's last layers to stop: 2 where a model asks for it. [default: 1]",
-    ),
-    click.option(
         "--sampler",
         default="",
         help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: what --like prefers]",
@@ -185,6 +180,11 @@ PICTURE_OPTIONS = (
     click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image)."),
     click.option(
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
+    ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(0),
+        help="At which of the text encoder's last layers to stop: 2 where a model asks for it. [default: 1]",
     ),
 )
 

@@ -118,11 +118,8 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         )
         yield told
 
-        if plan.guidance != 1:
-            negative = pipeline.encode_prompts([request.negative_prompt], request.skipped_layers)
-            context = torch.cat([negative, context])
         guidance = planned_guidance(plan, pipeline.schedule, pipeline.prediction)
-        denoise = steered(constant(context), guidance)(pipeline.predict)
+        denoise = steered(constant(pipeline.encode_plan(plan)), guidance)(pipeline.predict)
         steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
         name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
