@@ -70,6 +70,7 @@ def test_text_to_image(setting: Setting, folder: Path, spacing: str) -> None:
         seeds=(3,) if setting is FULL else (3, 4),
         steps=setting.steps,
         guidance=7.5,
+        sampler="ddpm",
         spacing=spacing,
         width=setting.width,
         height=setting.height,
@@ -116,7 +117,13 @@ def test_every_sampler_draws_like_diffusers(
     pipeline, oracle = both
     settings = {"width": SMALL.width, "height": SMALL.height}
     request = Request(
-        PROMPT, seeds=(3,), steps=5, guidance=4.0, sampler=sampler, like="diffusers", **settings
+        PROMPT,
+        seeds=(3,),
+        steps=5,
+        guidance=4.0,
+        sampler=sampler,
+        like="diffusers",
+        **settings,
     )
     ours = pipeline.generate(request)[0].image
 
@@ -148,6 +155,8 @@ def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> N
         seeds=(3,),
         steps=setting.steps,
         guidance=7.5,
+        sampler="ddpm",
+        spacing="linspace",
         init=start,
         strength=0.75,
     )

@@ -11,7 +11,7 @@ from tools.train_sketch import dataset, draw, judge, train_vae
 from tools.train_sketch.picture import Picture, render
 from tools.train_sketch.subjects import COLOURS, SUBJECTS
 
-STEPS = 8  # a third of the default: enough to be told by
+STEPS = 8  # half of the default: enough to be told by
 
 
 @pytest.fixture(scope="module")

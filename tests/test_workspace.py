@@ -54,4 +54,4 @@ def test_an_app_names_its_packages_by_version_range() -> None:
     for member in ROOT.glob("apps/*"):
         for dependency in project(member)["dependencies"]:
             if dependency.startswith("inkpunk"):
-                assert re.search(r">=\d+\.\d+,<\d+\.\d+", dependency), dependency
+                assert re.search(r">=\d+\.\d+(\.\d+)?,<\d+\.\d+", dependency), dependency

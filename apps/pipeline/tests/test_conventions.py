@@ -79,7 +79,7 @@ def test_eta_changes_the_picture_and_is_remembered(pipeline: Pipeline) -> None:
     none, half, one = (drawn(pipeline, sampler="euler_a", eta=eta) for eta in (0.0, 0.5, 1.0))
     assert not np.array_equal(none, half) and not np.array_equal(half, one)
     assert np.array_equal(one, drawn(pipeline, sampler="euler_a"))
-    assert np.array_equal(none, drawn(pipeline, sampler="euler", spacing="linspace"))
+    assert np.array_equal(none, drawn(pipeline, sampler="euler"))
     assert pipeline.generate(replace(REQUEST, sampler="euler_a", eta=0.5))[0].facts.eta == 0.5
 
 
@@ -97,6 +97,40 @@ def test_eta_changes_the_picture_and_is_remembered(pipeline: Pipeline) -> None:
 def test_what_cannot_be_is_refused_in_one_line(changes: dict[str, object], words: str) -> None:
     with pytest.raises(RequestError, match=words):
         replace(REQUEST, **changes)
+
+
+def test_clip_skip_counts_as_the_program_counts(pipeline: Pipeline) -> None:
+    plain = drawn(pipeline)
+    assert np.array_equal(drawn(pipeline, clip_skip=1), plain)
+    second = drawn(pipeline, clip_skip=2)
+    assert not np.array_equal(second, plain)
+    settings = {"like": "diffusers", "sampler": "euler", "spacing": "karras"}
+    assert np.array_equal(drawn(pipeline, clip_skip=0, **settings), drawn(pipeline, **settings))
+    facts = [
+        pipeline.generate(replace(REQUEST, clip_skip=skip, like=like))[0].facts
+        for skip, like in ((2, "a1111"), (1, "diffusers"))
+    ]
+    assert all("Clip skip: 2" in infotext(each) for each in facts)  # in AUTOMATIC1111's words
+    both = {
+        like: pipeline.encode_plan(pipeline.plan(replace(REQUEST, clip_skip=skip, like=like)))
+        for skip, like in ((2, "a1111"), (1, "diffusers"))
+    }
+    assert torch.equal(both["a1111"][0], pipeline.encode_prompts([""], 1)[0])
+    assert torch.equal(
+        both["diffusers"][0], pipeline.encode_prompts([""])[0]
+    )  # the negative prompt's are all kept
+    assert torch.equal(both["a1111"][1], both["diffusers"][1])
+    contexts = pipeline.encode_prompts(["a raven", "a fox"], 1)
+    assert torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"], 1))
+    assert not torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"]))
+
+
+@pytest.mark.parametrize(("like", "least"), [("inkpunk", 1), ("diffusers", 0)])
+def test_a_clip_skip_that_leaves_no_layer_is_refused(pipeline: Pipeline, like: str, least: int) -> None:
+    with pytest.raises(RequestError, match=f"must be at least {least}, which is the last layer"):
+        replace(REQUEST, like=like, clip_skip=least - 1)
+    with pytest.raises(RequestError, match="this model's text encoder has 2 layers"):
+        pipeline.plan(replace(REQUEST, like=like, clip_skip=least + 2))
 
 
 def test_a_plan_knows_its_path(pipeline: Pipeline) -> None:

@@ -83,11 +83,8 @@ def test_a_folder_says_it_in_its_schedulers_config(
     assert told(folder(tiny, tmp_path / "folder", scheduler)) == expected
 
 
-@pytest.mark.parametrize("scheduler", [V, V | {"rescale_betas_zero_snr": True}, LINEAR | V], ids=str)
-def test_conversion_there_and_back_keeps_it_and_draws_the_same_pixels(
-    tiny: Path, tmp_path: Path, scheduler: dict[str, object]
-) -> None:
-    first = folder(tiny, tmp_path / "first", scheduler)
+def test_conversion_there_and_back_keeps_it_and_draws_the_same_pixels(tiny: Path, tmp_path: Path) -> None:
+    first = folder(tiny, tmp_path / "first", LINEAR | V | {"rescale_betas_zero_snr": True})
     expected = np.asarray(Pipeline.load(first, device="cpu").generate(REQUEST)[0].image)
     for source, name in (
         ("first", "second.safetensors"),

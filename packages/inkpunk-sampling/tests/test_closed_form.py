@@ -338,7 +338,7 @@ def test_without_eta_no_noise_is_drawn(name: str):
 def test_without_eta_a_stochastic_sampler_is_the_deterministic_one(name: str, same_as: str):
     noise = next(seeded_noise([5], (3, 2))).double()
     ends = [
-        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, eta=eta)]
+        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, spacing="linspace", eta=eta)]
         for each, eta in ((name, 0.0), (same_as, None if SAMPLERS[same_as].eta is None else 0.0))
     ]
     for ours, theirs in zip(*ends, strict=True):
@@ -349,7 +349,9 @@ def test_without_eta_a_stochastic_sampler_is_the_deterministic_one(name: str, sa
 def test_with_eta_1_ddim_draws_what_ddpm_draws(name: str):
     noise = torch.randn(10, 3, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     ours, ddpms = (
-        [*sample(gaussian, iter(noise), SCHEDULE, sampler=each, steps=9, eta=eta)][-1].latents
+        [*sample(gaussian, iter(noise), SCHEDULE, sampler=each, steps=9, spacing="linspace", eta=eta)][
+            -1
+        ].latents
         for each, eta in ((name, 1.0), ("ddpm", None))
     )
     torch.testing.assert_close(ours, ddpms, rtol=1e-10, atol=1e-10)  # rounding, at a sigma of 15

@@ -83,6 +83,7 @@ def test_a_zero_snr_schedule_ends_without_signal_and_begins_as_before(steps: int
     assert zero.signal(0) == pytest.approx(plain.signal(0), rel=1e-12)  # rounding
     bars = zero.alphas_cumprod
     assert all(high > low for high, low in pairwise(bars))
+    assert zero.sigma(steps - 1) > zero.sigma(steps - 2)
 
 
 def test_sigma_is_finite_where_there_is_no_signal():

@@ -67,7 +67,7 @@ class Pipeline:
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
-    contexts: dict[str, Tensor] = field(default_factory=dict[str, Tensor], repr=False)
+    contexts: dict[tuple[str, int], Tensor] = field(default_factory=dict[tuple[str, int], Tensor], repr=False)
 
     @classmethod
     def load(
@@ -160,6 +160,11 @@ class Pipeline:
                 )
         except ValueError as error:
             raise RequestError(str(error)) from error
+        layers = self.text_encoder.config.layers
+        if request.skipped_layers >= layers:
+            raise RequestError(
+                f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
+            )
         if sampler == "plms" and self.schedule.zero_snr:
             raise RequestError(
                 "sampler 'plms': cannot begin where this model's schedule holds no signal; use 'ddim'"
@@ -201,21 +206,34 @@ class Pipeline:
         last = deque(self.run(request), maxlen=1).pop()  # the steps before it need not be kept
         return self.pictures(request, last.latents)
 
-    def encode_prompts(self, prompts: Sequence[str]) -> Float[Tensor, "prompts positions width"]:
+    def encode_prompts(
+        self, prompts: Sequence[str], skip_layers: int = 0
+    ) -> Float[Tensor, "prompts positions width"]:
         """Turn prompts into the contexts that steer the UNet; the last few are remembered.
+
+        The text encoder's last `skip_layers` are left out.
 
         Each prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of it.
         """
-        known = {prompt: self.contexts.get(prompt) for prompt in prompts}
+        known = {prompt: self.contexts.get((prompt, skip_layers)) for prompt in prompts}
         if fresh := [prompt for prompt, context in known.items() if context is None]:
             with self.text_encoder.awake() as text_encoder, torch.no_grad():
                 for prompt in fresh:
-                    known[prompt] = self.contexts[prompt] = text_encoder(
-                        self.tokenizer([prompt]).to(self.device)
+                    known[prompt] = self.contexts[prompt, skip_layers] = text_encoder(
+                        self.tokenizer([prompt]).to(self.device), skip_layers
                     )
-        for prompt in [*self.contexts][:-CONTEXTS]:
-            self.contexts.pop(prompt, None)
+        for oldest in [*self.contexts][:-CONTEXTS]:
+            self.contexts.pop(oldest, None)
         return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
+
+    def encode_plan(self, plan: Plan) -> Float[Tensor, "prompts positions width"]:
+        """Encode what steers a plan: the negative prompt, where there is guidance, and the prompt."""
+        request = plan.request
+        prompt = self.encode_prompts([request.prompt], request.skipped_layers)
+        if plan.guidance == 1:
+            return prompt
+        skipped = 0 if request.like == "diffusers" else request.skipped_layers  # there, of the prompt alone
+        return torch.cat([self.encode_prompts([request.negative_prompt], skipped), prompt])
 
     def encode(
         self,
@@ -277,12 +295,11 @@ class Pipeline:
     def road(self, plan: Plan) -> Road:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
         request = plan.request
-        prompts = [request.prompt] if plan.guidance == 1 else [request.negative_prompt, request.prompt]
         guidance = planned_guidance(plan, self.schedule, self.prediction)
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
-            denoise=lambda predict: steered(constant(self.encode_prompts(prompts)), guidance)(predict),
+            denoise=lambda predict: steered(constant(self.encode_plan(plan)), guidance)(predict),
             decode=self.decode,
         )
         if request.init is not None:
@@ -338,6 +355,7 @@ class Pipeline:
             apg=request.apg,
             eta=None if request.eta is None else float(request.eta),
             like=request.like,
+            clip_skip=request.clip_skip,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
         )

@@ -46,6 +46,8 @@ class Request:
         eta: how much noise a sampler draws on its way that leaves the choice, 0 for none; None is its own default.
         like: the program whose picture it shall be, in all that the same settings leave open: a name in
             `inkpunk_sampling.CONVENTIONS`.
+        clip_skip: at which of the text encoder's layers to stop, counted from its end as `like` counts: by most, 1 is
+            the last and 2 leaves out one; by diffusers, 0 is the last and 1 leaves out one. None is the last.
 
     Raises:
         RequestError: for any value outside these ranges.
@@ -67,6 +69,7 @@ class Request:
     apg: bool = False
     eta: float | None = None
     like: str = "inkpunk"
+    clip_skip: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model."""
@@ -115,6 +118,11 @@ class Request:
         """Those of the program that it shall be like."""
         return CONVENTIONS[self.like]
 
+    @property
+    def skipped_layers(self) -> int:
+        """How many of the text encoder's last layers are left out."""
+        return 0 if self.clip_skip is None else self.clip_skip - _least_clip_skip(self.like)
+
     def _name_sampler(self) -> None:
         if self.like not in CONVENTIONS:
             raise RequestError(f"like {self.like!r}: there is no such program; use {', '.join(CONVENTIONS)}")
@@ -133,6 +141,10 @@ class Request:
                 )
             object.__setattr__(self, "sampler", sampler)  # frozen, but not yet seen by anybody
             object.__setattr__(self, "spacing", self.spacing or told or "")
+        if self.skipped_layers < 0:
+            raise RequestError(
+                f"clip skip {self.clip_skip}: must be at least {_least_clip_skip(self.like)}, which is the last layer"
+            )
         if self.eta is not None:
             _check_eta(self.sampler or self.conventions.sampler, self.eta)
 
@@ -174,6 +186,10 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
             f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
             f"{'it' if len(idle) == 1 else 'them'} out"
         )
+
+
+def _least_clip_skip(like: str) -> int:
+    return 0 if like == "diffusers" else 1
 
 
 def _check_eta(sampler: str, eta: float) -> None:

@@ -153,7 +153,8 @@ class NoiseSchedule:
         """sqrt((1 - alpha-bar_t) / alpha-bar_t): the ratio of noise to signal at a timestep; 0 at `CLEAN`.
 
         The sigma of Karras et al. 2022 (arXiv 2206.00364), strictly increasing in t. Where there is no signal, at the
-        end of a zero-SNR schedule, it would be infinite; it is 4096 there (of alpha-bar 2^-24), as in diffusers.
+        end of a zero-SNR schedule, it would be infinite; it is 4096 there (of alpha-bar 2^-24), as in diffusers, or
+        sqrt(2) times the timestep's before where that is more.
 
         Raises:
             ValueError: if t is not a timestep, or betas are too near 0 or 1 for sigmas in double precision.
@@ -204,7 +205,8 @@ class NoiseSchedule:
     @cached_property
     def _sigmas(self) -> tuple[float, ...]:
         """Sigma at the trained timesteps, strictly increasing."""
-        bars = (*self.alphas_cumprod[:-1], FAINTEST if self.zero_snr else self.alphas_cumprod[-1])
+        *bars, last = self.alphas_cumprod
+        bars.append(min(FAINTEST, bars[-1] / 2) if self.zero_snr else last)
         sigmas = tuple(sqrt((1 - abar) / abar) if abar else inf for abar in bars)
         if any(low >= high for low, high in pairwise((0.0, *sigmas, inf))):
             raise ValueError(

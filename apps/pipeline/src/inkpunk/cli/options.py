@@ -181,6 +181,11 @@ PICTURE_OPTIONS = (
     click.option(
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
     ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(0),
+        help="At which of the text encoder's last layers to stop: 2 where a model asks for it. [default: 1]",
+    ),
 )
 
 

@@ -28,7 +28,7 @@ class Defaults:
     """The settings a model draws best with, where a request leaves them open."""
 
     size: int = 512
-    steps: int = 50
+    steps: int = 25
     guidance: float = 7.5
     note: str | None = None  # what a user should know about every picture of this model
 

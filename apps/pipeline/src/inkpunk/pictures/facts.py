@@ -27,7 +27,7 @@ class Facts:
         strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
         note: what one should know about pictures of this model, such as "untrained random weights".
         version: of inkpunk.
-        guidance_rescale, guidance_interval, apg, eta, like: as in the request.
+        guidance_rescale, guidance_interval, apg, eta, like, clip_skip: as in the request.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
     """
 
@@ -52,6 +52,7 @@ class Facts:
     like: str = "inkpunk"
     prediction: str = "epsilon"
     zero_snr: bool = False
+    clip_skip: int | None = None
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

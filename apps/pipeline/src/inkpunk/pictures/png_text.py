@@ -59,6 +59,7 @@ def infotext(facts: Facts) -> str:
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
         "RNG": NOISE[CONVENTIONS[facts.like].source] if facts.like in CONVENTIONS else None,
         "Eta": None if facts.eta is None else _number(facts.eta),
+        "Clip skip": None if facts.clip_skip is None else facts.clip_skip + (facts.like == "diffusers"),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it; it has no words for an interval of sigmas or for projected guidance

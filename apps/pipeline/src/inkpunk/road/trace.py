@@ -87,7 +87,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     context, told = stage(
         "CLIP text encoder",
         _written(_shape(tokens)),
-        lambda: pipeline.encode_prompts([request.prompt]),
+        lambda: pipeline.encode_prompts([request.prompt], request.skipped_layers),
         _shape,
         pipeline.text_encoder.parameters,
     )
@@ -118,10 +118,8 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         )
         yield told
 
-        if plan.guidance != 1:
-            context = torch.cat([pipeline.encode_prompts([request.negative_prompt]), context])
         guidance = planned_guidance(plan, pipeline.schedule, pipeline.prediction)
-        denoise = steered(constant(context), guidance)(pipeline.predict)
+        denoise = steered(constant(pipeline.encode_plan(plan)), guidance)(pipeline.predict)
         steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
         name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
