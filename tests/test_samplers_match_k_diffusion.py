@@ -18,6 +18,7 @@ from inkpunk_sampling import (
     CLEAN,
     CONVENTIONS,
     SAMPLERS,
+    Conventions,
     NoiseSchedule,
     brownian_path,
     sample,
@@ -81,7 +82,7 @@ def theirs(name: str, sigmas: Tensor, noise: Tensor, initial: Tensor, nearest: b
     draws = iter(noise)
     noise_sampler = {"fresh": lambda *_: next(draws), "none": None}.get(SAMPLERS[name].noise)
     if SAMPLERS[name].noise == "brownian":
-        ends = SCHEDULE.sigma(0), SCHEDULE.sigma(999)
+        ends = sigmas[sigmas > 0].min(), sigmas.max()  # as its samplers have them when given none
         noise_sampler = _module("sampling").BrownianTreeNoiseSampler(initial, *ends, seed=[*SEEDS])
     function = getattr(_module("sampling"), FUNCTIONS[name])
     if noise_sampler is not None:
@@ -97,14 +98,17 @@ def theirs(name: str, sigmas: Tensor, noise: Tensor, initial: Tensor, nearest: b
     return [*seen[1:], last]
 
 
-def ours(name: str, noise: Tensor, steps: int = STEPS, **options: Any) -> list[Tensor]:
-    brownian = brownian_path(SEEDS, SHAPE, SCHEDULE)
-    return [
-        step.latents
-        for step in sample(
-            model, iter(noise), SCHEDULE, sampler=name, steps=steps, brownian=brownian, **options
-        )
-    ]
+def ours(
+    name: str,
+    noise: Tensor,
+    steps: int = STEPS,
+    conventions: Conventions = CONVENTIONS["inkpunk"],
+    **options: Any,
+) -> list[Tensor]:
+    path = conventions.path(SCHEDULE, name, steps, options.get("spacing"))
+    brownian = brownian_path(SEEDS, SHAPE, SCHEDULE, ends=conventions.brownian_ends(SCHEDULE, path, path))
+    options |= {"sampler": name, "steps": steps, "brownian": brownian, "conventions": conventions}
+    return [step.latents for step in sample(model, iter(noise), SCHEDULE, **options)]
 
 
 def agree(mine: list[Tensor], others: list[Tensor]) -> None:

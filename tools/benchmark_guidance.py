@@ -17,7 +17,7 @@ from statistics import median
 
 import click
 from inkpunk import Pipeline, Request
-from inkpunk_sampling import SAMPLERS, timesteps
+from inkpunk_sampling import SAMPLERS
 
 from tools.make_checkpoint import make_checkpoint
 
@@ -48,7 +48,7 @@ def compare(pipeline: Pipeline, request: Request, runs: int) -> dict[str, float]
 def predictions(pipeline: Pipeline, request: Request) -> float:
     """How many predictions the interval leaves, of those that guidance everywhere takes."""
     low, high = INTERVAL
-    path = timesteps(pipeline.schedule, request.steps or pipeline.defaults.steps, request.spacing)
+    path = pipeline.plan(request).path[:-1]
     inside = sum(low < pipeline.schedule.sigma(t) <= high for t in path)
     return (len(path) + inside) / (2 * len(path))
 
@@ -78,7 +78,7 @@ def row(name: str, pipeline: Pipeline, request: Request, runs: int) -> str:
 def main(full: bool, runs: int, steps: int, sampler: str) -> None:
     """Print the table."""
     request = Request("nvinkpunk raven, neon green splash", seeds=(1,), steps=steps, sampler=sampler)
-    if SAMPLERS[request.sampler].calls != 1:
+    if SAMPLERS[request.named_sampler()[0]].calls != 1:
         raise click.UsageError(f"--sampler {sampler}: predicts more than once a step; name another")
     print(f"{steps} steps, {sampler}; guided at sigmas in ({INTERVAL[0]}, {INTERVAL[1]}]")
     print("| model | everywhere | interval | no guidance | interval | no guidance | interval's predictions |")

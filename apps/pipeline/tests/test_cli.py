@@ -10,8 +10,9 @@ import pytest
 from click.testing import CliRunner, Result
 from inkpunk import read_facts
 from inkpunk.cli import main, options
+from inkpunk.road.programs import PROGRAMS
 from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
-from inkpunk_sampling import SAMPLERS, SPACINGS
+from inkpunk_sampling import PREDICTIONS, SAMPLERS, SPACINGS
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -211,10 +212,45 @@ def test_convert_refuses_an_ending_that_tells_nothing(tiny: Path, tmp_path: Path
 
 def test_samplers_lists_each_with_what_other_programs_call_it() -> None:
     lines = run("samplers").output.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == [*SAMPLERS]
+    assert [line.split()[0] for line in lines[1:-2]] == [*SAMPLERS]
+    assert lines[-1].startswith("The default is dpmpp_2m.")
     [row] = [line for line in lines if line.startswith("dpmpp_2m ")]
     assert "DPM++ 2M" in row and "DPMSolverMultistepScheduler" in row and "deterministic" in row
 
 
-def test_the_command_line_has_every_spacing() -> None:
+def test_the_command_line_has_every_spacing_program_and_prediction() -> None:
     assert (*SPACINGS,) == options.SPACINGS
+    assert (*PROGRAMS,) == options.PROGRAMS
+    assert (*PREDICTIONS,) == options.PREDICTIONS
+
+
+def test_generate_takes_what_decides_how_to_sample(tiny: Path, tmp_path: Path) -> None:
+    sampling = ("--like", "a1111", "--sampler", "DPM++ 2M SDE", "--spacing", "SGM Uniform", "--eta", 0.5)
+    model = ("--clip-skip", 2, "--prediction", "v", "--zero-snr")
+    result = draw(tiny, *sampling, *model, "--seed", 7, "--out", tmp_path / "a.png")
+    assert result.exit_code == 0, result.output
+    facts = read_facts(tmp_path / "a.png")
+    assert (facts.like, facts.sampler, facts.spacing) == ("a1111", "dpmpp_2m_sde", "sgm_uniform")
+    assert (facts.eta, facts.clip_skip, facts.prediction, facts.zero_snr) == (0.5, 2, "v", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--sampler", "heun", "--eta", 1), "sampler 'heun' leaves no choice of noise"),
+        (("--spacing", "even"), "spacing 'even': there is none of that name"),
+        (("--like", "a1111", "--sampler", "DDIM", "--steps", 1), "none is left to take; give at least 2"),
+        (("--like", "comfyui", "--strength", 0.001, "--init", "white.png"), "would be the end of"),
+        (("--zero-snr",), "add --prediction v"),
+        (("--clip-skip", 0), "must be at least 1"),
+        (("--clip-skip", 9), "this model's text encoder has 2 layers"),
+    ],
+)
+def test_generate_refuses_in_one_line(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[object, ...], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64), "white").save("white.png")
+    result = draw(tiny, *arguments, "--out", tmp_path / "a.png")
+    assert result.exit_code == 1 and not (tmp_path / "a.png").exists()
+    assert words in result.output and "Traceback" not in result.output

@@ -7,6 +7,8 @@ import pytest
 import torch
 from inkpunk import Pipeline, Request, RequestError
 from inkpunk.pictures.png_text import infotext
+from inkpunk.road.programs import PROGRAMS
+from inkpunk.road.trace import trace
 from inkpunk_sampling import CONVENTIONS, SAMPLERS, seeded_noise, timesteps
 from PIL import Image
 
@@ -28,11 +30,11 @@ def test_every_sampler_draws_alone_as_in_a_batch(pipeline: Pipeline, sampler: st
 
 @pytest.mark.parametrize("like", CONVENTIONS)
 def test_a_program_is_followed_and_remembered(pipeline: Pipeline, like: str) -> None:
-    conventions = CONVENTIONS[like]
+    conventions = PROGRAMS[like].sampling
     picture = pipeline.generate(replace(REQUEST, like=like))[0]
     assert picture.facts.like == like
     assert picture.facts.sampler == conventions.sampler
-    assert picture.facts.spacing == (conventions.spacing(conventions.sampler) or "")
+    assert picture.facts.spacing == conventions.spacing(conventions.sampler)
     assert ("RNG: NV" in infotext(picture.facts)) == (like == "a1111")
 
 
@@ -131,6 +133,32 @@ def test_a_clip_skip_that_leaves_no_layer_is_refused(pipeline: Pipeline, like: s
         replace(REQUEST, like=like, clip_skip=least - 1)
     with pytest.raises(RequestError, match="this model's text encoder has 2 layers"):
         pipeline.plan(replace(REQUEST, like=like, clip_skip=least + 2))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"like": "a1111", "sampler": "DPM++ SDE Karras", "clip_skip": 2},
+        {"like": "comfyui", "sampler": "dpm2_a", "eta": 0.5},
+        {"like": "diffusers", "sampler": "deis"},
+    ],
+    ids=str,
+)
+def test_trace_draws_what_generate_draws(pipeline: Pipeline, changes: dict[str, object]) -> None:
+    request = replace(REQUEST, **changes)
+    *_, last = trace(pipeline, request)
+    assert last.picture is not None
+    [expected] = pipeline.generate(request)
+    assert last.picture.facts == expected.facts
+    assert np.array_equal(np.asarray(last.picture.image), np.asarray(expected.image))
+
+
+def test_a_choice_is_the_same_whether_it_is_made_or_left_open(pipeline: Pipeline) -> None:
+    """What was drawn once need not be drawn again for a grid."""
+    chosen = {"sampler": "euler_a", "spacing": "karras", "eta": 1.0, "clip_skip": 1}
+    plans = [pipeline.plan(replace(REQUEST, **each)) for each in ({"sampler": "Euler a"}, chosen)]
+    assert replace(plans[0], request=REQUEST) == replace(plans[1], request=REQUEST)
+    assert pipeline.facts(plans[0], 3) == pipeline.facts(plans[1], 3)
 
 
 def test_a_plan_knows_its_path(pipeline: Pipeline) -> None:

@@ -132,7 +132,7 @@ def test_prompts_that_change_from_step_to_step_change_outside_of_the_interval_to
     assert steered(constant(early), 1.0)  # a number is still a guidance
 
 
-@pytest.mark.parametrize(("name", "told"), [("plain", " (guided: 2 predictions)"), ("all", "")])
+@pytest.mark.parametrize(("name", "told"), [("plain", " (2 predictions)"), ("all", "")])
 def test_trace_draws_the_same_picture_and_tells_which_step_took_two_predictions(
     pipeline: Pipeline, name: str, told: str
 ) -> None:

@@ -117,7 +117,8 @@ def test_an_unknown_sampler_or_spacing_is_refused_with_the_names_there_are() -> 
 
 def test_other_programs_names_become_ours(pipeline: Pipeline) -> None:
     request = Request("a raven", seeds=(7,), sampler="DPM++ 2M Karras")
-    assert (request.sampler, request.spacing) == ("dpmpp_2m", "karras")
+    assert request.named_sampler() == ("dpmpp_2m", "karras")
+    assert replace(request, sampler="DPM++ 2M Exponential").named_sampler() == ("dpmpp_2m", "exponential")
     (told,) = pipeline.generate(request)
     (named,) = pipeline.generate(Request("a raven", seeds=(7,), sampler="dpmpp_2m", spacing="karras"))
     assert told.facts == named.facts

@@ -54,7 +54,7 @@ def test_sources_differ_and_global_state_is_left_alone():
     ("sigma", "lower"), [(1.0, 1.0), (1.0, 2.0), (20.0, 15.0), (0.02, 0.01), (1.0, 0.9999999)]
 )
 def test_a_way_of_no_length_is_refused(sigma: float, lower: float):
-    with pytest.raises(ValueError, match="give two, the greater first"):
+    with pytest.raises(ValueError, match="give two different sigmas, the greater first"):
         brownian_path([4], (5,), SCHEDULE)(sigma, lower)
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from inkpunk_sampling import (
     CLEAN,
+    CONVENTIONS,
     SAMPLERS,
     Draw,
     Elsewhere,
@@ -16,10 +17,12 @@ from inkpunk_sampling import (
     NoiseSchedule,
     Sampler,
     find_sampler,
+    find_spacing,
     sample,
     seeded_noise,
     timesteps,
 )
+from inkpunk_sampling.samplers import ALIASES
 from torch import Tensor
 
 SCHEDULE = NoiseSchedule()
@@ -261,7 +264,7 @@ def test_every_sampler_has_the_order_it_declares(name: str):
         assert mean < 1e-12  # exact in all of them, for a Gaussian: rounding alone
     else:
         coarse, fine = (flow_error(name, steps) for steps in (50, 100))
-    # Slopes come near the order as steps shorten. At these they are within 0.15 of it, for lms 0.2.
+    # Slopes come near the order as steps shorten. At these they are within 0.2 of it.
     assert log2(coarse / fine) == pytest.approx(method.order, abs=0.22)
     assert fine < 0.06 / 4 ** (method.order - 1)  # not only parallel to the right slope
 
@@ -338,7 +341,7 @@ def test_without_eta_no_noise_is_drawn(name: str):
 def test_without_eta_a_stochastic_sampler_is_the_deterministic_one(name: str, same_as: str):
     noise = next(seeded_noise([5], (3, 2))).double()
     ends = [
-        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, spacing="linspace", eta=eta)]
+        [*sample(gaussian, iter([noise]), SCHEDULE, sampler=each, steps=7, spacing="karras", eta=eta)]
         for each, eta in ((name, 0.0), (same_as, None if SAMPLERS[same_as].eta is None else 0.0))
     ]
     for ours, theirs in zip(*ends, strict=True):
@@ -361,9 +364,9 @@ def test_with_eta_1_ddim_draws_what_ddpm_draws(name: str):
     ("sampler", "eta", "words"),
     [
         ("heun", 1.0, "this sampler has none"),
-        ("euler_a", -1.0, "0 for no noise"),
-        ("euler_a", inf, "0 for no noise"),
-        ("ddim", nan, "0 for no noise"),
+        ("euler_a", -1.0, "give 0 for no noise"),
+        ("euler_a", inf, "give 0 for no noise"),
+        ("ddim", nan, "give 0 for no noise"),
     ],
 )
 def test_an_eta_that_a_sampler_cannot_take_is_refused_at_once(sampler: str, eta: float, words: str):
@@ -371,9 +374,20 @@ def test_an_eta_that_a_sampler_cannot_take_is_refused_at_once(sampler: str, eta:
         sample(gaussian, seeded_noise([5], (2, 2)), SCHEDULE, sampler=sampler, eta=eta)
 
 
-def test_too_great_an_eta_for_ddim_is_told_when_it_is_met():
-    with pytest.raises(ValueError, match="more noise than there is"):
-        list(sample(gaussian, seeded_noise([5], (2,)), SCHEDULE, sampler="ddim", eta=5.0))
+@pytest.mark.parametrize("sampler", ["ddim", "tcd"])
+def test_more_noise_than_there_is_is_refused_at_once(sampler: str):
+    with pytest.raises(ValueError, match=r"eta 1\.01: give 0 for no noise to 1"):
+        sample(gaussian, seeded_noise([5], (2,)), SCHEDULE, sampler=sampler, eta=1.01)
+
+
+def test_tcd_draws_no_noise_into_its_last_step():
+    noise = torch.ones(4, 3, 2, dtype=torch.float64)
+    for conventions in (
+        CONVENTIONS["inkpunk"],
+        CONVENTIONS["diffusers"],
+    ):  # to no noise, and to that of timestep 0
+        *_, last = sample(gaussian, iter(noise), SCHEDULE, sampler="tcd", steps=4, conventions=conventions)
+        assert last.index == 4
 
 
 @pytest.mark.parametrize(
@@ -382,6 +396,10 @@ def test_too_great_an_eta_for_ddim_is_told_when_it_is_met():
         ("ddpm", ("ddpm", None)),
         ("DPM++ 2M Karras", ("dpmpp_2m", "karras")),
         ("dpm++ 2m exponential", ("dpmpp_2m", "exponential")),
+        (" DPM++ 2M SDE SGM Uniform ", ("dpmpp_2m_sde", "sgm_uniform")),
+        ("k_euler_ancestral", ("euler_a", None)),
+        ("dpmpp_2m_sde_gpu", ("dpmpp_2m_sde", None)),
+        ("Euler Beta", ("euler", "beta_sigma")),
         ("Euler a", ("euler_a", None)),
         ("dpm_2_ancestral", ("dpm2_a", None)),
         ("HeunDiscreteScheduler", ("heun", None)),
@@ -419,3 +437,24 @@ def test_a_sampler_may_ask_for_a_prediction_between_two_trained_timesteps():
     assert all(
         high > t > low and t != round(t) for (high, low), t in zip(pairwise(ends), between, strict=True)
     )
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [("Karras", "karras"), (" SGM Uniform", "sgm_uniform"), ("normal", "uniform"), ("Beta", "beta")],
+)
+def test_a_spacing_is_found_by_any_programs_name(asked: str, found: str):
+    assert find_spacing(asked) == found  # our own name counts for more than another program's
+
+
+def test_every_name_that_a_sampler_has_finds_it():
+    for own, method in SAMPLERS.items():
+        for name in filter(None, method.elsewhere):
+            assert find_sampler(name) == (own, None)
+    for alias, own in ALIASES.items():
+        assert find_sampler(alias) == (own, None)
+
+
+def test_an_unknown_spacing_is_refused():
+    with pytest.raises(ValueError, match="spacing 'even': there is none of that name; use linspace, leading"):
+        find_spacing("even")

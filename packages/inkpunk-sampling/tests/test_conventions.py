@@ -37,16 +37,24 @@ def test_every_path_descends_to_an_end(
     like: str, sampler: str, steps: int, strength: float, spacing: str | None
 ):
     conventions = CONVENTIONS[like]
-    path = conventions.path(SD, sampler, steps, spacing)
+    try:
+        path = conventions.path(SD, sampler, steps, spacing)
+    except ValueError as error:
+        assert "none is left to take" in str(error) and steps == 1
+        return
     assert all(high > low for high, low in itertools.pairwise(path))
-    assert path[0] <= 999 and path[-1] >= CLEAN
+    assert path[0] <= 999 and len(path) >= 2
+    own = {"diffusers": DIFFUSERS.ends.get(sampler, CLEAN), "a1111": CLEAN}
+    if like != "a1111" or not (spacing == "kl_optimal" or (spacing is None and sampler in ("ddim", "plms"))):
+        assert path[-1] == own.get(like, CLEAN)
     try:
         part = conventions.partial_path(SD, sampler, steps, strength, spacing)
     except ValueError as error:
-        assert "less than one step" in str(error) and int(steps * strength) == 0
+        tiny = "less than one step" in str(error) and int(steps * strength) == 0
+        assert tiny or ("would be the end of" in str(error) and steps / strength >= 1001)
     else:
-        assert len(part) >= 2 or len(path) == 1
-        if conventions.strength != "stretched":
+        assert len(part) >= 2
+        if conventions.image_to_image != "stretched":
             assert part == path[-len(part) :]
 
 
@@ -104,9 +112,10 @@ def test_automatic1111s_automatic_spacing(sampler: str, spacing: str):
 )
 def test_some_samplers_leave_out_the_last_but_one(like: str, dropping: set[str]):
     for sampler in SAMPLERS:
-        visited = CONVENTIONS[like].path(SD, sampler, 20, "karras")[:20]
-        whole = timesteps(SD, 21, "karras")[:20] if sampler in dropping else timesteps(SD, 20, "karras")
-        assert visited == whole
+        path = CONVENTIONS[like].path(SD, sampler, 20, "karras")
+        visited = timesteps(SD, 21, "karras")[:20] if sampler in dropping else timesteps(SD, 20, "karras")
+        end = 0 if like == "diffusers" and sampler in ("ddim", "plms", "deis", "tcd") else CLEAN
+        assert path == tuple(dict.fromkeys((*visited, end)))
 
 
 def test_spacings_that_programs_have_in_their_own_way():
@@ -157,7 +166,7 @@ def test_an_init_picture_is_noised_alike_everywhere():
             )
         )
         latents, timestep = seen[0]
-        if conventions.timestep == "fractional":
+        if not conventions.nearest_timestep:
             torch.testing.assert_close(latents, SD.add_noise(start, noise, timestep))
 
 
@@ -169,10 +178,74 @@ def test_the_nearest_timestep_is_the_nearest_in_log_sigma(timestep: float):
     assert OURS.timestep_of(SD)(SD.sigma(timestep)) == pytest.approx(timestep, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["timestep", "initial", "strength"])
-def test_an_unknown_convention_is_refused(name: str):
-    with pytest.raises(ValueError, match=f"convention {name} = 'odd': choose from"):
-        Conventions(**{name: "odd"})
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"image_to_image": "odd"}, "convention image_to_image = 'odd': choose from part"),
+        ({"brownian": "odd"}, "convention brownian = 'odd': choose from schedule"),
+        ({"source": "dice"}, "convention source = 'dice': choose from torch"),
+        ({"sampler": "dice"}, "sampler 'dice'"),
+        ({"ends": {"dice": 0}}, "sampler 'dice'"),
+        ({"drops_last_but_one": frozenset({"dice"})}, "sampler 'dice'"),
+    ],
+)
+def test_an_unknown_convention_is_refused(options: dict[str, object], words: str):
+    with pytest.raises(ValueError, match=words):
+        Conventions(**options)
+
+
+@pytest.mark.parametrize(
+    ("like", "sampler", "spacing"),
+    [
+        ("a1111", "ddim", None),
+        ("a1111", "plms", None),
+        ("diffusers", "ddim", "linspace"),
+        ("diffusers", "tcd", "linspace"),
+    ],
+)
+def test_a_path_of_no_step_is_refused(like: str, sampler: str, spacing: str | None):
+    with pytest.raises(ValueError, match=f"1 steps of {sampler}: none is left to take; give at least 2"):
+        CONVENTIONS[like].path(SD, sampler, 1, spacing)
+
+
+def test_a_strength_that_stretches_beyond_the_schedule_is_refused():
+    with pytest.raises(ValueError, match="would be the end of 2000"):
+        COMFYUI.partial_path(SD, "euler", 20, 0.01)
+
+
+def test_diffusers_leading_timesteps_begin_at_1():
+    assert DIFFUSERS.path(SD, "euler", 20, "leading") == (*range(951, 0, -50), CLEAN)
+    assert DIFFUSERS.path(SD, "ddim", 20, "leading") == DIFFUSERS.path(SD, "ddim", 20)
+
+
+def test_a_zero_snr_schedule_is_walked_from_its_last_timestep_in_even_strides():
+    zero = NoiseSchedule(zero_snr=True)
+    assert OURS.path(zero, "dpmpp_2m", 25) == (*range(999, 0, -40), CLEAN)
+    assert OURS.path(zero, "dpmpp_2m", 25, "karras") == (*timesteps(zero, 25, "karras"), CLEAN)
+    assert OURS.path(zero, "lcm", 4)[:-1] == timesteps(zero, 4, "lcm")
+
+
+def test_a_brownian_path_spans_what_the_program_says():
+    whole, run = A1111.path(SD, "dpmpp_3m_sde", 20), A1111.partial_path(SD, "dpmpp_3m_sde", 20, 0.5)
+    last = SD.sigma(whole[-2])
+    assert last > SD.sigma(0)  # it leaves out the last but one
+    assert OURS.brownian_ends(SD, whole, run) == (SD.sigma(0), SD.sigma(999))
+    assert A1111.brownian_ends(SD, whole, run) == (last, SD.sigma(999))
+    assert COMFYUI.brownian_ends(SD, whole, run) == (last, SD.sigma(run[0]))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_like_comfyui_the_network_is_told_whole_timesteps(sampler: str):
+    seen: list[float] = []
+
+    def watched(latents: Tensor, timestep: float) -> Tensor:
+        seen.append(timestep)
+        return torch.zeros_like(latents)
+
+    brownian = brownian_path([3], (4,), SD)
+    noise = seeded_noise([3], (4,))
+    list(sample(watched, noise, SD, sampler=sampler, steps=6, brownian=brownian, conventions=COMFYUI))
+    assert all(timestep == int(timestep) for timestep in seen)
 
 
 @pytest.mark.parametrize("like", CONVENTIONS)

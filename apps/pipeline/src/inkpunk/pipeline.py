@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 from inkpunk_clip import TextEncoder, Tokenizer
-from inkpunk_sampling import Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
+from inkpunk_sampling import SAMPLERS, Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
@@ -148,26 +148,24 @@ class Pipeline:
                 sampler that cannot draw with this model.
         """
         steps = request.steps or self.defaults.steps
-        conventions = request.conventions
-        sampler = request.sampler or conventions.sampler
-        spacing = request.spacing or conventions.spacing(sampler) or ""
+        conventions = request.program.sampling
+        sampler, spacing = request.named_sampler()
+        spacing = spacing or conventions.spacing(sampler, self.schedule.zero_snr)
+        settings = self.schedule, sampler, steps
         try:
-            if request.init is None:
-                path = conventions.path(self.schedule, sampler, steps, spacing or None)
-            else:
-                path = conventions.partial_path(
-                    self.schedule, sampler, steps, request.strength, spacing or None
-                )
+            whole = path = conventions.path(*settings, spacing)
+            if request.init is not None:
+                path = conventions.partial_path(*settings, request.strength, spacing)
         except ValueError as error:
             raise RequestError(str(error)) from error
+        if sampler == "plms" and not self.schedule.signal(path[0]):
+            raise RequestError(
+                f"sampler plms: cannot begin at timestep {path[0]}, where there is no signal; use ddim"
+            )
         layers = self.text_encoder.config.layers
         if request.skipped_layers >= layers:
             raise RequestError(
                 f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
-            )
-        if sampler == "plms" and self.schedule.zero_snr:
-            raise RequestError(
-                "sampler 'plms': cannot begin where this model's schedule holds no signal; use 'ddim'"
             )
         size = request.init.size if request.init else (self.defaults.size, self.defaults.size)
         plan = Plan(
@@ -178,7 +176,10 @@ class Pipeline:
             guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
             width=request.width or size[0],
             height=request.height or size[1],
+            eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
+            clip_skip=request.skipped_layers + request.program.last_layer,
             path=path,
+            whole=whole,
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
@@ -232,7 +233,7 @@ class Pipeline:
         prompt = self.encode_prompts([request.prompt], request.skipped_layers)
         if plan.guidance == 1:
             return prompt
-        skipped = 0 if request.like == "diffusers" else request.skipped_layers  # there, of the prompt alone
+        skipped = request.skipped_layers if request.program.skips_negative else 0
         return torch.cat([self.encode_prompts([request.negative_prompt], skipped), prompt])
 
     def encode(
@@ -267,8 +268,8 @@ class Pipeline:
         ]
 
     def noise(self, plan: Plan) -> Iterator[Float[Tensor, "batch 4 latent_height latent_width"]]:
-        """Draw the plan's noise, in float32 on the pipeline's device: the initial draw, then one a step."""
-        conventions = plan.request.conventions
+        """Draw the plan's noise, in float32 on the pipeline's device: the initial draw, then what steps want."""
+        conventions = plan.request.program.sampling
         noise = seeded_noise(
             plan.request.seeds, _latent_shape(plan), conventions.source, conventions.step_seed
         )
@@ -276,8 +277,9 @@ class Pipeline:
 
     def brownian(self, plan: Plan) -> Draw:
         """Lay the paths of noise that some samplers follow, one a seed, in float32 on the pipeline's device."""
-        source = plan.request.conventions.source
-        path = brownian_path(plan.request.seeds, _latent_shape(plan), self.schedule, source)
+        conventions = plan.request.program.sampling
+        ends = conventions.brownian_ends(self.schedule, plan.whole, plan.path)
+        path = brownian_path(plan.request.seeds, _latent_shape(plan), self.schedule, conventions.source, ends)
         return lambda sigma, lower: path(sigma, lower).to(self.device)
 
     def predict(
@@ -304,7 +306,7 @@ class Pipeline:
         )
         if request.init is not None:
             image = image_to_tensor(request.init).expand(len(request.seeds), -1, -1, -1)
-            drawn = request.conventions.drawn_encoding
+            drawn = request.program.draws_encoding
             road = from_image(road, image, request.strength, self.encode, drawn=drawn)
         return road
 
@@ -323,13 +325,13 @@ class Pipeline:
             self.schedule,
             sampler=plan.sampler,
             steps=plan.steps,
-            spacing=plan.spacing or None,
+            spacing=plan.spacing,
             start=start.latents,
             strength=start.strength,
             prediction=self.prediction,
-            eta=plan.request.eta,
+            eta=plan.eta,
             brownian=self.brownian(plan),
-            conventions=plan.request.conventions,
+            conventions=plan.request.program.sampling,
         )
 
     def facts(self, plan: Plan, seed: int) -> Facts:
@@ -353,9 +355,9 @@ class Pipeline:
             guidance_rescale=float(request.guidance_rescale),
             guidance_interval=request.guidance_interval,
             apg=request.apg,
-            eta=None if request.eta is None else float(request.eta),
+            eta=None if plan.eta is None else float(plan.eta),
             like=request.like,
-            clip_skip=request.clip_skip,
+            clip_skip=plan.clip_skip,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
         )

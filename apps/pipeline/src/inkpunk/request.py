@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from inkpunk_sampling import CONVENTIONS, SAMPLERS, SPACINGS, Conventions, find_sampler
+from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
+
+from inkpunk.road.programs import PROGRAMS, Program
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,10 +34,10 @@ class Request:
         seeds: one seed a picture, 0 to 2**63 - 1; a random one when not given.
         steps: sampling steps, 1 to 1000.
         guidance: classifier-free guidance scale; 1 switches guidance off.
-        sampler: a name in `inkpunk_sampling.SAMPLERS`, or AUTOMATIC1111's, ComfyUI's or diffusers' for it, which
-            becomes ours; a spacing in it ("DPM++ 2M Karras") becomes `spacing`. What `like` prefers when not given.
-        spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`; what `like`
-            says of the sampler when not given.
+        sampler: a name in `inkpunk_sampling.SAMPLERS`, or AUTOMATIC1111's, ComfyUI's or diffusers' for it, which may
+            tell a spacing, too: "DPM++ 2M Karras". None is the default of `like`.
+        spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`, or
+            AUTOMATIC1111's for it. None is what `like` has for the sampler.
         width, height: picture size in pixels, multiples of 8.
         init: the picture to start from (image-to-image), already of the size asked for.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
@@ -44,8 +46,8 @@ class Request:
             elsewhere a step takes half the time. (0.28, 5.42) is usual. None is everywhere.
         apg: adaptive projected guidance, which keeps a high `guidance` from oversaturating.
         eta: how much noise a sampler draws on its way that leaves the choice, 0 for none; None is its own default.
-        like: the program whose picture it shall be, in all that the same settings leave open: a name in
-            `inkpunk_sampling.CONVENTIONS`.
+        like: the program whose choices it shall follow in what these settings leave open, a name in
+            `inkpunk.road.programs.PROGRAMS`.
         clip_skip: at which of the text encoder's layers to stop, counted from its end as `like` counts: by most, 1 is
             the last and 2 leaves out one; by diffusers, 0 is the last and 1 leaves out one. None is the last.
 
@@ -58,8 +60,8 @@ class Request:
     seeds: tuple[int, ...] = field(default_factory=_fresh_seed)
     steps: int | None = None
     guidance: float | None = None
-    sampler: str = ""
-    spacing: str = ""
+    sampler: str | None = None
+    spacing: str | None = None
     width: int | None = None
     height: int | None = None
     init: "Image.Image | None" = None
@@ -73,14 +75,15 @@ class Request:
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model."""
-        self._name_sampler()
+        self._check_sampler()
+        self._check_clip_skip()
         if not self.seeds:
             raise RequestError("seeds: none given, so there is no picture to draw; give one seed a picture")
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
         if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 25 to 80 is usual")
+            raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
             raise RequestError(f"guidance {self.guidance:g}: must lie between 0 and 100; 7.5 is usual")
         if not 0 < self.strength <= 1:
@@ -114,39 +117,48 @@ class Request:
             refuse_idle_guidance(self, self.guidance)
 
     @property
-    def conventions(self) -> Conventions:
-        """Those of the program that it shall be like."""
-        return CONVENTIONS[self.like]
+    def program(self) -> Program:
+        """The one that it shall be like."""
+        return PROGRAMS[self.like]
 
     @property
     def skipped_layers(self) -> int:
         """How many of the text encoder's last layers are left out."""
-        return 0 if self.clip_skip is None else self.clip_skip - _least_clip_skip(self.like)
+        return 0 if self.clip_skip is None else self.clip_skip - self.program.last_layer
 
-    def _name_sampler(self) -> None:
-        if self.like not in CONVENTIONS:
-            raise RequestError(f"like {self.like!r}: there is no such program; use {', '.join(CONVENTIONS)}")
-        if self.spacing and self.spacing not in SPACINGS:
+    def named_sampler(self) -> tuple[str, str | None]:
+        """Our names of sampler and spacing, None for a spacing that is left open.
+
+        Raises:
+            RequestError: for a name that nobody has, or a sampler's name that tells another spacing.
+        """
+        try:
+            sampler, told = find_sampler(self.sampler or self.program.sampling.sampler)
+            asked = find_spacing(self.spacing) if self.spacing else None
+        except ValueError as error:
+            raise RequestError(str(error)) from error
+        if asked and told and asked != told:
+            raise RequestError(f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two")
+        return sampler, asked or told
+
+    def _check_sampler(self) -> None:
+        if self.like not in PROGRAMS:
+            raise RequestError(f"like {self.like!r}: there is no such program; use {', '.join(PROGRAMS)}")
+        sampler, _ = self.named_sampler()
+        method = SAMPLERS[sampler]
+        if self.eta is not None and method.eta is None:
             raise RequestError(
-                f"spacing {self.spacing!r}: there is none of that name; use {', '.join(SPACINGS)}"
+                f"eta {self.eta:g}: sampler {sampler!r} leaves no choice of noise; leave it out"
             )
-        if self.sampler:
-            try:
-                sampler, told = find_sampler(self.sampler)
-            except ValueError as error:
-                raise RequestError(str(error)) from error
-            if self.spacing and told and self.spacing != told:
-                raise RequestError(
-                    f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two"
-                )
-            object.__setattr__(self, "sampler", sampler)  # frozen, but not yet seen by anybody
-            object.__setattr__(self, "spacing", self.spacing or told or "")
+        if self.eta is not None and not 0 <= self.eta <= 1:
+            raise RequestError(f"eta {self.eta:g}: must lie between 0, which is no noise, and 1")
+
+    def _check_clip_skip(self) -> None:
         if self.skipped_layers < 0:
+            least = self.program.last_layer
             raise RequestError(
-                f"clip skip {self.clip_skip}: must be at least {_least_clip_skip(self.like)}, which is the last layer"
+                f"clip skip {self.clip_skip}: must be at least {least}, which is the last layer"
             )
-        if self.eta is not None:
-            _check_eta(self.sampler or self.conventions.sampler, self.eta)
 
 
 @dataclass(frozen=True)
@@ -154,19 +166,23 @@ class Plan:
     """A request with nothing left open: what is drawn, and what a picture's facts record.
 
     Attributes:
-        sampler, spacing, steps, guidance, width, height: as in the request. A spacing is empty where the sampler's
-            timesteps are none.
-        path: the timesteps that are walked along, with the end.
+        sampler, spacing, steps, guidance, width, height, eta, clip_skip: as in the request, by our names. The spacing
+            is None for a sampler with a path of its own, the eta for one that leaves no choice.
+        path: the timesteps that are walked along, its end included.
+        whole: the path of which image to image walks the last part; otherwise the same.
     """
 
     request: Request
     sampler: str
-    spacing: str
+    spacing: str | None
+    eta: float | None
+    clip_skip: int
     steps: int
     guidance: float
     width: int
     height: int
-    path: tuple[float | int, ...]
+    path: tuple[Timestep, ...]
+    whole: tuple[Timestep, ...]
 
 
 def refuse_idle_guidance(request: Request, guidance: float) -> None:
@@ -186,17 +202,6 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
             f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
             f"{'it' if len(idle) == 1 else 'them'} out"
         )
-
-
-def _least_clip_skip(like: str) -> int:
-    return 0 if like == "diffusers" else 1
-
-
-def _check_eta(sampler: str, eta: float) -> None:
-    if SAMPLERS[sampler].eta is None:
-        raise RequestError(f"eta {eta:g}: sampler {sampler!r} leaves no choice of noise; leave it out")
-    if not 0 <= eta <= 1:
-        raise RequestError(f"eta {eta:g}: must lie between 0, which is no noise, and 1")
 
 
 def _check_side(name: str, value: int) -> None:

@@ -14,9 +14,19 @@ from .conventions import CONVENTIONS, Conventions
 from .guidance import Combine, classifier_free, guide, projected, rescaled, within
 from .noise import SOURCES, Draw, seeded_noise
 from .prediction import DIFFUSERS_WORDS, PREDICTIONS, Estimate, Prediction, read_prediction
-from .samplers import SAMPLERS, SCHEDULE_TYPES, Denoise, Elsewhere, Method, Model, Sampler, find_sampler
+from .samplers import (
+    SAMPLERS,
+    SCHEDULE_TYPES,
+    Denoise,
+    Elsewhere,
+    Method,
+    Model,
+    Sampler,
+    find_sampler,
+    find_spacing,
+)
 from .sampling import Step, sample
-from .schedule import CLEAN, NoiseSchedule
+from .schedule import CLEAN, NoiseSchedule, Timestep
 from .spacing import SPACINGS, timesteps
 
 __all__ = [
@@ -40,9 +50,11 @@ __all__ = [
     "Prediction",
     "Sampler",
     "Step",
+    "Timestep",
     "brownian_path",
     "classifier_free",
     "find_sampler",
+    "find_spacing",
     "guide",
     "projected",
     "read_prediction",

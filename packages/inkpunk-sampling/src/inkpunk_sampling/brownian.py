@@ -1,7 +1,6 @@
 """Noise that belongs to a place on the way, not to a step: the increments of one Brownian path a seed."""
 
 from collections.abc import Sequence
-from functools import lru_cache
 from math import sqrt
 
 import torch
@@ -13,6 +12,7 @@ from .noise import SOURCES, Draw, check_seeds
 from .schedule import NoiseSchedule
 
 DIGITS = 6  # of a sigma: where halving ends, so that it ends
+KEPT = 3  # places of a path: a step begins where the one before ended, and may ask for its middle
 POOL = 24  # words of entropy that a seed is spread over
 
 
@@ -21,6 +21,7 @@ def brownian_path(
     shape: Sequence[int],
     schedule: NoiseSchedule,
     source: str = "torch",
+    ends: tuple[float, float] | None = None,
 ) -> Draw:
     """Lay a Brownian path for each image over the schedule's sigmas: a virtual Brownian tree.
 
@@ -35,6 +36,8 @@ def brownian_path(
         shape: of one image's latents, such as (4, 64, 64).
         schedule: the path goes from its first timestep's sigma to its last one's.
         source: of the normal numbers, a name in `SOURCES`.
+        ends: the least and the greatest sigma, where the path shall span others than the schedule's: another span is
+            another path.
 
     Returns:
         A function of two sigmas, the greater first, to the path's increment between them over the root of their
@@ -42,17 +45,23 @@ def brownian_path(
         taken for the ends. It may be asked in any order, again, and by several threads.
 
     Raises:
-        ValueError: as `seeded_noise`; and when asked, for two sigmas that are (to six digits) the same.
+        ValueError: as `seeded_noise`; and when asked, for two sigmas that are (to six digits) the same, or for ends
+            out of order.
     """
     check_seeds(seeds, shape, source)
-    ends = round(schedule.sigma(0), DIGITS), round(schedule.sigma(schedule.steps - 1), DIGITS)
-    trees = [_Tree(seed, tuple(shape), *ends, source) for seed in seeds]
+    least, greatest = ends or (schedule.sigma(0), schedule.sigma(schedule.steps - 1))
+    if not 0 <= least <= greatest:
+        raise ValueError(
+            f"a Brownian path over sigmas {least:g} to {greatest:g}: give 0 <= least <= greatest"
+        )
+    low, high = round(least, DIGITS), round(greatest, DIGITS)
+    trees = [_Tree(seed, tuple(shape), low, high, source) for seed in seeds]
 
     def path(sigma: float, lower: float) -> Float[Tensor, "batch ..."]:
-        start, end = (min(max(round(each, DIGITS), ends[0]), ends[1]) for each in (lower, sigma))
+        end, start = (min(max(round(each, DIGITS), low), high) for each in (sigma, lower))
         if not start < end:
             raise ValueError(
-                f"a Brownian path from sigma {sigma:g} to {lower:g}: give two, the greater first"
+                f"Brownian noise from sigma {sigma:g} to {lower:g}: give two different sigmas, the greater first"
             )
         # Time runs up, the sampler down: the sign is k-diffusion's.
         return torch.stack([tree.value(start) - tree.value(end) for tree in trees]) / sqrt(end - start)
@@ -61,15 +70,22 @@ def brownian_path(
 
 
 class _Tree:
-    """The path of one seed, halved as deep as is asked; it keeps nothing but the last few answers."""
+    """The path of one seed, halved as deep as is asked; it keeps nothing but the last few places."""
 
     def __init__(self, seed: int, shape: tuple[int, ...], low: float, high: float, source: str) -> None:
         self.seed, self.shape, self.source = seed, shape, source
         self.low, self.high = low, high
-        self.value = lru_cache(maxsize=4)(self._value)  # a step begins where the last one ended
+        self.known: dict[float, Tensor] = {}
+
+    def value(self, place: float) -> Float[Tensor, "..."]:
+        """W(place), where W(low) is 0."""
+        found = self.known.get(place)
+        if found is None:
+            found = self._value(place)
+            self.known = {**dict([*self.known.items()][-KEPT + 1 :]), place: found}
+        return found
 
     def _value(self, place: float) -> Float[Tensor, "..."]:
-        """W(place), where W(low) is 0."""
         whole = SeedSequence(self.seed, pool_size=POOL).generate_state(3)[0]
         low, high = self.low, self.high
         at_low, step = torch.zeros(self.shape), self._normal(int(whole)) * sqrt(high - low)

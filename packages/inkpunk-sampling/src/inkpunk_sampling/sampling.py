@@ -68,13 +68,13 @@ def sample(
         schedule: the noise schedule the model was trained with; Stable Diffusion's by default.
         sampler: a name in `SAMPLERS`.
         steps: how many steps from pure noise to clean latents, 1 to schedule.steps.
-        spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`. None: what the conventions say of
-            the sampler, which is "linspace" in ours.
+        spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`. None: what the conventions have
+            for the sampler; in ours "karras" for those that go by sigmas, "linspace" for ddpm, ddim and plms.
         offset: see `timesteps`.
         start: clean latents to start from instead of nothing (image to image), of the noise's shape.
         strength: how much of the path `start` is sent back, in (0, 1]: the last int(steps * strength) steps
             are run, from `start` with the first of those timesteps' noise added (Meng et al. 2021, arXiv
-            2108.01073).
+            2108.01073). Other conventions run other numbers.
         prediction: what the model was trained to predict, a name in `PREDICTIONS`.
         eta: how much noise a sampler draws on its way that leaves a choice, 0 for none; its own default if None.
         brownian: the noise of samplers that follow a Brownian path, such as `brownian_path` lays; of the latents'

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +43,7 @@ def save_checkpoint(
     metadata: Mapping[str, str] | None = None,
     configs: Mapping[str, Config] | None = None,
     extra_files: Mapping[str, bytes] | None = None,
+    signs: Sequence[str] = (),
     overwrite: bool = False,
 ) -> None:
     """Write components under the names that other tools expect.
@@ -61,10 +62,12 @@ def save_checkpoint(
         dtype: convert to this dtype (rounding to nearest); None keeps each tensor's own.
         metadata: notes for the header of safetensors files, or beside the tensors of a ckpt.
         configs: for a folder, entries of the config.json of "text_encoder", "unet", "vae", and of the
-            "scheduler", over SD v1.5's: what shapes cannot tell (`attention_head_dim`, `norm_num_groups`,
-            `num_attention_heads`) goes here.
+            "scheduler", over SD v1.5's (one that names its class is written as it is): what shapes cannot tell
+            (`attention_head_dim`, `norm_num_groups`, `num_attention_heads`) goes here.
         extra_files: for a folder, further files by relative name: a tokenizer's, without which diffusers'
             pipeline wants one from its caller.
+        signs: for a single file, names of empty tensors beside the components', by which programs mark what they
+            cannot tell otherwise, such as "v_pred".
         overwrite: replace what is at `path`.
 
     Raises:
@@ -88,6 +91,10 @@ def save_checkpoint(
     }
     parts = {name: _renamed(tensors, dialects[name], dtype) for name, tensors in named.items()}
     notes, configs, extra_files = dict(metadata or {}), configs or {}, extra_files or {}
+    if layout == "diffusers folder" and signs:
+        raise CheckpointError(
+            f"{path}: a folder says in its configs what {shown(signs[0])} would be a sign of"
+        )
     if layout == "diffusers folder":
         files = _small_files(path, parts, anatomies, configs, extra_files)
         with new_folder(path, mark=MODEL_INDEX, overwrite=overwrite) as folder:
@@ -99,7 +106,7 @@ def save_checkpoint(
     else:
         write = write_safetensors if layout == "single-file safetensors" else _write_ckpt
         with new_file(path, overwrite=overwrite) as file:
-            write(file, _together(parts), notes)
+            write(file, _together({**parts, "signs": _empty(signs)}), notes)
 
 
 def _checked(path: Path, named: Mapping[str, Named]) -> dict[str, Anatomy]:
@@ -148,6 +155,10 @@ def _renamed(tensors: Named, dialect: Dialect, dtype: torch.dtype | None) -> Laz
         return tensors[ours[name]].detach().to("cpu", spec.dtype).reshape(spec.shape)
 
     return LazyTensors(specs, read)
+
+
+def _empty(names: Sequence[str]) -> LazyTensors:
+    return LazyTensors(dict.fromkeys(names, Spec(torch.float32, (0,))), lambda _: torch.empty(0))
 
 
 def _together(parts: Mapping[str, LazyTensors]) -> LazyTensors:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inkpunk.cli.options import refusals
+from inkpunk.cli.options import refusals, trained_for_options
 
 
 @click.command()
@@ -21,13 +21,33 @@ from inkpunk.cli.options import refusals
     help="In which precision. [default: as it is]",
 )
 @click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+@trained_for_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT when it exists.")
 def convert(
-    source: str, out: Path, layout: str | None, dtype: str | None, ema: bool, overwrite: bool
+    source: str,
+    out: Path,
+    layout: str | None,
+    dtype: str | None,
+    ema: bool,
+    prediction: str | None,
+    zero_snr: bool | None,
+    overwrite: bool,
 ) -> None:
-    """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT."""
+    """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT.
+
+    What the model predicts, and on which noise, is kept, and marked for other programs.
+    """
     with refusals():
         from inkpunk.models.conversion import convert_checkpoint
 
-        convert_checkpoint(source, out, layout=layout, dtype=dtype, ema=ema, overwrite=overwrite)
+        convert_checkpoint(
+            source,
+            out,
+            layout=layout,
+            dtype=dtype,
+            ema=ema,
+            prediction=prediction,
+            zero_snr=zero_snr,
+            overwrite=overwrite,
+        )
     click.echo(out)

@@ -51,6 +51,19 @@ SPACINGS = (
 PROGRAMS = ("inkpunk", "a1111", "comfyui", "diffusers")
 PREDICTIONS = ("epsilon", "v", "sample")
 
+TRAINED_FOR_OPTIONS = (
+    click.option(
+        "--prediction",
+        type=click.Choice(PREDICTIONS),
+        help="What the model was trained to predict. [default: what its files say]",
+    ),
+    click.option(
+        "--zero-snr/--no-zero-snr",
+        default=None,
+        help="Whether its noise schedule has zero terminal SNR: no signal at its end. [default: what its files say]",
+    ),
+)
+
 MODEL_OPTIONS = (
     click.option(
         "--model",
@@ -94,16 +107,7 @@ MODEL_OPTIONS = (
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
-    click.option(
-        "--prediction",
-        type=click.Choice(PREDICTIONS),
-        help="What the model was trained to predict. [default: what its files say]",
-    ),
-    click.option(
-        "--zero-snr/--no-zero-snr",
-        default=None,
-        help="Whether it was trained down to a signal of zero. [default: what its files say]",
-    ),
+    *TRAINED_FOR_OPTIONS,
 )
 
 
@@ -147,20 +151,14 @@ REQUEST_OPTIONS = (
         is_flag=True,
         help="Adaptive projected guidance: a high --guidance (10 to 15) without oversaturated colours.",
     ),
-)
-
-PICTURE_OPTIONS = (
     click.option(
         "--sampler",
-        default="",
-        help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: what --like prefers]",
+        help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: that of --like]",
     ),
     click.option(
         "--spacing",
-        default="",
-        type=click.Choice(["", *SPACINGS]),
         metavar=f"[{'|'.join(SPACINGS)}]",
-        help="How the steps spread over the training timesteps. [default: what --sampler says, or --like]",
+        help="How the steps spread over noise levels. [default: that of --like, or what --sampler says]",
     ),
     click.option(
         "--eta",
@@ -172,8 +170,16 @@ PICTURE_OPTIONS = (
         default="inkpunk",
         show_default=True,
         type=click.Choice(PROGRAMS),
-        help="Draw the picture that another program draws with the same settings.",
+        help="Follow another program in what the settings leave open: spacing, noise, counting.",
     ),
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(0),
+        help="At which of the text encoder's last layers to stop, as --like counts: 2 is usual. [default: the last]",
+    ),
+)
+
+PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
     ),
@@ -181,12 +187,14 @@ PICTURE_OPTIONS = (
     click.option(
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
     ),
-    click.option(
-        "--clip-skip",
-        type=click.IntRange(0),
-        help="At which of the text encoder's last layers to stop: 2 where a model asks for it. [default: 1]",
-    ),
 )
+
+
+def trained_for_options(command: Command) -> Command:
+    """Add what a user may say of a model that its files do not."""
+    for option in reversed(TRAINED_FOR_OPTIONS):
+        command = option(command)
+    return command
 
 
 def request_options(command: Command) -> Command:

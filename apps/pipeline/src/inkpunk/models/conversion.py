@@ -10,7 +10,14 @@ from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint
 from inkpunk.memory.precision import DTYPES
 from inkpunk.models.hub import resolve_model
 from inkpunk.models.loading import CONFIG_KEY, read_config, refuse_problems
-from inkpunk.models.training import SCHEDULER_KEY, read_training, scheduler_config
+from inkpunk.models.trained_for import (
+    MODELSPEC_KEY,
+    SCHEDULER_KEY,
+    V_SIGN,
+    ZERO_SNR_SIGN,
+    read_training,
+    scheduler_config,
+)
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
@@ -33,6 +40,8 @@ def convert_checkpoint(
     layout: str | None = None,
     dtype: str | None = None,
     ema: bool = False,
+    prediction: str | None = None,
+    zero_snr: bool | None = None,
     overwrite: bool = False,
 ) -> None:
     """Write the checkpoint `source` to `out`.
@@ -43,6 +52,7 @@ def convert_checkpoint(
         layout: "safetensors", "ckpt" or "diffusers"; by default what `out`'s ending says.
         dtype: "float32", "float16" or "bfloat16"; by default each tensor keeps its own.
         ema: take a training checkpoint's averaged (EMA) weights.
+        prediction, zero_snr: what the model was trained for, where its files do not say it: see `Pipeline.load`.
         overwrite: replace `out` when it exists.
 
     Raises:
@@ -58,11 +68,15 @@ def convert_checkpoint(
     refuse_problems(checkpoint)
     told = _told(checkpoint)
     folder = layout == "diffusers"
-    scheduler = _scheduler(checkpoint)
+    schedule, predicted = read_training(checkpoint, prediction, zero_snr)
+    scheduler = scheduler_config(checkpoint, schedule, predicted)
     metadata = {key: str(value) for key, value in checkpoint.metadata.items()} | {
         CONFIG_KEY: json.dumps(told),
         SCHEDULER_KEY: json.dumps(scheduler),
     }
+    if predicted != "epsilon":
+        metadata[MODELSPEC_KEY] = predicted
+    signs = {V_SIGN: predicted == "v", ZERO_SNR_SIGN: schedule.zero_snr}
     save_checkpoint(
         out,
         text_encoder=checkpoint.text_encoder,
@@ -73,6 +87,7 @@ def convert_checkpoint(
         metadata=metadata,
         configs=_in_diffusers_words(told) | {"scheduler": scheduler} if folder else {},
         extra_files=_tokenizer_files() if folder and checkpoint.text_encoder else {},
+        signs=() if folder else tuple(name for name, given in signs.items() if given),
         overwrite=overwrite,
     )
 
@@ -90,12 +105,6 @@ def _in_diffusers_words(told: Mapping[str, Mapping[str, object]]) -> dict[str, d
         component: {DIFFUSERS_WORDS[component][key]: value for key, value in values.items()}
         for component, values in told.items()
     }
-
-
-def _scheduler(checkpoint: Checkpoint) -> Mapping[str, object]:
-    """A folder's own config, or one that says what a single file's model was trained on and for."""
-    told = scheduler_config(*read_training(checkpoint))  # refuses what cannot be drawn
-    return checkpoint.configs.get("scheduler") or told
 
 
 def _tokenizer_files() -> dict[str, bytes]:

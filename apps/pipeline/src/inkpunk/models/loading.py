@@ -13,7 +13,7 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import Checkpoint, CheckpointError
 from torch import Tensor, nn
 
-from inkpunk.models.training import read_training
+from inkpunk.models.trained_for import read_training
 from inkpunk.request import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)

@@ -20,14 +20,16 @@ class Facts:
 
     Attributes:
         prompt, negative_prompt: any Unicode text.
-        steps, sampler, spacing, guidance, seed: as in the request, with nothing left open.
+        steps, sampler, spacing, guidance, seed: as in the request, with nothing left open; no spacing for a sampler
+            with a path of its own.
         width, height: in pixels.
         model: the model's name, as the user gave it.
         model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.models.hashing.model_hash` counts it.
         strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
         note: what one should know about pictures of this model, such as "untrained random weights".
         version: of inkpunk.
-        guidance_rescale, guidance_interval, apg, eta, like, clip_skip: as in the request.
+        guidance_rescale, guidance_interval, apg, like: as in the request.
+        eta, clip_skip: as in the plan.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
     """
 
@@ -35,7 +37,7 @@ class Facts:
     negative_prompt: str
     steps: int
     sampler: str
-    spacing: str
+    spacing: str | None
     guidance: float
     seed: int
     width: int
@@ -52,7 +54,7 @@ class Facts:
     like: str = "inkpunk"
     prediction: str = "epsilon"
     zero_snr: bool = False
-    clip_skip: int | None = None
+    clip_skip: int = 1
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

@@ -5,17 +5,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from inkpunk_sampling import CONVENTIONS, SAMPLERS, SCHEDULE_TYPES
+from inkpunk_sampling import SAMPLERS, SCHEDULE_TYPES
 from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.grid_facts import Axis, GridFacts
+from inkpunk.road.programs import PROGRAMS
 
 Told = TypeVar("Told")
 
 NOISE = {"torch": "CPU", "philox": "NV"}
 """What AUTOMATIC1111 calls our sources of noise."""
 AXIS_TYPES = {
+    "clip-skip": "Clip skip",
     "guidance": "CFG Scale",
     "prompt": "Prompt S/R",
     "spacing": "Schedule type",
@@ -57,9 +59,7 @@ def infotext(facts: Facts) -> str:
         "Model hash": facts.model_hash,
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
-        "RNG": NOISE[CONVENTIONS[facts.like].source] if facts.like in CONVENTIONS else None,
-        "Eta": None if facts.eta is None else _number(facts.eta),
-        "Clip skip": None if facts.clip_skip is None else facts.clip_skip + (facts.like == "diffusers"),
+        **_like_others(facts),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it; it has no words for an interval of sigmas or for projected guidance
@@ -72,6 +72,20 @@ def infotext(facts: Facts) -> str:
         ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     )
     return _storable("\n".join(lines))
+
+
+def _like_others(facts: Facts) -> dict[str, object]:
+    """What AUTOMATIC1111 says of noise and of the text encoder where it is not its default, in its own counting."""
+    program = PROGRAMS.get(facts.like, PROGRAMS["inkpunk"])
+    told: dict[str, object] = {"RNG": NOISE[program.sampling.source]}
+    if program.sampling.step_seed:
+        told["ENSD"] = program.sampling.step_seed
+    method = SAMPLERS.get(facts.sampler)
+    if method and facts.eta is not None and facts.eta != method.eta:
+        told["Eta DDIM" if facts.sampler == "ddim" else "Eta"] = _number(facts.eta)
+    if facts.clip_skip > program.last_layer:
+        told["Clip skip"] = facts.clip_skip - program.last_layer + 1
+    return told
 
 
 def grid_infotext(grid: GridFacts) -> str:

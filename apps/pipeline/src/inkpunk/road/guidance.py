@@ -36,7 +36,7 @@ def planned_guidance(plan: Plan, schedule: NoiseSchedule, prediction: str = "eps
                 plan.guidance, schedule, threshold=APG_THRESHOLD * sqrt(area), prediction=prediction
             )
         if request.guidance_rescale:
-            of_v = None if request.like == "diffusers" else schedule  # there, of the model's own output
+            of_v = schedule if request.program.rescales_v else None  # of the model's own output
             combine = rescaled(combine, request.guidance_rescale, of_v, prediction)
         denoise = guide(both, combine)
         if request.guidance_interval is not None:

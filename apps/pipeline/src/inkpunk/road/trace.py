@@ -8,6 +8,7 @@ from itertools import chain
 from typing import TypeVar
 
 import torch
+from inkpunk_sampling import SAMPLERS
 from inkpunk_unet import timestep_embedding
 from torch import Tensor
 
@@ -122,7 +123,8 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         denoise = steered(constant(pipeline.encode_plan(plan)), guidance)(pipeline.predict)
         steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
-        name = f"one sampling step{' (guided: 2 predictions)' if guided else ''}"
+        predictions = SAMPLERS[plan.sampler].calls * (2 if guided else 1)
+        name = f"one sampling step{f' ({predictions} predictions)' if predictions > 1 else ''}"
         last, told = stage(name, latents, lambda: next(steps), lambda step: _shape(step.latents))
         yield told
         if len(plan.path) > 2:

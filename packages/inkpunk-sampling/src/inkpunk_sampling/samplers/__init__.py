@@ -5,6 +5,7 @@ A new sampler is one function and one entry in `SAMPLERS`.
 
 from collections.abc import Mapping
 
+from ..spacing import SPACINGS
 from .ddpm import ddim, ddpm, plms
 from .distilled import lcm, tcd
 from .dpmpp import dpmpp_2m, dpmpp_2m_sde, dpmpp_2s_a, dpmpp_3m_sde, dpmpp_sde
@@ -56,6 +57,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "euler": Method(
         in_sigmas(euler),
+        spacing="karras",
         order=1,
         calls=1,
         cites=f"{_KARRAS}, its first half",
@@ -63,6 +65,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "euler_a": Method(
         in_sigmas(euler_a),
+        spacing="karras",
         order=1,
         calls=1,
         cites=f"`euler` {_ANCESTRAL}",
@@ -72,6 +75,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "heun": Method(
         in_sigmas(heun),
+        spacing="karras",
         order=2,
         calls=2,
         cites=_KARRAS,
@@ -79,6 +83,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "lms": Method(
         in_sigmas(lms),
+        spacing="karras",
         order=4,
         calls=1,
         cites="Hairer, Norsett and Wanner 1993, III.5, as in k-diffusion",
@@ -86,6 +91,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpm2": Method(
         in_sigmas(dpm2),
+        spacing="karras",
         order=2,
         calls=2,
         cites="Lu et al. 2022, arXiv 2206.00927, Algorithm 1",
@@ -93,6 +99,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpm2_a": Method(
         in_sigmas(dpm2_a),
+        spacing="karras",
         order=2,
         calls=2,
         cites=f"`dpm2` {_ANCESTRAL}",
@@ -102,6 +109,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpmpp_2m": Method(
         in_sigmas(dpmpp_2m),
+        spacing="karras",
         order=2,
         calls=1,
         cites=f"{_DPMPP}, Algorithm 2",
@@ -109,6 +117,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpmpp_2s_a": Method(
         in_sigmas(dpmpp_2s_a),
+        spacing="karras",
         order=2,
         calls=2,
         cites=f"{_DPMPP}, Algorithm 1, {_ANCESTRAL}",
@@ -118,6 +127,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpmpp_sde": Method(
         in_sigmas(dpmpp_sde),
+        spacing="karras",
         order=2,
         calls=2,
         cites=f"{_DPMPP}, Algorithm 1, ancestral as in k-diffusion",
@@ -127,6 +137,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpmpp_2m_sde": Method(
         in_sigmas(dpmpp_2m_sde),
+        spacing="karras",
         order=2,
         calls=1,
         cites=f"{_DPMPP}, section 5",
@@ -136,6 +147,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "dpmpp_3m_sde": Method(
         in_sigmas(dpmpp_3m_sde),
+        spacing="karras",
         order=2,
         calls=1,
         cites=f"{_DPMPP}, section 5, carried on as in k-diffusion",
@@ -145,6 +157,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "unipc": Method(
         in_sigmas(unipc),
+        spacing="karras",
         order=3,
         calls=1,
         cites="Zhao et al. 2023, arXiv 2302.04867, Algorithms 5 to 8",
@@ -152,13 +165,15 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "deis": Method(
         in_sigmas(deis),
+        spacing="karras",
         order=3,
         calls=1,
-        cites="Zhang and Chen 2022, arXiv 2204.13902, eq. 14",
+        cites="Zhang and Chen 2022, arXiv 2204.13902, section 3",
         elsewhere=Elsewhere("DEIS", "deis", "DEISMultistepScheduler"),
     ),
     "lcm": Method(
         lcm,
+        spacing="lcm",
         order=0,
         calls=1,
         cites="Luo et al. 2023, arXiv 2310.04378, Algorithm 3",
@@ -167,6 +182,7 @@ SAMPLERS: Mapping[str, Method] = {
     ),
     "tcd": Method(
         tcd,
+        spacing="lcm",
         order=0,
         calls=1,
         cites="Zheng et al. 2024, arXiv 2402.19159, Algorithm 2",
@@ -176,17 +192,34 @@ SAMPLERS: Mapping[str, Method] = {
     ),
 }
 
-#: AUTOMATIC1111 and Forge write a schedule after a sampler's name, or in a field beside it.
+ALIASES: Mapping[str, str] = {
+    "dpmpp_sde_gpu": "dpmpp_sde",
+    "dpmpp_2m_sde_gpu": "dpmpp_2m_sde",
+    "dpmpp_3m_sde_gpu": "dpmpp_3m_sde",
+    "k_euler": "euler",
+    "k_euler_a": "euler_a",
+    "k_euler_ancestral": "euler_a",
+    "k_heun": "heun",
+    "k_lms": "lms",
+    "k_dpm_2": "dpm2",
+    "k_dpm_2_a": "dpm2_a",
+    "k_dpm_2_ancestral": "dpm2_a",
+    "k_dpmpp_2m": "dpmpp_2m",
+    "k_dpmpp_2s_a": "dpmpp_2s_a",
+    "k_dpmpp_sde": "dpmpp_sde",
+}
+"""Further names that recipes have: ComfyUI's for noise drawn on a device, and those of k-diffusion's first users."""
 SCHEDULE_TYPES: Mapping[str, str] = {
     "Uniform": "uniform",
     "Karras": "karras",
     "Exponential": "exponential",
     "SGM Uniform": "sgm_uniform",
     "Simple": "simple",
-    "Beta": "beta",
+    "Beta": "beta_sigma",
     "KL Optimal": "kl_optimal",
     "Align Your Steps": "ays",
 }
+"""What AUTOMATIC1111 and Forge call spacings, after a sampler's name or in a field beside it."""
 
 
 def find_sampler(name: str) -> tuple[str, str | None]:
@@ -202,12 +235,27 @@ def find_sampler(name: str) -> tuple[str, str | None]:
     Raises:
         ValueError: there is none of that name; it says which there are.
     """
-    asked, spacing = name.lower(), None
-    for ending, told in SCHEDULE_TYPES.items():
+    asked, spacing = name.strip().lower(), None
+    for ending in sorted(SCHEDULE_TYPES, key=len, reverse=True):  # "SGM Uniform" ends in "Uniform"
         if asked.endswith(f" {ending.lower()}"):
-            asked, spacing = asked.removesuffix(f" {ending.lower()}"), told
+            asked, spacing = asked.removesuffix(f" {ending.lower()}"), SCHEDULE_TYPES[ending]
             break
+    asked = ALIASES.get(asked, asked)
     for own, method in SAMPLERS.items():
         if asked in (own, *map(str.lower, filter(None, method.elsewhere))):
             return own, spacing
     raise ValueError(f"sampler {name!r}: there is none of that name; use {', '.join(SAMPLERS)}")
+
+
+def find_spacing(name: str) -> str:
+    """Find a spacing by our name, AUTOMATIC1111's, or ComfyUI's "normal", in upper or lower case.
+
+    Raises:
+        ValueError: there is none of that name; it says which there are.
+    """
+    asked = name.strip().lower()
+    theirs = {theirs.lower(): ours for theirs, ours in SCHEDULE_TYPES.items()} | {"normal": "uniform"}
+    found = asked if asked in SPACINGS else theirs.get(asked)
+    if found is None:
+        raise ValueError(f"spacing {name!r}: there is none of that name; use {', '.join(SPACINGS)}")
+    return found

@@ -38,8 +38,6 @@ def ddim(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw, eta: fl
         x0, eps = model(x, t)
         abar_t, abar_s = schedule.alpha_bar(t), schedule.alpha_bar(s)
         variance = eta**2 * (1 - abar_s) / (1 - abar_t) * (1 - abar_t / abar_s)
-        if variance > 1 - abar_s:
-            raise ValueError(f"eta {eta:g}: more noise than there is at timestep {s:g}; give 1 or less")
         x = schedule.signal(s) * x0 + sqrt(1 - abar_s - variance) * eps
         if variance:
             x = x + sqrt(variance) * draw(schedule.sigma(t), schedule.sigma(s))

@@ -33,7 +33,8 @@ def lcm(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw) -> State
 def tcd(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw, eta: float = 0.3) -> States:
     """Zheng et al. 2024 (arXiv 2402.19159), Algorithm 2: down to s = (1 - gamma) of the next timestep, and back.
 
-    Their gamma is eta here: 0 is DDIM, 1 is multistep consistency sampling.
+    Their gamma is eta here, 0 to 1: 0 is DDIM, 1 is multistep consistency sampling. Between, s is rounded down to a
+    whole timestep, as in their code.
     """
     schedule = model.schedule
     for t, after in pairwise(path):
@@ -41,9 +42,9 @@ def tcd(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw, eta: flo
         if after == CLEAN:
             x = x0
         else:
-            s = float(int((1 - eta) * after))
+            s = int((1 - eta) * after) if eta else after
             x = schedule.signal(s) * x0 + schedule.noise(s) * eps
             part = schedule.alpha_bar(after) / schedule.alpha_bar(s)
-            if eta:
+            if part < 1:
                 x = sqrt(part) * x + sqrt(1 - part) * draw(schedule.sigma(t), schedule.sigma(after))
         yield x, x0

@@ -37,7 +37,7 @@ def dpmpp_sde(
 ) -> States:
     """Algorithm 1 with r = 1/2, to its middle and to its end ancestrally, as in k-diffusion: see `ancestral`.
 
-    The noise up to the middle is the first half of the whole step's: both are increments of one Brownian path.
+    The noise up to the middle is a part of the whole step's: both are increments of one Brownian path.
     """
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
@@ -71,7 +71,7 @@ def dpmpp_3m_sde(
 ) -> States:
     """The same, with D as the last three predictions have it; k-diffusion's.
 
-    Its weight of the second difference is half of what a parabola through the three would have, here as there and in
+    Its weight of the second difference is half of what a parabola through the three would have, as in k-diffusion and
     the paper's code, so that without noise it is of order 2, too. Pictures are known by it, and so it stays.
     """
     history: list[tuple[float, Latents]] = []  # sigma and D, the latest first

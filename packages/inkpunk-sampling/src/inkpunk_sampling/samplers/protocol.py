@@ -53,8 +53,12 @@ class Model:
 
     def __call__(self, x: Latents, t: Timestep) -> Estimate:
         """What the network says of x_t at a timestep."""
-        output = self.denoise(x, t)
+        asked = t if t == int(t) else self._timestep(self.schedule.sigma(t))
+        output = self.denoise(x, asked)
         return PREDICTIONS[self.prediction].read(output, x, self.schedule.signal(t), self.schedule.noise(t))
+
+    def _timestep(self, sigma: float) -> float:
+        return (self.timestep or self.schedule.timestep)(sigma)
 
     def denoised(self, x: Latents, sigma: float) -> Latents:
         """D(x_0 + sigma eps, sigma), the estimate of x_0.
@@ -65,7 +69,7 @@ class Model:
         """
         signal = 1 / sqrt(1 + sigma**2)
         scaled = signal * x
-        output = self.denoise(scaled, (self.timestep or self.schedule.timestep)(sigma))
+        output = self.denoise(scaled, self._timestep(sigma))
         return PREDICTIONS[self.prediction].read(output, scaled, signal, sigma * signal).clean
 
 
@@ -97,6 +101,7 @@ class Method:
         elsewhere: what AUTOMATIC1111, ComfyUI and diffusers call it.
         eta: how much noise it draws when not told, as a part of what its paper's stochastic form draws; None for a
             method that has nothing to choose.
+        spacing: what it goes by when none is asked for, a name in `SPACINGS`.
         noise: "none" for a deterministic method, "fresh" for one whose draws know nothing of each other, "brownian"
             for one whose noise is the increments of a Brownian path.
     """
@@ -107,7 +112,13 @@ class Method:
     cites: str
     elsewhere: Elsewhere
     eta: float | None = None
+    spacing: str = "linspace"
     noise: str = "none"
+
+    @property
+    def most_eta(self) -> float:
+        """Above 1, `ddim` and `tcd` would add more noise than there is; the others then go down further first."""
+        return 1.0 if self.spacing != "karras" else 100.0
 
     @property
     def stochastic(self) -> bool:
@@ -128,8 +139,8 @@ class Method:
             raise ValueError(
                 f"eta {eta:g}: this sampler has none; leave it out, or take one that draws noise"
             )
-        if not 0 <= eta < float("inf"):
-            raise ValueError(f"eta {eta:g}: give 0 for no noise, or more; 1 is usual")
+        if not 0 <= eta <= self.most_eta:
+            raise ValueError(f"eta {eta:g}: give 0 for no noise to {self.most_eta:g}")
         return self.run(model, x, path, draw, eta=eta)
 
 

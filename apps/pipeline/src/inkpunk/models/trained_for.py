@@ -12,9 +12,8 @@ from typing import cast
 from inkpunk_sampling import DIFFUSERS_WORDS, PREDICTIONS, NoiseSchedule, read_prediction
 from inkpunk_weights import Checkpoint, CheckpointError
 
-SCHEDULER_KEY = (
-    "inkpunk.scheduler"  # in a single file's metadata: the scheduler config that a folder would have
-)
+# In a single file's metadata: the scheduler config that a folder would have.
+SCHEDULER_KEY = "inkpunk.scheduler"
 MODELSPEC_KEY = "modelspec.prediction_type"  # of the Stability AI model metadata standard
 # PNDM, which SD v1.5's config names, knows no zero SNR; and leading timesteps would not begin at it.
 ZERO_SNR_SCHEDULER = {
@@ -23,6 +22,7 @@ ZERO_SNR_SCHEDULER = {
     "set_alpha_to_one": False,
     "timestep_spacing": "trailing",
 }
+MOST_STEPS = 100_000  # of training; a schedule is a list of them
 V_SIGN, ZERO_SNR_SIGN = "v_pred", "ztsnr"  # empty tensors in a single file, as ComfyUI and Forge look for
 
 
@@ -40,12 +40,12 @@ def read_training(
             predicts noise.
     """
     try:
-        schedule, told = _told(checkpoint)
+        schedule = _schedule(checkpoint)
+        prediction = prediction or _prediction(checkpoint)
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
     if zero_snr is not None:
         schedule = replace(schedule, zero_snr=zero_snr)
-    prediction = prediction or told
     if prediction not in PREDICTIONS:
         raise CheckpointError(
             f"{checkpoint.path}: prediction {prediction!r}: there is none of that name; use {', '.join(PREDICTIONS)}"
@@ -58,23 +58,48 @@ def read_training(
     return schedule, prediction
 
 
-def scheduler_config(schedule: NoiseSchedule, prediction: str) -> dict[str, object]:
-    """Write both as a folder's `scheduler_config.json` has them, over SD v1.5's own."""
+def scheduler_config(checkpoint: Checkpoint, schedule: NoiseSchedule, prediction: str) -> dict[str, object]:
+    """Write both as a folder's `scheduler_config.json` has them, over the one that came with the checkpoint.
+
+    Where none came, it is to stand over SD v1.5's own.
+    """
     config = {**schedule.to_diffusers(), "prediction_type": DIFFUSERS_WORDS[prediction]}
+    came = _config(checkpoint)
+    if "rescale_betas_zero_snr" in came:
+        config["rescale_betas_zero_snr"] = schedule.zero_snr
+    if "_class_name" in came:
+        return {**came, **config}
     return {**ZERO_SNR_SCHEDULER, **config} if schedule.zero_snr else config
 
 
-def _told(checkpoint: Checkpoint) -> tuple[NoiseSchedule, str]:
-    config = checkpoint.configs.get("scheduler") or _in_metadata(checkpoint)
-    if config:
-        return NoiseSchedule.from_diffusers(config), read_prediction(config)
-    schedule = NoiseSchedule(zero_snr=ZERO_SNR_SIGN in checkpoint.unknown)
+def _config(checkpoint: Checkpoint) -> Mapping[str, object]:
+    return checkpoint.configs.get("scheduler") or _in_metadata(checkpoint)
+
+
+def _schedule(checkpoint: Checkpoint) -> NoiseSchedule:
+    config = _config(checkpoint)
+    if not config:
+        return NoiseSchedule(zero_snr=ZERO_SNR_SIGN in checkpoint.unknown)
+    steps = config.get("num_train_timesteps")
+    if isinstance(steps, int) and steps > MOST_STEPS:
+        raise ValueError(f"num_train_timesteps = {steps:g}: more than {MOST_STEPS} are not supported")
+    schedule = NoiseSchedule.from_diffusers(config)
+    schedule.sigma(0)  # refuses betas that double precision cannot tell apart
+    return schedule
+
+
+def _prediction(checkpoint: Checkpoint) -> str:
+    if config := _config(checkpoint):
+        try:
+            return read_prediction(config)
+        except ValueError as error:
+            raise ValueError(f"{error}; to say it yourself, add --prediction") from error
     told = checkpoint.metadata.get(MODELSPEC_KEY)
     if V_SIGN in checkpoint.unknown or told == "v":
-        return schedule, "v"
+        return "v"
     if told not in (None, "", "epsilon", "eps"):
         raise ValueError(f"metadata {MODELSPEC_KEY} is {told!r:.40}; to say it yourself, add --prediction")
-    return schedule, "epsilon"
+    return "epsilon"
 
 
 def _in_metadata(checkpoint: Checkpoint) -> Mapping[str, object]:

@@ -12,7 +12,7 @@ import torch
 from inkpunk import Pipeline, Request
 from inkpunk.models.conversion import convert_checkpoint
 from inkpunk_sampling import PREDICTIONS, NoiseSchedule
-from inkpunk_weights import CheckpointError
+from inkpunk_weights import CheckpointError, open_checkpoint
 from torch import Tensor
 
 V = {"prediction_type": "v_prediction"}
@@ -38,6 +38,10 @@ def folder(tiny: Path, out: Path, scheduler: dict[str, object]) -> Path:
     path = out / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | scheduler))
     return out
+
+
+def scheduler_of(path: Path) -> dict[str, object]:
+    return json.loads((path / "scheduler/scheduler_config.json").read_text())
 
 
 def told(path: Path, **options: Any) -> tuple[str, NoiseSchedule]:
@@ -93,15 +97,19 @@ def test_conversion_there_and_back_keeps_it_and_draws_the_same_pixels(tiny: Path
     ):
         convert_checkpoint(tmp_path / source, tmp_path / name)
         assert told(tmp_path / name) == told(first)
+        if (tmp_path / name).is_dir():
+            assert scheduler_of(tmp_path / name) == scheduler_of(first)
+        else:
+            assert {"v_pred", "ztsnr"} <= {*open_checkpoint(tmp_path / name).unknown}  # for other programs
         drawn = Pipeline.load(tmp_path / name, device="cpu").generate(REQUEST)[0].image
         # One level: weights that lie otherwise aligned in their file are multiplied in another order.
         assert np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1
 
 
-def test_a_marked_file_becomes_a_folder_that_diffusers_draws_so(tiny: Path, tmp_path: Path) -> None:
+def test_a_marked_file_becomes_a_folder_whose_config_says_so(tiny: Path, tmp_path: Path) -> None:
     marked = with_header(tiny, tmp_path / "marked.safetensors", ("v_pred", "ztsnr"))
     convert_checkpoint(marked, tmp_path / "folder")
-    config = json.loads((tmp_path / "folder/scheduler/scheduler_config.json").read_text())
+    config = scheduler_of(tmp_path / "folder")
     assert config["prediction_type"] == "v_prediction" and config["rescale_betas_zero_snr"] is True
     assert config["_class_name"] == "DDIMScheduler" and config["timestep_spacing"] == "trailing"
 
@@ -119,6 +127,8 @@ def test_what_the_user_says_counts_for_more(tiny: Path, tmp_path: Path) -> None:
         ({"rescale_betas_zero_snr": "yes"}, "give true or false"),
         ({"rescale_betas_zero_snr": True}, "add --prediction v"),
         ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule"),
+        ({"num_train_timesteps": 10**9}, "more than 100000 are not supported"),
+        ({"beta_start": 1e-30, "beta_end": 1e-30}, "beyond double precision"),
     ],
 )
 def test_a_folder_that_says_what_there_is_not_is_refused(
@@ -127,6 +137,10 @@ def test_a_folder_that_says_what_there_is_not_is_refused(
     path = folder(tiny, tmp_path / "folder", scheduler)
     with pytest.raises(CheckpointError, match=words):
         told(path)
+    if "prediction" in words:  # the user may do as is said
+        assert told(path, prediction="v")[0] == "v"
+        convert_checkpoint(path, tmp_path / "said.safetensors", prediction="v")
+        assert told(tmp_path / "said.safetensors")[0] == "v"
     with pytest.raises(CheckpointError, match=words):
         convert_checkpoint(path, tmp_path / "out.safetensors")
 
@@ -136,6 +150,7 @@ def test_metadata_that_says_what_there_is_not_is_refused(tiny: Path, tmp_path: P
     path = with_header(tiny, tmp_path / "told.safetensors", **{"modelspec.prediction_type": metadata})
     with pytest.raises(CheckpointError, match="add --prediction"):
         told(path)
+    assert told(path, prediction="v") == ("v", NoiseSchedule())  # as it says
 
 
 @pytest.mark.parametrize("text", ["[1]", "{", "7", '{"prediction_type": "flow"}'])
@@ -165,7 +180,8 @@ def test_a_model_that_says_the_same_in_other_words_draws_the_same_picture(
 
 def test_plms_is_refused_where_there_is_no_signal(pipeline: Pipeline) -> None:
     model = replace(pipeline, prediction="v", schedule=NoiseSchedule(zero_snr=True))
-    with pytest.raises(ValueError, match="sampler 'plms': cannot begin"):
+    with pytest.raises(ValueError, match="sampler plms: cannot begin at timestep 999"):
         model.run(replace(REQUEST, sampler="plms"))
+    model.plan(replace(REQUEST, sampler="plms", like="a1111"))  # begins further down
     picture = model.generate(replace(REQUEST, sampler="ddim", spacing="trailing"))[0]
     assert picture.facts.zero_snr and torch.tensor(np.asarray(picture.image)).float().std() > 0

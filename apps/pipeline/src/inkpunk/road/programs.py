@@ -1,0 +1,35 @@
+"""Where programs differ in what a request asks for, from its prompt to its pixels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inkpunk_sampling import CONVENTIONS, Conventions
+
+
+@dataclass(frozen=True)
+class Program:
+    """One program's answers to what a request leaves open.
+
+    Attributes:
+        sampling: those that are the sampler's and its noise's.
+        last_layer: what it calls the text encoder's last layer, counting "CLIP skip" up from there.
+        skips_negative: whether CLIP skip is of the negative prompt, too.
+        rescales_v: whether guidance is rescaled in v, as its paper's model predicts, or in what the model predicts.
+        draws_encoding: whether an init picture's latents are drawn from what the VAE's encoder tells of them, by the
+            image's own first noise; else they are its mean.
+    """
+
+    sampling: Conventions
+    last_layer: int = 1
+    skips_negative: bool = True
+    rescales_v: bool = True
+    draws_encoding: bool = True
+
+
+# AUTOMATIC1111 and ComfyUI draw the encoding, too, but by a generator that nobody has seeded.
+PROGRAMS: Mapping[str, Program] = {
+    "inkpunk": Program(CONVENTIONS["inkpunk"]),
+    "a1111": Program(CONVENTIONS["a1111"], draws_encoding=False),
+    "comfyui": Program(CONVENTIONS["comfyui"], draws_encoding=False),
+    "diffusers": Program(CONVENTIONS["diffusers"], last_layer=0, skips_negative=False, rescales_v=False),
+}
