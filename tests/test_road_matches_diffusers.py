@@ -111,7 +111,7 @@ def both(diffusers_folder: Callable[[str], Path]) -> tuple[Pipeline, StableDiffu
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # they give numpy tensors
 @pytest.mark.filterwarnings("ignore:Should have t")  # sigmas in float32 lie a rounding beyond torchsde's tree
 def test_every_sampler_draws_like_diffusers(
-    both: tuple[Pipeline, StableDiffusionPipeline], sampler: str
+    both: tuple[Pipeline, StableDiffusionPipeline], sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the conventions that SD v1.5's own config and diffusers' defaults make."""
     pipeline, oracle = both
@@ -127,13 +127,12 @@ def test_every_sampler_draws_like_diffusers(
     )
     ours = pipeline.generate(request)[0].image
 
-    scheduler = oracle.scheduler
     # SD v1.5's own config names no spacing, so that each of their schedulers takes its default
-    config = {key: value for key, value in scheduler.config.items() if key != "timestep_spacing"}
+    config = {key: value for key, value in oracle.scheduler.config.items() if key != "timestep_spacing"}
     kind = getattr(diffusers, SAMPLERS[sampler].elsewhere.diffusers)
     # theirs is of order 2, and of less in the last steps of fewer than 15, unless told
     more = {"solver_order": 3, "lower_order_final": False} if sampler == "deis" else {}
-    oracle.scheduler = kind.from_config(config, **more)
+    monkeypatch.setattr(oracle, "scheduler", kind.from_config(config, **more))
     oracle.scheduler.noise_sampler_seed = [3]  # of DPM++ SDE, which has a tree of its own
     theirs = oracle(
         PROMPT,
@@ -143,9 +142,33 @@ def test_every_sampler_draws_like_diffusers(
         generator=[torch.Generator().manual_seed(3)],
         **settings,
     ).images[0]
-    oracle.scheduler = scheduler
     assert np.asarray(ours).std() > 1, "a flat picture would agree with anything"
     assert largest_difference(ours, theirs) <= 1
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "euler", "dpmpp_2m", "unipc"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # they give numpy tensors
+def test_image_to_image_like_diffusers(both: tuple[Pipeline, StableDiffusionPipeline], sampler: str) -> None:
+    pipeline, oracle = both
+    start = Image.linear_gradient("L").resize((SMALL.width, SMALL.height)).convert("RGB")
+    request = Request(
+        PROMPT, seeds=(3,), steps=8, guidance=4.0, sampler=sampler, like="diffusers", init=start, strength=0.6
+    )
+    ours = pipeline.generate(request)[0].image
+
+    theirs = StableDiffusionImg2ImgPipeline(**oracle.components, requires_safety_checker=False)
+    config = {key: value for key, value in oracle.scheduler.config.items() if key != "timestep_spacing"}
+    theirs.scheduler = getattr(diffusers, SAMPLERS[sampler].elsewhere.diffusers).from_config(config)
+    theirs.set_progress_bar_config(disable=True)
+    image = theirs(
+        PROMPT,
+        image=start,
+        strength=0.6,
+        num_inference_steps=8,
+        guidance_scale=4.0,
+        generator=[torch.Generator().manual_seed(3)],
+    ).images[0]
+    assert largest_difference(ours, image) <= 1
 
 
 def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> None:

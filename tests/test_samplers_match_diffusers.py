@@ -27,8 +27,10 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "PNDMScheduler": {"skip_prk_steps": True, "set_alpha_to_one": False},
     "DEISMultistepScheduler": {"solver_order": 3},
 }
-#: Some of them end at the noise of timestep 0.
-CONVENTIONS_OF_ENDS = Conventions(ends=CONVENTIONS["diffusers"].ends)
+#: Some of them end at the noise of timestep 0, and some round timesteps.
+CONVENTIONS_OF_ENDS = Conventions(
+    ends=CONVENTIONS["diffusers"].ends, nearest_timestep=CONVENTIONS["diffusers"].nearest_timestep
+)
 #: Schedulers that keep latents at a variance of 1, as we do; the others keep x_0 + sigma eps.
 VARIANCE_PRESERVING = (
     "DDPMScheduler",
@@ -42,7 +44,7 @@ VARIANCE_PRESERVING = (
 )
 MULTISTEP = ("DPMSolverMultistepScheduler", "UniPCMultistepScheduler", "DEISMultistepScheduler")
 DISTILLED = ("LCMScheduler", "TCDScheduler")
-#: Schedulers whose Karras sigmas are asked for at whole timesteps, or that know none.
+#: Schedulers that know no Karras sigmas, or ask for them at whole timesteps, as only Karras's are tested below.
 WHOLE = VARIANCE_PRESERVING
 
 
@@ -64,6 +66,8 @@ def cases() -> Iterator[tuple[str, str]]:
                 spacings.append("leading")  # of N + 1 steps there, the last left out
             if scheduler not in WHOLE and "Ancestral" not in scheduler:
                 spacings += ["karras", "exponential"]
+            if scheduler in MULTISTEP and name != "deis":  # which ends in a step of no length
+                spacings.append("karras")
             yield from ((name, spacing) for spacing in spacings)
 
 

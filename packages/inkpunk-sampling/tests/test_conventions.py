@@ -144,6 +144,12 @@ def test_the_first_latents_are_scaled_as_in_the_program(like: str, scaled: bool)
     torch.testing.assert_close(seen[0], noise * scale)
 
 
+def test_diffusers_first_latents_of_leading_timesteps_have_unit_variance():
+    assert DIFFUSERS.first_scale(SD, "euler", 951, "leading") == 1
+    assert DIFFUSERS.first_scale(SD, "euler", 951, "karras") == SD.noise(951)
+    assert A1111.first_scale(SD, "euler", 951, "leading") == SD.noise(951)
+
+
 def test_an_init_picture_is_noised_alike_everywhere():
     start, noise = torch.ones(1, 4, 2, 2), next(seeded_noise([3], (4, 2, 2)))
     for conventions in CONVENTIONS.values():
@@ -166,16 +172,16 @@ def test_an_init_picture_is_noised_alike_everywhere():
             )
         )
         latents, timestep = seen[0]
-        if not conventions.nearest_timestep:
+        if "euler" not in conventions.nearest_timestep:
             torch.testing.assert_close(latents, SD.add_noise(start, noise, timestep))
 
 
 @given(st.floats(0, 999))
 @settings(deadline=None)
 def test_the_nearest_timestep_is_the_nearest_in_log_sigma(timestep: float):
-    found = COMFYUI.timestep_of(SD)(SD.sigma(timestep))
+    found = COMFYUI.timestep_of(SD, "euler")(SD.sigma(timestep))
     assert found == int(found) and abs(found - timestep) <= 0.5 + 1e-9  # log sigma is linear between two
-    assert OURS.timestep_of(SD)(SD.sigma(timestep)) == pytest.approx(timestep, abs=1e-9)
+    assert OURS.timestep_of(SD, "euler")(SD.sigma(timestep)) == pytest.approx(timestep, abs=1e-9)
 
 
 @pytest.mark.parametrize(

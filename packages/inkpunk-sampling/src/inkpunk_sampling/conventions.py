@@ -30,10 +30,11 @@ class Conventions:
 
     Attributes:
         sampler: the default sampler of a program that has one; `sample` is always told.
-        nearest_timestep: whether the network is told the nearest whole timestep where a path or a sampler is between
-            two; otherwise the timestep itself, which is linear in the logarithm of sigma.
+        nearest_timestep: samplers whose network is told the nearest whole timestep where their path is between two;
+            that of others is told the timestep itself, which is linear in the logarithm of sigma.
         first_by_sigma: samplers whose first latents are the noise times sigma, as if there were no picture beneath
             it; those of others are the noise times sqrt(1 + sigma^2), which has unit variance in our latents.
+        unit_spacings: spacings that are an exception to it.
         image_to_image: how many of N steps are run at strength s: "part", int(N s); "one more", int(N s) + 1, and N
             at most; "stretched", N, the last ones of int(N / s).
         drops_last_but_one: samplers that visit one timestep more, and then leave out the last.
@@ -55,8 +56,9 @@ class Conventions:
     """
 
     sampler: str = "dpmpp_2m"
-    nearest_timestep: bool = False
+    nearest_timestep: frozenset[str] = frozenset()
     first_by_sigma: frozenset[str] = frozenset()
+    unit_spacings: frozenset[str] = frozenset()
     image_to_image: str = "part"
     drops_last_but_one: frozenset[str] = frozenset()
     spacings: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -78,8 +80,8 @@ class Conventions:
                 raise ValueError(
                     f"convention {name} = {getattr(self, name)!r}: choose from {', '.join(known)}"
                 )
-        named = {self.sampler, *self.first_by_sigma, *self.drops_last_but_one, *self.spacings, *self.ends}
-        for name in sorted(named | {*self.sampler_paths}):
+        named = {self.sampler, *self.nearest_timestep, *self.first_by_sigma, *self.drops_last_but_one}
+        for name in sorted(named | {*self.spacings, *self.ends, *self.sampler_paths}):
             if name not in SAMPLERS:
                 raise ValueError(f"conventions of sampler {name!r}: choose from {', '.join(SAMPLERS)}")
 
@@ -170,13 +172,17 @@ class Conventions:
             )
         return path[-min(kept, len(path) - 1) - 1 :]
 
-    def timestep_of(self, schedule: NoiseSchedule) -> Callable[[float], float]:
-        """A function from a sigma to the timestep that the network is told."""
-        return (lambda sigma: _nearest(schedule, sigma)) if self.nearest_timestep else schedule.timestep
+    def timestep_of(self, schedule: NoiseSchedule, sampler: str) -> Callable[[float], float]:
+        """A function from a sigma to the timestep that a sampler's network is told."""
+        nearest = sampler in self.nearest_timestep
+        return (lambda sigma: _nearest(schedule, sigma)) if nearest else schedule.timestep
 
-    def first_scale(self, schedule: NoiseSchedule, sampler: str, t: Timestep) -> float:
+    def first_scale(
+        self, schedule: NoiseSchedule, sampler: str, t: Timestep, spacing: str | None = None
+    ) -> float:
         """What the first draw is multiplied by to become the first latents: 1, or sigma / sqrt(1 + sigma^2)."""
-        return schedule.noise(t) if sampler in self.first_by_sigma else 1.0
+        by_sigma = sampler in self.first_by_sigma and spacing not in self.unit_spacings
+        return schedule.noise(t) if by_sigma else 1.0
 
     def brownian_ends(self, schedule: NoiseSchedule, path: Path, run: Path) -> tuple[float, float]:
         """The least and the greatest sigma of a Brownian path, for a whole path and the part of it that is run."""
@@ -219,6 +225,7 @@ K_DIFFUSION = frozenset(
         *("dpmpp_2m", "dpmpp_2s_a", "dpmpp_sde", "dpmpp_2m_sde", "dpmpp_3m_sde"),
     )
 )
+MULTISTEP = frozenset({"dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "deis"})
 DISTILLED = {"lcm": "lcm", "tcd": "lcm"}
 
 CONVENTIONS: Mapping[str, Conventions] = {
@@ -245,7 +252,7 @@ CONVENTIONS: Mapping[str, Conventions] = {
     ),
     "comfyui": Conventions(
         sampler="euler",
-        nearest_timestep=True,
+        nearest_timestep=frozenset(SAMPLERS),
         image_to_image="stretched",
         drops_last_but_one=frozenset({"dpm2", "dpm2_a", "unipc"}),
         spacings=DISTILLED,
@@ -255,6 +262,8 @@ CONVENTIONS: Mapping[str, Conventions] = {
     ),
     "diffusers": Conventions(
         sampler="plms",
+        nearest_timestep=MULTISTEP,
+        unit_spacings=frozenset({"leading"}),
         first_by_sigma=frozenset({"euler", "euler_a", "heun", "lms", "dpm2", "dpm2_a", "dpmpp_sde"}),
         spacings={
             **DISTILLED,
@@ -265,7 +274,7 @@ CONVENTIONS: Mapping[str, Conventions] = {
         sampler_paths={
             "ddpm": _leading_from_1(CLEAN),
             **dict.fromkeys(("ddim", "plms"), _leading_from_1(0)),
-            **dict.fromkeys(("dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc"), _linspace_above_0(CLEAN)),
+            **dict.fromkeys(MULTISTEP, _linspace_above_0(CLEAN)),
             "deis": _linspace_above_0(0),
         },
         spacing_names={"beta": "beta_sigma"},

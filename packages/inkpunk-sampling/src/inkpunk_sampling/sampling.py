@@ -111,11 +111,11 @@ def sample(
     if not initial.is_floating_point():
         raise ValueError(f"noise of dtype {initial.dtype}: give a floating-point dtype")
     if start is None:
-        scale = conventions.first_scale(schedule, sampler, path[0])
+        scale = conventions.first_scale(schedule, sampler, path[0], spacing)
         latents = initial if scale == 1 else initial * scale
     else:
         latents = _noised(start, initial, schedule, path[0])
-    model = Model(_checked(denoise), schedule, prediction, conventions.timestep_of(schedule))
+    model = Model(_checked(denoise), schedule, prediction, conventions.timestep_of(schedule, sampler))
     draw = (
         _draw_from(noise, initial)
         if method.noise != "brownian" or brownian is None

@@ -14,9 +14,10 @@ SCALING = 10.0  # of the timestep in it
 
 
 def lcm(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw) -> States:
-    """Luo et al. 2023 (arXiv 2310.04378), Algorithm 3: multistep consistency sampling.
+    """Luo et al. 2023 (arXiv 2310.04378): multistep latent consistency sampling.
 
-    The estimate of x_0 is c_skip(t) x_t + c_out(t) x_0 (eq. 9), nearly x_0 itself but close to timestep 0.
+    The estimate of x_0 is c_skip(t) x_t + c_out(t) x_0, as the model was distilled: nearly x_0 itself, but close to
+    timestep 0.
     """
     schedule = model.schedule
     for t, s in pairwise(path):
@@ -31,10 +32,10 @@ def lcm(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw) -> State
 
 
 def tcd(model: Model, x: Latents, path: Sequence[Timestep], draw: Draw, eta: float = 0.3) -> States:
-    """Zheng et al. 2024 (arXiv 2402.19159), Algorithm 2: down to s = (1 - gamma) of the next timestep, and back.
+    """Zheng et al. 2024 (arXiv 2402.19159), strategic stochastic sampling: down past the next timestep, and back.
 
-    Their gamma is eta here, 0 to 1: 0 is DDIM, 1 is multistep consistency sampling. Between, s is rounded down to a
-    whole timestep, as in their code.
+    Down to s, (1 - gamma) of the next timestep, rounded down to a whole one as in their code. Gamma is eta here, 0 to
+    1: 0 is DDIM, 1 is multistep consistency sampling.
     """
     schedule = model.schedule
     for t, after in pairwise(path):

@@ -52,7 +52,7 @@ def dpmpp_sde(
 def dpmpp_2m_sde(
     denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw, eta: float = 1.0
 ) -> States:
-    """SDE-DPM-Solver++(2M), section 5 and appendix A, in k-diffusion's midpoint kind; without noise Algorithm 2."""
+    """SDE-DPM-Solver++(2M), the paper's solver for the SDE, in k-diffusion's midpoint kind; at eta 0 Algorithm 2."""
     x0_before, h_before = None, inf
     for sigma, lower in pairwise(sigmas):
         x0 = denoised(x, sigma)
@@ -103,7 +103,7 @@ def _length(sigma: float, lower: float) -> float:
 
 
 def _toward(x: Latents, x0: Latents, sigma: float, lower: float) -> Latents:
-    """From a sigma to a lower one, exactly where D is x0 all the way (eq. 14)."""
+    """From a sigma to a lower one, exactly where D is x0 all the way."""
     return (lower / sigma) * x + (1 - lower / sigma) * x0
 
 

@@ -30,7 +30,7 @@ def lms(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> 
 
 
 def deis(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> States:
-    """DEIS of order 3: Zhang & Chen 2022 (arXiv 2204.13902), section 3, with its polynomial in log sigma.
+    """DEIS of order 3: Zhang & Chen 2022 (arXiv 2204.13902), with its polynomial in log sigma.
 
     As `lms`, but the slope, which is the noise, is taken for a polynomial in the logarithm of sigma: diffusers'
     "logrho". The paper counts the polynomial's degree, here 2.

@@ -52,7 +52,7 @@ class Model:
     timestep: Callable[[float], float] | None = None
 
     def __call__(self, x: Latents, t: Timestep) -> Estimate:
-        """What the network says of x_t at a timestep."""
+        """What the network says of x_t; it is asked at t itself where that is whole."""
         asked = t if t == int(t) else self._timestep(self.schedule.sigma(t))
         output = self.denoise(x, asked)
         return PREDICTIONS[self.prediction].read(output, x, self.schedule.signal(t), self.schedule.noise(t))
@@ -99,7 +99,7 @@ class Method:
         calls: predictions a step; the last step may take fewer, and one method's first one more.
         cites: paper and algorithm.
         elsewhere: what AUTOMATIC1111, ComfyUI and diffusers call it.
-        eta: how much noise it draws when not told, as a part of what its paper's stochastic form draws; None for a
+        eta: how much noise it draws when not told, as a part (0 to 1) of what its stochastic form draws; None for a
             method that has nothing to choose.
         spacing: what it goes by when none is asked for, a name in `SPACINGS`.
         noise: "none" for a deterministic method, "fresh" for one whose draws know nothing of each other, "brownian"
@@ -116,11 +116,6 @@ class Method:
     noise: str = "none"
 
     @property
-    def most_eta(self) -> float:
-        """Above 1, `ddim` and `tcd` would add more noise than there is; the others then go down further first."""
-        return 1.0 if self.spacing != "karras" else 100.0
-
-    @property
     def stochastic(self) -> bool:
         """Whether it draws noise on its way, when not told how much."""
         return self.noise != "none" and self.eta != 0
@@ -131,7 +126,7 @@ class Method:
         """Walk x along a path: see the module.
 
         Raises:
-            ValueError: for an eta where there is none to choose, or one below 0.
+            ValueError: for an eta where there is none to choose, or one outside of [0, 1].
         """
         if eta is None:
             return self.run(model, x, path, draw)
@@ -139,8 +134,8 @@ class Method:
             raise ValueError(
                 f"eta {eta:g}: this sampler has none; leave it out, or take one that draws noise"
             )
-        if not 0 <= eta <= self.most_eta:
-            raise ValueError(f"eta {eta:g}: give 0 for no noise to {self.most_eta:g}")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta {eta:g}: give 0 for no noise to 1 for all of it")
         return self.run(model, x, path, draw, eta=eta)
 
 

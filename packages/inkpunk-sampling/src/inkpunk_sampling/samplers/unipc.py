@@ -12,7 +12,7 @@ ORDER = 2  # as diffusers has it: of the predictor; the corrector's is one more
 
 
 def unipc(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -> States:
-    """Zhao et al. 2023 (arXiv 2302.04867), Algorithms 5 to 8, with B_2(h) = e^h - 1 and the prediction of x_0.
+    """Zhao et al. 2023 (arXiv 2302.04867), UniPC-2 with B_2(h) = e^h - 1, on the prediction of x_0.
 
     A step of order p = 2 uses the last two predictions. The next step's first prediction, at the point that was
     predicted, corrects that point before the sampler goes on from it. The first step and the last are of order 1.
@@ -24,9 +24,8 @@ def unipc(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) -
         if used:
             x = _step(before, history[:used], sigma, corrected_by=x0)
         history = [(sigma, x0), *history[: ORDER - 1]]
-        used = min(
-            ORDER, len(history), len(sigmas) - 1 - index
-        )  # less towards the end, where steps are rough
+        left = len(sigmas) - 1 - index
+        used = min(ORDER, len(history), left)  # less towards the end, where steps are rough
         before, x = x, _step(x, history[:used], lower)
         yield x, x0
 
@@ -51,7 +50,7 @@ def _step(
 
 
 def _weights(places: Sequence[float], h: float) -> list[float]:
-    """a_m / r_m of eq. 9: with them the step is exact for x_0 a polynomial in lambda through these places."""
+    """The paper's a_m / r_m: with them the step is exact for x_0 a polynomial in lambda through these places."""
     if len(places) <= 1:
         return [0.5] * len(places)  # the paper's choice for order 2, which the predictor takes too
     r, end = places
