@@ -37,7 +37,7 @@ SPACED = (
     *("uniform", "linspace", "leading", "trailing", "sgm_uniform"),
 )
 CALLS = (6, 8, 10, 12, 16, 20, 25)
-TODAY = (("ddpm", "linspace", 25), ("ddpm", "linspace", 50))
+FORMER = (("ddpm", "linspace", 25), ("ddpm", "linspace", 50))
 CONVERGED = ("heun", "karras", 199)
 
 
@@ -225,7 +225,7 @@ def main(
     pipeline, critic = Pipeline.load("sketch", device="cpu"), judge.shipped()
     drawing = Drawing(pipeline, pictures, pipeline.defaults.guidance if guidance is None else guidance)
     grid = product(samplers, spacings, budgets)
-    settings = [Setting(*each, drawing.guidance, pictures) for each in (*TODAY, *grid)]
+    settings = [Setting(*each, drawing.guidance, pictures) for each in (*FORMER, *grid)]
     out.parent.mkdir(parents=True, exist_ok=True)
     known = {Setting(*astuple(row)[: len(fields(Setting))]) for row in read(out)}
     missing = [setting for setting in dict.fromkeys(settings) if setting not in known]

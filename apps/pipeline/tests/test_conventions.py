@@ -34,7 +34,7 @@ def test_a_program_is_followed_and_remembered(pipeline: Pipeline, like: str) -> 
     picture = pipeline.generate(replace(REQUEST, like=like))[0]
     assert picture.facts.like == like
     assert picture.facts.sampler == conventions.sampler
-    assert picture.facts.spacing == conventions.spacing(conventions.sampler)
+    assert picture.facts.spacing == conventions.spacing(pipeline.schedule, conventions.sampler, 4)
     assert ("RNG: NV" in infotext(picture.facts)) == (like == "a1111")
 
 
@@ -155,7 +155,7 @@ def test_trace_draws_what_generate_draws(pipeline: Pipeline, changes: dict[str, 
 
 def test_a_choice_is_the_same_whether_it_is_made_or_left_open(pipeline: Pipeline) -> None:
     """What was drawn once need not be drawn again for a grid."""
-    chosen = {"sampler": "euler_a", "spacing": "karras", "eta": 1.0, "clip_skip": 1}
+    chosen = {"sampler": "euler_a", "spacing": "ays", "eta": 1.0, "clip_skip": 1}
     plans = [pipeline.plan(replace(REQUEST, **each)) for each in ({"sampler": "Euler a"}, chosen)]
     assert replace(plans[0], request=REQUEST) == replace(plans[1], request=REQUEST)
     assert pipeline.facts(plans[0], 3) == pipeline.facts(plans[1], 3)

@@ -392,7 +392,7 @@ def test_the_file_tells_what_it_takes_to_draw_it_again(tiny: Path, tmp_path: Pat
     assert told.x == Axis("sampler", ("euler", "DPM++ 2M Karras"))
     assert told.y == Axis("guidance", ("2", "3"))
     cells = [[(cell.sampler, cell.spacing, cell.guidance) for cell in row] for row in told.cells]
-    pairs = [("euler", "karras"), ("dpmpp_2m", "karras")]
+    pairs = [("euler", "ays"), ("dpmpp_2m", "karras")]
     assert cells == [[(*pair, guidance) for pair in pairs] for guidance in (2, 3)]
     assert read_facts(out) == told.cells[0][0]  # a reader of single pictures
     with Image.open(out) as image:

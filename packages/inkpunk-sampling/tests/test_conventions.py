@@ -231,6 +231,18 @@ def test_a_zero_snr_schedule_is_walked_from_its_last_timestep_in_even_strides():
     assert OURS.path(zero, "lcm", 4)[:-1] == timesteps(zero, 4, "lcm")
 
 
+def test_few_steps_are_spread_as_is_best_for_few():
+    assert [OURS.spacing(SD, "dpmpp_2m", steps) for steps in (1, 15, 16, 50)] == [
+        "ays",
+        "ays",
+        "karras",
+        "karras",
+    ]
+    assert OURS.spacing(NoiseSchedule(curve="linear"), "dpmpp_2m", 15) == "trailing"
+    assert OURS.spacing(SD, "ddim", 5) == "linspace" and OURS.spacing(SD, "lcm", 5) == "lcm"
+    assert {A1111.spacing(SD, "dpmpp_2m", steps) for steps in (5, 50)} == {"karras"}
+
+
 def test_a_brownian_path_spans_what_the_program_says():
     whole, run = A1111.path(SD, "dpmpp_3m_sde", 20), A1111.partial_path(SD, "dpmpp_3m_sde", 20, 0.5)
     last = SD.sigma(whole[-2])

@@ -150,8 +150,8 @@ class Pipeline:
         steps = request.steps or self.defaults.steps
         conventions = request.program.sampling
         sampler, spacing = request.named_sampler()
-        spacing = spacing or conventions.spacing(sampler, self.schedule.zero_snr)
         settings = self.schedule, sampler, steps
+        spacing = spacing or conventions.spacing(*settings)
         try:
             whole = path = conventions.path(*settings, spacing)
             if request.init is not None:

@@ -41,6 +41,8 @@ class Conventions:
         spacings: of samplers, when none is asked for; then `default_spacing`, or what `SAMPLERS` says.
         default_spacing: see `spacings`.
         zero_snr_spacing: in their place on a zero-SNR schedule, but for distilled models' samplers.
+        few_steps: below so many, samplers that would go by Karras's sigmas go by those of Align Your Steps, or where
+            the schedule is not Stable Diffusion's, for which they were found, by trailing timesteps.
         leading_offset: of the spacing "leading", when none is given.
         ends: where a sampler's path ends, if not at `CLEAN`: at the noise of a timestep.
         sampler_paths: of samplers for which the program has its own path, when no spacing is asked for.
@@ -64,6 +66,7 @@ class Conventions:
     spacings: Mapping[str, str] = field(default_factory=dict[str, str])
     default_spacing: str | None = None
     zero_snr_spacing: str | None = None
+    few_steps: int = 0
     leading_offset: int = 0
     ends: Mapping[str, Timestep] = field(default_factory=dict[str, Timestep])
     sampler_paths: Mapping[str, PathMaker] = field(default_factory=dict[str, PathMaker])
@@ -85,13 +88,15 @@ class Conventions:
             if name not in SAMPLERS:
                 raise ValueError(f"conventions of sampler {name!r}: choose from {', '.join(SAMPLERS)}")
 
-    def spacing(self, sampler: str, zero_snr: bool = False) -> str | None:
+    def spacing(self, schedule: NoiseSchedule, sampler: str, steps: int) -> str | None:
         """The spacing of a sampler when none is asked for; None where the program has its own path for it."""
         usual = SAMPLERS[sampler].spacing
-        if zero_snr and self.zero_snr_spacing and usual != "lcm":
+        if schedule.zero_snr and self.zero_snr_spacing and usual != "lcm":
             return self.zero_snr_spacing
         if sampler in self.sampler_paths:
             return None
+        if steps < self.few_steps and usual == "karras":
+            return "ays" if schedule == NoiseSchedule() else "trailing"
         return self.spacings.get(sampler) or self.default_spacing or usual
 
     def path(
@@ -112,7 +117,7 @@ class Conventions:
         Raises:
             ValueError: as `timesteps`, or for a number of steps that leaves none to take.
         """
-        spacing = spacing or self.spacing(sampler, schedule.zero_snr)
+        spacing = spacing or self.spacing(schedule, sampler, steps)
         spacing = spacing and self.spacing_names.get(spacing, spacing)
         own = self.sampler_paths[sampler] if spacing is None else self.spacing_paths.get(spacing)
         if spacing == "leading":
@@ -229,8 +234,9 @@ MULTISTEP = frozenset({"dpmpp_2m", "dpmpp_2m_sde", "dpmpp_3m_sde", "unipc", "dei
 DISTILLED = {"lcm": "lcm", "tcd": "lcm"}
 
 CONVENTIONS: Mapping[str, Conventions] = {
-    # Lin et al. 2023 on zero SNR; most of Karras's sigmas would lie above all that is learnt
-    "inkpunk": Conventions(zero_snr_spacing="trailing"),
+    # Lin et al. 2023 on zero SNR, where most of Karras's sigmas would lie above all that is learnt; and few steps as
+    # measured by tools.choose_sampler
+    "inkpunk": Conventions(zero_snr_spacing="trailing", few_steps=16),
     "a1111": Conventions(
         first_by_sigma=K_DIFFUSION,
         image_to_image="one more",

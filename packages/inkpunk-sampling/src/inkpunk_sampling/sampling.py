@@ -69,7 +69,8 @@ def sample(
         sampler: a name in `SAMPLERS`.
         steps: how many steps from pure noise to clean latents, 1 to schedule.steps.
         spacing: which timesteps they visit, a name in `SPACINGS`: see `timesteps`. None: what the conventions have
-            for the sampler; in ours "karras" for those that go by sigmas, "linspace" for ddpm, ddim and plms.
+            for the sampler; in ours "karras" for those that go by sigmas ("ays" in fewer than 16 steps), "linspace"
+            for ddpm, ddim and plms.
         offset: see `timesteps`.
         start: clean latents to start from instead of nothing (image to image), of the noise's shape.
         strength: how much of the path `start` is sent back, in (0, 1]: the last int(steps * strength) steps

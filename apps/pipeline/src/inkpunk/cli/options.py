@@ -158,8 +158,7 @@ REQUEST_OPTIONS = (
     click.option(
         "--spacing",
         metavar=f"[{'|'.join(SPACINGS)}]",
-        help="How the steps spread over noise levels; ays is made for about ten. [default: that of --like, or what "
-        "--sampler says]",
+        help="How the steps spread over noise levels. [default: that of --like, or what --sampler says]",
     ),
     click.option(
         "--eta",
