@@ -153,8 +153,9 @@ class Pipeline:
         settings = self.schedule, sampler, steps
         spacing = spacing or conventions.spacing(*settings)
         try:
-            whole = path = conventions.path(*settings, spacing)
-            if request.init is not None:
+            if request.init is None:
+                path = conventions.path(*settings, spacing)
+            else:
                 path = conventions.partial_path(*settings, request.strength, spacing)
         except ValueError as error:
             raise RequestError(str(error)) from error
@@ -179,7 +180,6 @@ class Pipeline:
             eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
             clip_skip=request.skipped_layers + request.program.last_layer,
             path=path,
-            whole=whole,
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
@@ -278,7 +278,8 @@ class Pipeline:
     def brownian(self, plan: Plan) -> Draw:
         """Lay the paths of noise that some samplers follow, one a seed, in float32 on the pipeline's device."""
         conventions = plan.request.program.sampling
-        ends = conventions.brownian_ends(self.schedule, plan.whole, plan.path)
+        whole = conventions.path(self.schedule, plan.sampler, plan.steps, plan.spacing)
+        ends = conventions.brownian_ends(self.schedule, whole, plan.path)
         path = brownian_path(plan.request.seeds, _latent_shape(plan), self.schedule, conventions.source, ends)
         return lambda sigma, lower: path(sigma, lower).to(self.device)
 

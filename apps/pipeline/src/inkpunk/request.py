@@ -168,8 +168,7 @@ class Plan:
     Attributes:
         sampler, spacing, steps, guidance, width, height, eta, clip_skip: as in the request, by our names. The spacing
             is None for a sampler with a path of its own, the eta for one that leaves no choice.
-        path: the timesteps that are walked along, its end included.
-        whole: the path of which image to image walks the last part; otherwise the same.
+        path: the timesteps that are walked along, its end included; of image to image the last part of a path.
     """
 
     request: Request
@@ -182,7 +181,6 @@ class Plan:
     width: int
     height: int
     path: tuple[Timestep, ...]
-    whole: tuple[Timestep, ...]
 
 
 def refuse_idle_guidance(request: Request, guidance: float) -> None:

@@ -27,8 +27,9 @@ class Prediction:
     """A kind of model output, as functions of (tensor, x_t, signal, noise).
 
     Attributes:
-        read: the model's output to what it says of x_t.
-        write: the other way, an estimate of x_0 to the output that says it.
+        read: the model's output to what it says of x_t. Not finite where it says nothing: epsilon of x_0 at signal
+            0, the sample of eps at noise 0.
+        write: the other way, an estimate of x_0 to the output that says it; at noise 0 only the sample can.
     """
 
     read: Callable[[Latents, Latents, float, float], Estimate]
@@ -60,12 +61,12 @@ def _write_sample(clean: Latents, x: Latents, signal: float, noise: float) -> La
 
 
 PREDICTIONS: Mapping[str, Prediction] = {
-    "epsilon": Prediction(_read_epsilon, _write_epsilon),  # Ho et al. 2020, arXiv 2006.11239, eq. 15
-    "v": Prediction(
-        _read_v, _write_v
-    ),  # signal eps - noise x_0: Salimans and Ho 2022, arXiv 2202.00512, appendix D
-    "sample": Prediction(_read_sample, _write_sample),  # x_0 itself
+    "epsilon": Prediction(_read_epsilon, _write_epsilon),
+    "v": Prediction(_read_v, _write_v),
+    "sample": Prediction(_read_sample, _write_sample),
 }
+"""The noise eps (Ho et al. 2020, arXiv 2006.11239, eq. 15); v = signal eps - noise x_0 (Salimans and Ho 2022, arXiv
+2202.00512, appendix D); x_0 itself."""
 
 DIFFUSERS_WORDS = {"epsilon": "epsilon", "v": "v_prediction", "sample": "sample"}
 """What diffusers calls them."""

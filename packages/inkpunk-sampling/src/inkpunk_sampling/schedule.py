@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 CLEAN = -1
-"""The timestep before the first: no noise, alpha-bar = 1. Every sampler's path ends here."""
+"""The timestep before the first: no noise, alpha-bar = 1. A sampler's path ends here, but for some conventions."""
 FAINTEST = 2.0**-24  # alpha-bar, for the sigma of a timestep without signal
 Timestep: TypeAlias = float | int
 """0 to steps - 1, whole where the model was trained and fractional between, or `CLEAN`. An int is as good as a
@@ -24,17 +24,13 @@ def _line(start: float, end: float, count: int) -> tuple[float, ...]:
     return tuple(start + (end - start) * i / max(count - 1, 1) for i in range(count))
 
 
-def _linear(start: float, end: float, count: int) -> tuple[float, ...]:
-    return _line(start, end, count)
-
-
 def _scaled_linear(start: float, end: float, count: int) -> tuple[float, ...]:
     return tuple(root * root for root in _line(sqrt(start), sqrt(end), count))
 
 
 CURVES: Mapping[str, Callable[[float, float, int], tuple[float, ...]]] = {
     "scaled_linear": _scaled_linear,
-    "linear": _linear,
+    "linear": _line,
 }
 
 
@@ -112,9 +108,9 @@ class NoiseSchedule:
             "beta_end": self.beta_end,
             "beta_schedule": self.curve,
         }
-        return (
-            config | {"rescale_betas_zero_snr": True} if self.zero_snr else config
-        )  # few of its schedulers know it
+        if self.zero_snr:  # said where it must be: few of diffusers' schedulers know the key
+            config["rescale_betas_zero_snr"] = True
+        return config
 
     @cached_property
     def betas(self) -> tuple[float, ...]:

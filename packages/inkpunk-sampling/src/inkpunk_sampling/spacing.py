@@ -161,11 +161,11 @@ def timesteps(
         steps: how many to visit, 1 to schedule.steps.
         spacing: a name in `SPACINGS`. Whole timesteps: "linspace" spans the whole range, "leading" ends at `offset`,
             "trailing" and "simple" start at the last one, "beta" is dense near both ends, "lcm" takes those that
-            consistency models were distilled at. Real ones: "uniform" is
-            linspace without rounding, "sgm_uniform" trailing without. Sigmas from the last timestep's to the first's,
-            at whatever timesteps they are: "karras" with even steps of their seventh root, and so short ones where
-            there is little noise; "exponential" of their logarithm; "kl_optimal" of their arc tangent; "beta_sigma"
-            as "beta", but of sigmas. "ays" is a table found for Stable Diffusion v1.5 in ten steps.
+            consistency models were distilled at. Real ones: "uniform" is linspace without rounding, "sgm_uniform"
+            trailing without. Sigmas from the last timestep's to the first's, at whatever timesteps they are:
+            "karras" with even steps of their seventh root, and so short ones where there is little noise;
+            "exponential" of their logarithm; "kl_optimal" of their arc tangent; "beta_sigma" as "beta", but of
+            sigmas. "ays" is a table found for Stable Diffusion v1.5 in ten steps.
         offset: added to each of "leading"'s timesteps (diffusers' `steps_offset`); the others take none.
 
     Returns:

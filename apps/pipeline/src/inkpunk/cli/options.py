@@ -190,18 +190,21 @@ PICTURE_OPTIONS = (
 )
 
 
-def trained_for_options(command: Command) -> Command:
-    """Add what a user may say of a model that its files do not."""
-    for option in reversed(TRAINED_FOR_OPTIONS):
+def _with_options(options: tuple[Callable[..., Any], ...], command: Command) -> Command:
+    """Add options that --help lists in their order."""
+    for option in reversed(options):
         command = option(command)
     return command
+
+
+def trained_for_options(command: Command) -> Command:
+    """Add what a user may say of a model that its files do not."""
+    return _with_options(TRAINED_FOR_OPTIONS, command)
 
 
 def request_options(command: Command) -> Command:
     """Add what every command that draws takes of a `Request`, under the names of its fields."""
-    for option in reversed(REQUEST_OPTIONS):
-        command = option(command)
-    return command
+    return _with_options(REQUEST_OPTIONS, command)
 
 
 def picture_options(command: Command) -> Command:
@@ -209,10 +212,7 @@ def picture_options(command: Command) -> Command:
 
     Whatever is added here is an axis of `inkpunk grid`, too; `request_of` and `with_init` take it from there.
     """
-    command = request_options(command)
-    for option in reversed(PICTURE_OPTIONS):
-        command = option(command)
-    return command
+    return _with_options(PICTURE_OPTIONS, request_options(command))
 
 
 def request_of(*, seed: int | None, init: Path | None, **settings: Any) -> "Request":
@@ -273,9 +273,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)
 
-    for option in reversed(MODEL_OPTIONS):
-        with_load = option(with_load)
-    return with_load
+    return _with_options(MODEL_OPTIONS, with_load)
 
 
 def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipeline":

@@ -24,6 +24,7 @@ __all__ = [
     "Model",
     "Sampler",
     "find_sampler",
+    "find_spacing",
 ]
 
 _KARRAS = "Karras et al. 2022, arXiv 2206.00364, Algorithm 1"

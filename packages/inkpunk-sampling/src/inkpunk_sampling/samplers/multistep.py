@@ -33,8 +33,8 @@ def deis(denoised: Denoised, x: Latents, sigmas: Sequence[float], draw: Draw) ->
     """DEIS of order 3: Zhang & Chen 2022 (arXiv 2204.13902), with its polynomial in log sigma.
 
     As `lms`, but the slope, which is the noise, is taken for a polynomial in the logarithm of sigma: diffusers'
-    "logrho". The paper counts the polynomial's degree, here 2.
-    The first two steps and one to 0, whose logarithm is not to be had, go by fewer slopes.
+    "logrho". The paper counts the polynomial's degree, here 2. The first two steps and one to 0, whose logarithm is
+    not to be had, go by fewer slopes.
     """
     slopes: list[Latents] = []
     for index, (sigma, lower) in enumerate(pairwise(sigmas)):
