@@ -1,19 +1,12 @@
 """Token ids against their oracle: transformers' CLIPTokenizer, built offline from the same merges file."""
 
-import gzip
-import json
-from importlib.resources import files
-from pathlib import Path
-
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from inkpunk_clip import Tokenizer
 from transformers import CLIPTokenizer
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-# CLIP's entries, less bytes (within a word and ending one) and special tokens.
-MERGES = 49408 - 2 * 256 - 2
+from tests.oracles import clip_tokenizer
 
 # What has its own path through the normaliser, the word rule or the special tokens, to be met often.
 PARTICULARS = [
@@ -34,21 +27,7 @@ mixtures = st.lists(st.sampled_from(PARTICULARS) | unicode_texts, max_size=60).m
 
 @pytest.fixture(scope="session")
 def oracle(tmp_path_factory: pytest.TempPathFactory) -> CLIPTokenizer:
-    packed = files("inkpunk_clip") / "data" / "bpe_simple_vocab_16e6.txt.gz"
-    merges = gzip.decompress(packed.read_bytes()).decode().splitlines()[1 : 1 + MERGES]
-    symbols = list(bytes_to_unicode().values())
-    vocabulary = [
-        *symbols,
-        *(symbol + "</w>" for symbol in symbols),
-        *("".join(pair.split()) for pair in merges),
-    ]
-    vocabulary += ["<|startoftext|>", "<|endoftext|>"]
-
-    folder: Path = tmp_path_factory.mktemp("tokenizer")
-    (folder / "merges.txt").write_text("\n".join(["#version: 0.2", *merges, ""]), encoding="utf-8")
-    ids = {entry: index for index, entry in enumerate(vocabulary)}
-    (folder / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
-    return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+    return clip_tokenizer(tmp_path_factory.mktemp("tokenizer"))
 
 
 def ids_of(oracle: CLIPTokenizer, texts: list[str]) -> list[list[int]]:

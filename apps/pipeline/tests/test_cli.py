@@ -84,10 +84,18 @@ def test_image_to_image_starts_from_a_picture_of_any_size(tiny: Path, tmp_path: 
     assert read_facts(out).strength == 0.5
 
 
-def test_a_prompt_that_is_too_long_is_told_what_was_cut(tiny: Path, tmp_path: Path) -> None:
-    out = tmp_path / "raven.png"
-    result = run("generate", "raven " * 75 + "lighthouse", "--model", tiny, "--steps", 1, "--out", out)
-    assert "'lighthouse'" in result.output
+def test_a_long_prompt_is_cut_only_as_diffusers_does_and_never_silently(tiny: Path, tmp_path: Path) -> None:
+    def drawn(name: str, *more: object) -> tuple[str, Image.Image]:
+        prompt, out = "raven " * 75 + "lighthouse", tmp_path / name
+        settings = "--model", tiny, "--steps", 1, "--seed", 1, "--sampler", "euler", "--spacing", "karras"
+        result = run("generate", prompt, *settings, "--out", out, *more)
+        return result.output, Image.open(out)
+
+    output, whole = drawn("raven.png")
+    assert "lighthouse" not in output.replace(str(tmp_path), "")
+    output, cut = drawn("cut.png", "--like", "diffusers")
+    assert "cut after 77 tokens, as diffusers does: 'lighthouse'" in output
+    assert whole.tobytes() != cut.tobytes()
 
 
 @pytest.mark.parametrize(
@@ -152,8 +160,8 @@ def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> 
     result = run("trace", "a raven", "--model", tiny, "--steps", 2, "--seed", 7, "--out", out)
     assert result.exit_code == 0, result.output
     stages = [
-        "[1,77]",
-        "[1,77,32]",
+        "[2,77]",
+        "[2,77,32]",
         "[1,4,8,8]",
         "[1,32]",
         "[1,4,8,8]",
@@ -161,9 +169,11 @@ def test_trace_tells_every_stage_with_its_shapes(tiny: Path, tmp_path: Path) -> 
         "[1,4,8,8]",
         "[1,3,64,64]",
     ]
-    rows = [line for line in result.stdout.splitlines()[1:] if "[" in line]
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ["prompt: chunk 1 of 1, 2 of 75 tokens", "      1  a | raven"]
+    head = next(index for index, line in enumerate(lines) if line.startswith("stage"))
+    rows = [line for line in lines[head + 1 :] if "[" in line]
     assert [row[65:89].split()[0] for row in rows] == [*stages, "[64,64,3]"]
-    assert result.stdout.splitlines()[0].split()[0] == "stage"
     draw(tiny, "--steps", 2, "--seed", 7, "--out", tmp_path / "same.png")
     assert pixels(out) == pixels(tmp_path / "same.png")
 

@@ -114,14 +114,14 @@ def test_clip_skip_counts_as_the_program_counts(pipeline: Pipeline) -> None:
     ]
     assert all("Clip skip: 2" in infotext(each) for each in facts)  # in AUTOMATIC1111's words
     both = {
-        like: pipeline.encode_plan(pipeline.plan(replace(REQUEST, clip_skip=skip, like=like)))
+        like: pipeline.contexts(pipeline.plan(replace(REQUEST, clip_skip=skip, like=like)))(999.0)
         for skip, like in ((2, "a1111"), (1, "diffusers"))
     }
-    assert torch.equal(both["a1111"][0], pipeline.encode_prompts([""], 1)[0])
+    assert torch.equal(both["a1111"].negative, pipeline.encode_prompts([""], 1))
     assert torch.equal(
-        both["diffusers"][0], pipeline.encode_prompts([""])[0]
+        both["diffusers"].negative, pipeline.encode_prompts([""])
     )  # the negative prompt's are all kept
-    assert torch.equal(both["a1111"][1], both["diffusers"][1])
+    assert torch.equal(both["a1111"].prompt, both["diffusers"].prompt)
     contexts = pipeline.encode_prompts(["a raven", "a fox"], 1)
     assert torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"], 1))
     assert not torch.equal(contexts[:1], pipeline.encode_prompts(["a raven"]))

@@ -13,7 +13,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.png_text import infotext
 from inkpunk.road.guidance import planned_guidance
-from inkpunk.road.prompts import constant, steered
+from inkpunk.road.prompts import Steering, constant, steered
 from inkpunk.road.trace import trace
 from inkpunk_sampling import guide, projected, rescaled, within
 from inkpunk_unet import Residuals
@@ -111,7 +111,10 @@ def test_it_is_v_that_is_rescaled_and_apgs_threshold_grows_with_the_picture(
 
 
 def test_prompts_that_change_from_step_to_step_change_outside_of_the_interval_too(pipeline: Pipeline) -> None:
-    early, late = (pipeline.encode_prompts(["owl", prompt]) for prompt in ("a raven", "a fox"))
+    early, late = (
+        Steering(pipeline.encode_prompts([prompt]), pipeline.encode_prompts(["owl"]))
+        for prompt in ("a raven", "a fox")
+    )
     seen: list[Tensor] = []
 
     def predict(
@@ -127,8 +130,8 @@ def test_prompts_that_change_from_step_to_step_change_outside_of_the_interval_to
     for timestep in (900.0, 500.0, 100.0, 600.0):
         denoise(torch.zeros(1, 4, 8, 8), timestep)
     assert [id(context) for context in seen] == [id(seen[i]) for i in (0, 0, 2, 0)]
-    assert torch.equal(seen[0], early[1:])
-    assert torch.equal(seen[2], late[1:])
+    assert torch.equal(seen[0], early.prompt)
+    assert torch.equal(seen[2], late.prompt)
     assert steered(constant(early), 1.0)  # a number is still a guidance
 
 

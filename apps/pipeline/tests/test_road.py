@@ -12,7 +12,7 @@ from inkpunk import Pipeline, Request
 from inkpunk.pictures.pixels import image_to_tensor
 from inkpunk.request import Plan
 from inkpunk.road.image_to_image import from_image
-from inkpunk.road.prompts import REPEATED, constant, steered
+from inkpunk.road.prompts import REPEATED, Steering, constant, steered
 from inkpunk.road.road import Predict, Road, Start
 from inkpunk_sampling import Denoise, guide, sample, seeded_noise
 from inkpunk_unet import Residuals
@@ -139,7 +139,10 @@ def test_the_unet_is_asked_for_the_timestep_as_it_is(pipeline: Pipeline, plan: P
 
 
 def test_a_context_may_change_from_step_to_step(pipeline: Pipeline, plan: Plan) -> None:
-    early, late = (pipeline.encode_prompts(["", prompt]) for prompt in ("a raven", "a fox"))
+    early, late = (
+        Steering(pipeline.encode_prompts([prompt]), pipeline.encode_prompts([""]))
+        for prompt in ("a raven", "a fox")
+    )
     asked: list[tuple[float, Tensor]] = []
 
     def predict(
@@ -154,7 +157,7 @@ def test_a_context_may_change_from_step_to_step(pipeline: Pipeline, plan: Plan) 
     assert [timestep for timestep, _ in asked] == [999, 799, 599, 400, 200, 0]
     for timestep, context in asked:
         right = early if timestep > 400 else late
-        assert torch.equal(context, right)
+        assert torch.equal(context, torch.cat([right.negative, right.prompt]))
     assert len({id(context) for _, context in asked}) == 2  # the same tensor wherever it is the same context
     for one in (early, late):
         assert not torch.equal(
@@ -171,7 +174,7 @@ def test_contexts_that_never_come_again_are_not_kept() -> None:
         seen.append(context)
         return latents
 
-    denoise = steered(lambda timestep: torch.full((1, 2, 3), timestep), 1.0)(predict)
+    denoise = steered(lambda timestep: Steering(torch.full((1, 2, 3), timestep)), 1.0)(predict)
     for timestep in range(5 * REPEATED):
         denoise(torch.zeros(2, 4, 8, 8), float(timestep))
     assert [float(context.mean()) for context in seen] == [*range(5 * REPEATED)]

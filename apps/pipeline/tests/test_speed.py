@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from inkpunk import Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.cli.options import WAYS
+from inkpunk.pipeline import CHUNKS
 from inkpunk.speed import PLAIN, Speed, speed_up
 from inkpunk.speed.attention import natively
 from inkpunk.speed.blocks import IN_PLACE, TOKENS_AT_ONCE, feed_forward
@@ -334,9 +335,9 @@ def test_a_repeated_prompt_is_encoded_once(tiny: Path) -> None:
     assert len(calls) == 3
     assert torch.equal(together[1], alone[0])
     assert torch.equal(together[0], together[3])
-    for number in range(40):
+    for number in range(CHUNKS + 8):
         pipeline.encode_prompts([f"prompt {number}"])
-    assert len(pipeline.contexts) <= 32
+    assert len(pipeline.encoded) <= CHUNKS
 
 
 @torch.no_grad()

@@ -1,14 +1,23 @@
 """The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from inkpunk_clip import TextEncoder, Tokenizer
+from inkpunk_clip import (
+    EncodeChunk,
+    Language,
+    TextEncoder,
+    Timeline,
+    Tokenizer,
+    contexts,
+    side_by_side,
+    understand,
+)
 from inkpunk_sampling import SAMPLERS, Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
@@ -24,6 +33,7 @@ from inkpunk.memory.residence import Residence
 from inkpunk.models.hashing import model_hash
 from inkpunk.models.hub import resolve_model
 from inkpunk.models.hub_files import SINGLE_FILES
+from inkpunk.models.learned import Learned, read_learned
 from inkpunk.models.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
 from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.picture import Picture
@@ -31,12 +41,12 @@ from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
-from inkpunk.road.prompts import constant, steered
+from inkpunk.road.prompts import Contexts, Reading, read_prompts, scheduled, steered, step_finder
 from inkpunk.road.road import Road, Start
 from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
-CONTEXTS = 32  # prompts whose encodings are kept, a quarter of a megabyte each
+CHUNKS = 64  # of prompts, whose encodings are kept, a quarter of a megabyte each
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +62,8 @@ class Pipeline:
             float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
         tiled: decode and encode pictures in strips, in about half the memory.
         name, path: what the pictures' facts call the model, and the file that they hash.
-        contexts: of the last prompts, encoded.
+        learned: the learned words (textual inversion embeddings) that prompts may use.
+        encoded: the chunks of the last prompts, encoded: by their tokens, and the layers left out.
     """
 
     tokenizer: Tokenizer
@@ -67,7 +78,10 @@ class Pipeline:
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
-    contexts: dict[tuple[str, int], Tensor] = field(default_factory=dict[tuple[str, int], Tensor], repr=False)
+    learned: Learned = field(default_factory=Learned)
+    encoded: dict[tuple[tuple[int, ...], int], Tensor] = field(
+        default_factory=dict[tuple[tuple[int, ...], int], Tensor], repr=False
+    )
 
     @classmethod
     def load(
@@ -82,6 +96,7 @@ class Pipeline:
         ema: bool = False,
         prediction: str | None = None,
         zero_snr: bool | None = None,
+        embeddings: Sequence[str | Path] = (),
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -100,12 +115,15 @@ class Pipeline:
             prediction: what the model was trained to predict, "epsilon", "v" or "sample"; None for what its files
                 say.
             zero_snr: whether it was trained with a zero-terminal-SNR schedule; None for what its files say.
+            embeddings: files of learned words (textual inversion), and folders of them; a prompt calls each by its
+                file's name.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
             DeviceError: for a device or dtype that is not to be had.
             HubError: for a model that cannot be fetched.
-            CheckpointError: for a file that is not a whole SD v1 checkpoint; it lists all that is wrong.
+            CheckpointError: for a file that is not a whole SD v1 checkpoint; it lists all that is wrong. For an
+                embedding that is none, or not for this model.
         """
         compute = choose_device(device)
         precision = choose_dtype(dtype, compute)
@@ -118,6 +136,8 @@ class Pipeline:
                 f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
                 "a prompt, give a text-to-image checkpoint (4 channels)"
             )
+        tokenizer = Tokenizer()
+        learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
         offload, tiled = offload or low_memory, tiled or low_memory
         halve = low_memory and precision is torch.float32
         waiting = torch.device("cpu") if offload else compute
@@ -126,7 +146,8 @@ class Pipeline:
         )
         speed_up(text_encoder, unet, vae, compute, speed)
         return cls(
-            tokenizer=Tokenizer(),
+            tokenizer=tokenizer,
+            learned=learned,
             text_encoder=Residence(text_encoder, compute, offload, halve),
             unet=Residence(unet, compute, offload, halve),
             vae=Residence(vae, compute, offload, halve),
@@ -180,6 +201,7 @@ class Pipeline:
             eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
             clip_skip=request.skipped_layers + request.program.last_layer,
             path=path,
+            texts=tuple(request.chosen(seed) for seed in request.seeds),
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
@@ -208,33 +230,72 @@ class Pipeline:
         return self.pictures(request, last.latents)
 
     def encode_prompts(
-        self, prompts: Sequence[str], skip_layers: int = 0
-    ) -> Float[Tensor, "prompts positions width"]:
-        """Turn prompts into the contexts that steer the UNet; the last few are remembered.
+        self,
+        prompts: Sequence[str],
+        skip_layers: int = 0,
+        language: Language = Language(),  # noqa: B008  # frozen
+    ) -> Float[Tensor, "prompts tokens width"]:
+        """Turn prompts into contexts that steer the UNet, made as long as the longest; as at the first step.
 
         The text encoder's last `skip_layers` are left out.
 
-        Each prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of it.
+        Each chunk of a prompt is encoded by itself, so that what was encoded before, or beside it, changes no bit of
+        it; the last few are remembered.
         """
-        known = {prompt: self.contexts.get((prompt, skip_layers)) for prompt in prompts}
-        if fresh := [prompt for prompt, context in known.items() if context is None]:
-            with self.text_encoder.awake() as text_encoder, torch.no_grad():
-                for prompt in fresh:
-                    known[prompt] = self.contexts[prompt, skip_layers] = text_encoder(
-                        self.tokenizer([prompt]).to(self.device), skip_layers
-                    )
-        for oldest in [*self.contexts][:-CONTEXTS]:
-            self.contexts.pop(oldest, None)
-        return torch.cat([context for prompt in prompts if (context := known[prompt]) is not None])
+        read = [
+            understand(prompt, 1, self.tokenizer, self.learned.words, language, composed=False)[0]
+            for prompt in prompts
+        ]
+        encode = self._chunk_encoder(read, skip_layers)
+        return side_by_side([contexts(each, encode, language)[0] for each in read], encode, language.padding)
 
-    def encode_plan(self, plan: Plan) -> Float[Tensor, "prompts positions width"]:
-        """Encode what steers a plan: the negative prompt, where there is guidance, and the prompt."""
-        request = plan.request
-        prompt = self.encode_prompts([request.prompt], request.skipped_layers)
-        if plan.guidance == 1:
-            return prompt
-        skipped = request.skipped_layers if request.program.skips_negative else 0
-        return torch.cat([self.encode_prompts([request.negative_prompt], skipped), prompt])
+    def readings(self, plan: Plan) -> tuple[Reading, ...]:
+        """Tell how the prompts of each of a plan's pictures are understood."""
+        return read_prompts(plan, self.tokenizer, self.learned.words)
+
+    def contexts(self, plan: Plan) -> Contexts:
+        """Encode what steers a plan's pictures, each text once, and tell what does so at each timestep."""
+        request, language = plan.request, plan.request.language
+        readings = self.readings(plan)
+        skipped = request.skipped_layers
+        negative = [reading.negative for reading in readings if reading.negative is not None]
+        encoders = {
+            False: self._chunk_encoder([part for reading in readings for part in reading.parts], skipped),
+            True: self._chunk_encoder(negative, skipped if request.program.skips_negative else 0),
+        }
+        return scheduled(
+            readings,
+            lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
+            lambda each: side_by_side(each, encoders[False], language.padding),
+            step_finder(plan, self.schedule),
+        )
+
+    def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
+        """What gives the encoding of any chunk; those of the timelines are encoded now, in one go."""
+        chunks = [chunk for each in timelines for moment in each.moments for chunk in moment.chunks]
+        known = self._encode_chunks([chunk.tokens for chunk in chunks], skip_layers)
+
+        def encode(tokens: tuple[int, ...]) -> Float[Tensor, "77 width"]:
+            if tokens not in known:
+                known.update(self._encode_chunks([tokens], skip_layers))
+            return known[tokens]
+
+        return encode
+
+    def _encode_chunks(
+        self, chunks: Sequence[tuple[int, ...]], skip_layers: int
+    ) -> dict[tuple[int, ...], Float[Tensor, "77 width"]]:
+        known = {chunk: self.encoded.get((chunk, skip_layers)) for chunk in chunks}
+        words = self.learned.words
+        if fresh := [chunk for chunk, encoded in known.items() if encoded is None]:
+            with self.text_encoder.awake() as text_encoder, torch.no_grad():
+                for chunk in fresh:
+                    tokens = torch.tensor([chunk], device=self.device)
+                    [encoded] = text_encoder(tokens, skip_layers, words.vectors if words else None)
+                    known[chunk] = self.encoded[chunk, skip_layers] = encoded
+        for oldest in [*self.encoded][:-CHUNKS]:
+            self.encoded.pop(oldest, None)
+        return {chunk: encoded for chunk, encoded in known.items() if encoded is not None}
 
     def encode(
         self,
@@ -302,7 +363,7 @@ class Pipeline:
         road = Road(
             start=lambda: Start(self.noise(plan)),
             predict=self.predict,
-            denoise=lambda predict: steered(constant(self.encode_plan(plan)), guidance)(predict),
+            denoise=lambda predict: steered(self.contexts(plan), guidance)(predict),
             decode=self.decode,
         )
         if request.init is not None:
@@ -338,9 +399,10 @@ class Pipeline:
     def facts(self, plan: Plan, seed: int) -> Facts:
         """Tell what it takes to draw the plan's picture of this seed again."""
         request = plan.request
+        prompt, negative_prompt = request.chosen(seed)
         return Facts(
-            prompt=request.prompt,
-            negative_prompt=request.negative_prompt,
+            prompt=prompt,
+            negative_prompt=negative_prompt,
             steps=plan.steps,
             sampler=plan.sampler,
             spacing=plan.spacing,
@@ -359,9 +421,20 @@ class Pipeline:
             eta=None if plan.eta is None else float(plan.eta),
             like=request.like,
             clip_skip=plan.clip_skip,
+            emphasis=request.language.emphasis,
+            plain_prompt=request.plain_prompt,
+            embeddings=self._embeddings(plan, seed),
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
         )
+
+    def _embeddings(self, plan: Plan, seed: int) -> dict[str, str]:
+        """The learned words in the prompts of a seed's picture, and their hashes."""
+        reading = self.readings(plan)[plan.request.seeds.index(seed)]
+        timelines = [*reading.parts, *([reading.negative] if reading.negative else [])]
+        moments = [moment for timeline in timelines for moment in timeline.moments]
+        tokens = {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
+        return self.learned.hashes(tokens)
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:

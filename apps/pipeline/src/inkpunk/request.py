@@ -1,10 +1,13 @@
 """What a caller asks for: one prompt, and everything that decides which pictures it becomes."""
 
 import secrets
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import inf
+from random import Random
 from typing import TYPE_CHECKING
 
+from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
 
 from inkpunk.road.programs import PROGRAMS, Program
@@ -29,8 +32,9 @@ class Request:
     """One prompt and the settings of its pictures. `None` means "as the model prefers".
 
     Attributes:
-        prompt: what the picture shows.
-        negative_prompt: what it should not show; takes the unconditional side of the guidance.
+        prompt: what the picture shows, in the language of `like`: see `inkpunk_clip.parse`. Variants such as
+            `{red|blue}` are chosen by each picture's seed: see `inkpunk_clip.choose`.
+        negative_prompt: what it should not show, in the same language; takes the unconditional side of the guidance.
         seeds: one seed a picture, 0 to 2**63 - 1; a random one when not given.
         steps: sampling steps, 1 to 1000.
         guidance: classifier-free guidance scale; 1 switches guidance off.
@@ -50,6 +54,10 @@ class Request:
             `inkpunk.road.programs.PROGRAMS`.
         clip_skip: at which of the text encoder's layers to stop, counted from its end as `like` counts: by most, 1 is
             the last and 2 leaves out one; by diffusers, 0 is the last and 1 leaves out one. None is the last.
+        emphasis: how weights in a prompt act, a name in `inkpunk_clip.EMPHASES`; None is as `like` does it.
+        plain_prompt: take every character of the prompts as text.
+        wildcards: the lists that `__name__` in a prompt is chosen from, by their names; None for none, and then it is
+            text. `inkpunk.road.wildcards.read_lists` reads them from a folder.
 
     Raises:
         RequestError: for any value outside these ranges.
@@ -72,16 +80,21 @@ class Request:
     eta: float | None = None
     like: str = "inkpunk"
     clip_skip: int | None = None
+    emphasis: str | None = None
+    plain_prompt: bool = False
+    wildcards: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model."""
         self._check_sampler()
         self._check_clip_skip()
+        self._check_language()
         if not self.seeds:
             raise RequestError("seeds: none given, so there is no picture to draw; give one seed a picture")
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
+            self.chosen(seed)
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
@@ -122,6 +135,29 @@ class Request:
         return PROGRAMS[self.like]
 
     @property
+    def language(self) -> Language:
+        """How its prompts are read."""
+        language = self.program.language
+        if self.plain_prompt:
+            language = replace(language, grammar="plain")
+        return replace(language, emphasis=self.emphasis) if self.emphasis else language
+
+    def chosen(self, seed: int) -> tuple[str, str]:
+        """The prompt and the negative prompt of a seed's picture, in which nothing is left to choose.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from.
+        """
+        if self.language.grammar == "plain":
+            return self.prompt, self.negative_prompt
+        random = Random(seed)
+        try:
+            prompt = choose(self.prompt, random, self.wildcards)
+            return prompt, choose(self.negative_prompt, random, self.wildcards)
+        except VariantError as error:
+            raise RequestError(str(error)) from error
+
+    @property
     def skipped_layers(self) -> int:
         """How many of the text encoder's last layers are left out."""
         return 0 if self.clip_skip is None else self.clip_skip - self.program.last_layer
@@ -153,6 +189,12 @@ class Request:
         if self.eta is not None and not 0 <= self.eta <= 1:
             raise RequestError(f"eta {self.eta:g}: must lie between 0, which is no noise, and 1")
 
+    def _check_language(self) -> None:
+        if self.emphasis is not None and self.emphasis not in EMPHASES:
+            raise RequestError(f"emphasis {self.emphasis!r}: there is none; use {', '.join(EMPHASES)}")
+        if self.plain_prompt and self.wildcards is not None:
+            raise RequestError("wildcards with a plain prompt, in which all is text: leave one of them out")
+
     def _check_clip_skip(self) -> None:
         if self.skipped_layers < 0:
             least = self.program.last_layer
@@ -169,6 +211,7 @@ class Plan:
         sampler, spacing, steps, guidance, width, height, eta, clip_skip: as in the request, by our names. The spacing
             is None for a sampler with a path of its own, the eta for one that leaves no choice.
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
+        texts: the prompt and the negative prompt of each picture, as its seed has chosen them.
     """
 
     request: Request
@@ -181,6 +224,24 @@ class Plan:
     width: int
     height: int
     path: tuple[Timestep, ...]
+    texts: tuple[tuple[str, str], ...]
+
+    @property
+    def prompt_steps(self) -> int:
+        """How many steps a prompt that changes is told of."""
+        return self.steps if self.request.program.counts_all_steps else len(self.path) - 1
+
+    @property
+    def rows(self) -> int:
+        """How many latents the UNet is asked about at a time, at most."""
+        weights = [
+            [part.weight for part in parse(prompt, self.request.language.grammar).parts]
+            for prompt, _ in self.texts
+        ]
+        pictures = len(self.texts)
+        if any(each != [1.0] for each in weights):
+            return pictures + sum(map(len, weights))
+        return pictures * (1 if self.guidance == 1 else 2)
 
 
 def refuse_idle_guidance(request: Request, guidance: float) -> None:

@@ -32,12 +32,17 @@ class TextEncoder(nn.Module):
         self.final_norm = nn.LayerNorm(config.width)
 
     def forward(
-        self, tokens: Int[Tensor, "batch positions"], skip_layers: int = 0
+        self,
+        tokens: Int[Tensor, "batch positions"],
+        skip_layers: int = 0,
+        learned: Float[Tensor, "vectors width"] | None = None,
     ) -> Float[Tensor, "batch positions width"]:
         """The context of each token, in the parameters' dtype, after the final layer norm.
 
         `skip_layers` leaves out that many of the last layers; the final norm still applies. Stable Diffusion
         v1 was trained with none left out; "CLIP skip 2", as some fine-tunes ask for, leaves out one.
+
+        `learned` are vectors of learned words, of any dtype: ids from the vocabulary's size on are theirs.
 
         Raises ValueError if there are more tokens than positions, or skip_layers is not in [0, layers).
         """
@@ -52,11 +57,21 @@ class TextEncoder(nn.Module):
                 f"skip_layers must be from 0 to {self.config.layers - 1}, as the text encoder has "
                 f"{self.config.layers} layers; it is {skip_layers}"
             )
-        x: Tensor = self.token_embedding(tokens) + self.position_embedding.weight[:length]
+        x = self._embedded(tokens, learned) + self.position_embedding.weight[:length]
         layers = cast(Iterable[Layer], self.layers[: self.config.layers - skip_layers])
         for layer in layers:
             x = layer(x)
         return self.final_norm(x)
+
+    def _embedded(
+        self, tokens: Int[Tensor, "batch positions"], learned: Float[Tensor, "vectors width"] | None
+    ) -> Float[Tensor, "batch positions width"]:
+        if learned is None or not len(learned):
+            return self.token_embedding(tokens)
+        first = self.config.vocabulary
+        embedded = self.token_embedding(tokens.clamp(max=first - 1))
+        theirs = learned.to(embedded)[(tokens - first).clamp(min=0)]
+        return torch.where((tokens >= first)[..., None], theirs, embedded)
 
 
 def _embedding(entries: int, width: int, std: float) -> nn.Embedding:

@@ -63,6 +63,10 @@ class Tokenizer:
             row[1 : 1 + len(ids)] = torch.tensor(ids, dtype=torch.int64, device="cpu")
         return tokens
 
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text of any length, without START and END."""
+        return self._encode(text).ids
+
     def count(self, text: str) -> int:
         """How many tokens the text is, without START and END. More than 75 do not fit."""
         return len(self._encode(text))
@@ -89,6 +93,10 @@ class Tokenizer:
         """
         text: str = self._byte_pairs.decode([int(token) for token in tokens])
         return text.replace(WORD_END, " ").removesuffix(" ")
+
+    def piece(self, token: int) -> str:
+        """One token's text, to look at: part of a word, without what marks its end."""
+        return self.decode(torch.tensor([token], device="cpu"))
 
     def _encode(self, text: str) -> Encoding:
         if not isinstance(text, str):  # pyright: ignore[reportUnnecessaryIsInstance]  # a caller may not check

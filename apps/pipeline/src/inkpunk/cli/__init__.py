@@ -6,6 +6,7 @@ from inkpunk.cli.convert import convert
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
 from inkpunk.cli.inspect import inspect
+from inkpunk.cli.prompt import prompt
 from inkpunk.cli.samplers import samplers
 from inkpunk.cli.trace import trace
 
@@ -19,10 +20,11 @@ def main() -> None:
     inkpunk generate "nvinkpunk raven, neon green splash"
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
+    inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
     inkpunk inspect Inkpunk-Diffusion-v2.ckpt
     inkpunk convert Inkpunk-Diffusion-v2.ckpt inkpunk.safetensors --dtype float16
     """
 
 
-for command in (generate, grid, trace, samplers, inspect, convert):
+for command in (generate, grid, trace, prompt, samplers, inspect, convert):
     main.add_command(command)

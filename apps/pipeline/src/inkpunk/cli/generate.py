@@ -15,10 +15,10 @@ from inkpunk.cli.options import (
     picture_options,
     refusals,
     request_of,
-    say_what_was_cut,
     with_init,
 )
 from inkpunk.cli.progress import with_progress
+from inkpunk.cli.prompt import say_what_is_cut
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
@@ -59,8 +59,7 @@ def generate(
         asked = replace(asked, seeds=tuple(range(first, first + count)))
         pipeline = load()
         asked = with_init(asked, init, pipeline)
-        say_what_was_cut(pipeline.tokenizer, "prompt", asked.prompt)
-        say_what_was_cut(pipeline.tokenizer, "negative prompt", asked.negative_prompt)
+        say_what_is_cut(asked, pipeline.tokenizer)
         for start in range(0, count, batch):
             request = replace(asked, seeds=asked.seeds[start : start + batch])
             title = f"seed {request.seeds[0]}" + (

@@ -1,6 +1,6 @@
 """`inkpunk grid`: pictures side by side that differ in one option or two, drawn into one labelled file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -16,10 +16,10 @@ from inkpunk.cli.options import (
     picture_options,
     refusals,
     request_of,
-    say_what_was_cut,
     with_init,
 )
 from inkpunk.cli.progress import with_progress
+from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:
@@ -98,10 +98,9 @@ def grid(
                 make_folder(option, folder)
         pipeline = load()
         requests = _with_inits(requests, cells, pipeline)
-        for prompt in _distinct(request.prompt for row in requests for request in row):
-            say_what_was_cut(pipeline.tokenizer, "prompt", prompt)
-        for prompt in _distinct(request.negative_prompt for row in requests for request in row):
-            say_what_was_cut(pipeline.tokenizer, "negative prompt", prompt)
+        prompts = {(each.like, each.prompt, each.negative_prompt): each for row in requests for each in row}
+        for request in prompts.values():
+            say_what_is_cut(request, pipeline.tokenizer)
         saved = list[Path]()
         drawn = None
         title = f"{len(x.axis.values)} x {len(y.axis.values) if y else 1} cells"
@@ -167,7 +166,3 @@ def _with_inits(
         [with_its_init(request, cell["init"]) for request, cell in zip(row, line, strict=True)]
         for row, line in zip(requests, cells, strict=True)
     ]
-
-
-def _distinct(texts: Iterable[str]) -> Iterable[str]:
-    return dict.fromkeys(texts)

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
-    from inkpunk_clip import Tokenizer
-
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request
 
@@ -50,6 +48,8 @@ SPACINGS = (
 # and CONVENTIONS and PREDICTIONS
 PROGRAMS = ("inkpunk", "a1111", "comfyui", "diffusers")
 PREDICTIONS = ("epsilon", "v", "sample")
+# and inkpunk_clip.EMPHASES
+EMPHASES = ("mean", "plain", "from_empty", "ignore")
 
 TRAINED_FOR_OPTIONS = (
     click.option(
@@ -62,6 +62,15 @@ TRAINED_FOR_OPTIONS = (
         default=None,
         help="Whether its noise schedule has zero terminal SNR: no signal at its end. [default: what its files say]",
     ),
+)
+
+EMBEDDING_OPTION = click.option(
+    "--embedding",
+    "embeddings",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A learned word (textual inversion), called by its file's name, or a folder of them; can be given several "
+    "times.",
 )
 
 MODEL_OPTIONS = (
@@ -107,6 +116,7 @@ MODEL_OPTIONS = (
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
+    EMBEDDING_OPTION,
     *TRAINED_FOR_OPTIONS,
 )
 
@@ -124,6 +134,41 @@ def _interval(
     return low, high
 
 
+def read_wildcards(folder: Path | None) -> dict[str, tuple[str, ...]] | None:
+    """Read the lists of a folder, where one is given.
+
+    Raises:
+        RequestError: for a folder or a list that cannot be read.
+    """
+    if folder is None:
+        return None
+    from inkpunk.road.wildcards import read_lists
+
+    return read_lists(folder)
+
+
+LANGUAGE_OPTIONS = (
+    click.option(
+        "--like",
+        default="inkpunk",
+        show_default=True,
+        type=click.Choice(PROGRAMS),
+        help="Follow another program in what the settings leave open: spacing, noise, counting, prompt grammar.",
+    ),
+    click.option(
+        "--emphasis",
+        type=click.Choice(EMPHASES),
+        help="How (word:1.3) acts: keeping the mean, as AUTOMATIC1111; plainly; away from the empty prompt, as "
+        "ComfyUI; or not. [default: that of --like]",
+    ),
+    click.option("--plain-prompt", is_flag=True, help="Take every character of the prompts as text."),
+    click.option(
+        "--wildcards",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Lists, one choice a line: __colour__ in a prompt is a line of FOLDER/colour.txt.",
+    ),
+)
 REQUEST_OPTIONS = (
     click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show."),
     click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]"),
@@ -165,13 +210,7 @@ REQUEST_OPTIONS = (
         type=float,
         help="How much noise a sampler draws on its way: 0 to 1. [default: the sampler's]",
     ),
-    click.option(
-        "--like",
-        default="inkpunk",
-        show_default=True,
-        type=click.Choice(PROGRAMS),
-        help="Follow another program in what the settings leave open: spacing, noise, counting.",
-    ),
+    *LANGUAGE_OPTIONS,
     click.option(
         "--clip-skip",
         type=click.IntRange(0),
@@ -190,21 +229,25 @@ PICTURE_OPTIONS = (
 )
 
 
-def _with_options(options: tuple[Callable[..., Any], ...], command: Command) -> Command:
+def with_options(options: tuple[Callable[..., Any], ...]) -> Callable[[Command], Command]:
     """Add options that --help lists in their order."""
-    for option in reversed(options):
-        command = option(command)
-    return command
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def trained_for_options(command: Command) -> Command:
     """Add what a user may say of a model that its files do not."""
-    return _with_options(TRAINED_FOR_OPTIONS, command)
+    return with_options(TRAINED_FOR_OPTIONS)(command)
 
 
 def request_options(command: Command) -> Command:
     """Add what every command that draws takes of a `Request`, under the names of its fields."""
-    return _with_options(REQUEST_OPTIONS, command)
+    return with_options(REQUEST_OPTIONS)(command)
 
 
 def picture_options(command: Command) -> Command:
@@ -212,10 +255,12 @@ def picture_options(command: Command) -> Command:
 
     Whatever is added here is an axis of `inkpunk grid`, too; `request_of` and `with_init` take it from there.
     """
-    return _with_options(PICTURE_OPTIONS, request_options(command))
+    return with_options(PICTURE_OPTIONS)(request_options(command))
 
 
-def request_of(*, seed: int | None, init: Path | None, **settings: Any) -> "Request":
+def request_of(
+    *, seed: int | None, init: Path | None = None, wildcards: Path | None = None, **settings: Any
+) -> "Request":
     """Make the request that `picture_options` ask for, but for --init: its size may be the model's to say.
 
     Raises:
@@ -223,8 +268,9 @@ def request_of(*, seed: int | None, init: Path | None, **settings: Any) -> "Requ
     """
     from inkpunk.request import Request
 
-    request = Request(**settings)
-    return request if seed is None else replace(request, seeds=(seed,))
+    if seed is not None:
+        settings["seeds"] = (seed,)
+    return Request(**settings, wildcards=read_wildcards(wildcards))
 
 
 def with_init(request: "Request", init: Path | None, pipeline: "Pipeline") -> "Request":
@@ -256,6 +302,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         ema: bool,
         prediction: str | None,
         zero_snr: bool | None,
+        embeddings: tuple[Path, ...],
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -269,11 +316,12 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "ema": ema,
             "prediction": prediction,
             "zero_snr": zero_snr,
+            "embeddings": embeddings,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)
 
-    return _with_options(MODEL_OPTIONS, with_load)
+    return with_options(MODEL_OPTIONS)(with_load)
 
 
 def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipeline":
@@ -284,6 +332,8 @@ def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipel
     pipeline = Pipeline.load(model, speed=Speed(**ways), **settings)
     if model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
+    for each in pipeline.learned.passed_over:
+        click.echo(f"Passed over: {each}", err=True)
     if pipeline.defaults.note:
         click.echo(f"Note: {pipeline.defaults.note}", err=True)
     return pipeline
@@ -303,12 +353,6 @@ def make_folder(option: str, folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise click.UsageError(f"{option} {folder}: neither a folder nor a .png file")
     folder.mkdir(parents=True, exist_ok=True)
-
-
-def say_what_was_cut(tokenizer: "Tokenizer", what: str, text: str) -> None:
-    """Tell the user which words CLIP does not see."""
-    if cut := tokenizer.cut(text):
-        click.echo(f"The {what} is longer than CLIP's 77 tokens; it does not see: {cut!r}", err=True)
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.options import check_picture_path, model_options, refusals, request_options
+from inkpunk.cli.options import check_picture_path, model_options, refusals, request_of, request_options
+from inkpunk.cli.prompt import say_what_is_cut, told
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
@@ -22,15 +23,19 @@ ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
 @request_options
 @model_options
 def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **settings: Any) -> None:
-    """Draw PROMPT once and tell each stage: shapes in and out, parameters, time, peak memory."""
+    """Draw PROMPT once: how it is understood, and each stage's shapes in and out, parameters, time, peak memory."""
     if out is not None:
         check_picture_path(out)
     with refusals():
-        from inkpunk.request import Request
         from inkpunk.road.trace import trace as stages
 
-        request = Request(seeds=(seed,), **settings)
+        request = request_of(seed=seed, **settings)
         pipeline = load()
+        plan = pipeline.plan(request)
+        [reading] = pipeline.readings(plan)
+        for line in told(reading, plan.prompt_steps, pipeline.tokenizer, pipeline.learned.words):
+            click.echo(line)
+        say_what_is_cut(request, pipeline.tokenizer)
         click.echo(ROW.format("stage", "in", "out", "parameters", "seconds", "peak"))
         for stage in stages(pipeline, request):
             click.echo(_row(stage))

@@ -17,15 +17,14 @@ def picture_memory(plan: Plan, unet: UNetConfig, vae: VAEConfig, *, itemsize: in
     """An estimate of the bytes that a plan's pictures take at their peak, on top of all weights.
 
     Args:
-        plan: says how many pictures, how large, and whether they are guided.
+        plan: says how many pictures, how large, whether they are guided, and of how many prompts.
         unet: the shape of the network that predicts them together.
         vae: the shape of the network that decodes them one by one.
         itemsize: bytes of a number.
         tiled: whether they are decoded in strips.
     """
     pixels = plan.height // SIZE_MULTIPLE * (plan.width // SIZE_MULTIPLE)
-    predictions = len(plan.request.seeds) * (1 if plan.guidance == 1 else 2)
-    drawing = UNET_MAPS * unet.widths[0] * pixels * predictions * itemsize
+    drawing = UNET_MAPS * unet.widths[0] * pixels * plan.rows * itemsize
     rows = TILED_ROWS if tiled else None
     decoding = decode_memory(vae, plan.height, plan.width, rows=rows, itemsize=itemsize)
     finished = len(plan.request.seeds) * vae.image_channels * plan.height * plan.width * 4

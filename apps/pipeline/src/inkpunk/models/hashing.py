@@ -22,6 +22,15 @@ class _Seen:
     sha256: str
 
 
+def file_hash(path: Path) -> str:
+    """The SHA-256 of a file, in hex digits.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+    """
+    return _sha256(path)
+
+
 def model_hash(path: Path) -> str:
     """The first ten hex digits that identify a checkpoint's weights.
 

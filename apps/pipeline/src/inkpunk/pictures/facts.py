@@ -3,11 +3,11 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from types import UnionType
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any, cast
 
-PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such type
+PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such types
+TEXTS = Mapping[str, str]
 
 
 class PictureError(ValueError):
@@ -30,6 +30,9 @@ class Facts:
         version: of inkpunk.
         guidance_rescale, guidance_interval, apg, like: as in the request.
         eta, clip_skip: as in the plan.
+        emphasis: how weights in the prompts act.
+        plain_prompt: whether every character of them was taken as text.
+        embeddings: the learned words in them, each with the first 12 hex digits of its file's SHA-256.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
     """
 
@@ -55,6 +58,9 @@ class Facts:
     prediction: str = "epsilon"
     zero_snr: bool = False
     clip_skip: int = 1
+    emphasis: str = "mean"
+    plain_prompt: bool = False
+    embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""
@@ -83,22 +89,21 @@ class Facts:
             PictureError: as `from_json`.
         """
         known = dict[str, Any]()
-        for field in fields(cls):
-            if field.name in values:
-                known[field.name] = _checked(
-                    field.name, values[field.name], cast("type | UnionType", field.type)
-                )
-        missing = [
-            field.name for field in fields(cls) if field.default is MISSING and field.name not in known
-        ]
+        for each in fields(cls):
+            if each.name in values:
+                known[each.name] = _checked(each.name, values[each.name], each.type)
+        missing = [each.name for each in fields(cls) if each.default is MISSING and each.name not in known]
         if missing:
             raise PictureError(f"{', '.join(missing)} missing")
         return cls(**known)
 
 
-def _checked(name: str, value: object, kind: type | UnionType) -> object:
+def _checked(name: str, value: object, kind: Any) -> object:
     if kind == PAIR:
         return None if value is None else _pair(name, value)
+    if kind == TEXTS:
+        texts = cast("dict[str, object]", value) if isinstance(value, dict) else {name: None}
+        return {key: _checked(name, each, str) for key, each in texts.items()}
     if kind is bool and isinstance(value, bool):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(0.0, kind):

@@ -16,6 +16,8 @@ Told = TypeVar("Told")
 
 NOISE = {"torch": "CPU", "philox": "NV"}
 """What AUTOMATIC1111 calls our sources of noise."""
+EMPHASES = {"plain": "No norm", "ignore": "Ignore"}
+"""What it calls our ways of emphasis."""
 AXIS_TYPES = {
     "clip-skip": "Clip skip",
     "guidance": "CFG Scale",
@@ -60,6 +62,8 @@ def infotext(facts: Facts) -> str:
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
         **_like_others(facts),
+        "Emphasis": _emphasis(facts),
+        "TI hashes": ", ".join(f"{name}: {digits}" for name, digits in facts.embeddings.items()),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it; it has no words for an interval of sigmas or for projected guidance
@@ -72,6 +76,11 @@ def infotext(facts: Facts) -> str:
         ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     )
     return _storable("\n".join(lines))
+
+
+def _emphasis(facts: Facts) -> str | None:
+    """As AUTOMATIC1111 says it, where it is not its usual one, and it has a word for it."""
+    return "None" if facts.plain_prompt else EMPHASES.get(facts.emphasis)
 
 
 def _like_others(facts: Facts) -> dict[str, object]:

@@ -18,10 +18,11 @@ from inkpunk.pictures.pixels import tensor_to_image
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request, RequestError
 from inkpunk.road.guidance import is_guided, planned_guidance
-from inkpunk.road.prompts import constant, steered
+from inkpunk.road.prompts import Reading, steered
 from inkpunk.road.road import Start
 
 Result = TypeVar("Result")
+POSITIONS = 77  # of a chunk's tokens
 
 
 @dataclass(frozen=True)
@@ -78,21 +79,22 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
             seconds = time.perf_counter() - start
         return result, Stage(name, takes, _written(shape(result)), parameters, seconds, peak.bytes)
 
-    tokens, told = stage(
+    readings, told = stage(
         "tokenization",
-        f"{len(request.prompt)} characters",
-        lambda: pipeline.tokenizer([request.prompt]),
-        _shape,
+        f"{len(plan.texts[0][0])} characters",
+        lambda: pipeline.readings(plan),
+        _chunks,
     )
     yield told
-    context, told = stage(
+    contexts, told = stage(
         "CLIP text encoder",
-        _written(_shape(tokens)),
-        lambda: pipeline.encode_prompts([request.prompt], request.skipped_layers),
-        _shape,
+        _written(_chunks(readings)),
+        lambda: pipeline.contexts(plan),
+        lambda contexts: (*_chunks(readings), contexts(float(plan.path[0])).prompt.shape[-1]),
         pipeline.text_encoder.parameters,
     )
     yield told
+    context = contexts(float(plan.path[0])).prompt[:1]
 
     noise = pipeline.noise(plan)
     initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
@@ -120,10 +122,10 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         yield told
 
         guidance = planned_guidance(plan, pipeline.schedule, pipeline.prediction)
-        denoise = steered(constant(pipeline.encode_plan(plan)), guidance)(pipeline.predict)
+        denoise = steered(contexts, guidance)(pipeline.predict)
         steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
-        predictions = SAMPLERS[plan.sampler].calls * (2 if guided else 1)
+        predictions = SAMPLERS[plan.sampler].calls * (plan.rows if guided else 1)
         name = f"one sampling step{f' ({predictions} predictions)' if predictions > 1 else ''}"
         last, told = stage(name, latents, lambda: next(steps), lambda step: _shape(step.latents))
         yield told
@@ -145,6 +147,13 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         lambda final: (*final.size[::-1], 3),
     )
     yield replace(told, picture=Picture(final, pipeline.facts(plan, request.seeds[0])))
+
+
+def _chunks(readings: Sequence[Reading]) -> Sequence[int]:
+    """The shape of all chunks of a picture's prompts."""
+    [reading] = readings
+    timelines = [*reading.parts, *([reading.negative] if reading.negative else [])]
+    return sum(len(moment.chunks) for each in timelines for moment in each.moments), POSITIONS
 
 
 def _shape(tensor: Tensor) -> Sequence[int]:
