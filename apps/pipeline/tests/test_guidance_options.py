@@ -13,7 +13,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.png_text import infotext
 from inkpunk.road.guidance import planned_guidance
-from inkpunk.road.prompts import Steering, constant, steered
+from inkpunk.road.prompts import Steering, steered
 from inkpunk.road.trace import trace
 from inkpunk_sampling import guide, projected, rescaled, within
 from inkpunk_unet import Residuals
@@ -132,7 +132,7 @@ def test_prompts_that_change_from_step_to_step_change_outside_of_the_interval_to
     assert [id(context) for context in seen] == [id(seen[i]) for i in (0, 0, 2, 0)]
     assert torch.equal(seen[0], early.prompt)
     assert torch.equal(seen[2], late.prompt)
-    assert steered(constant(early), 1.0)  # a number is still a guidance
+    assert steered(lambda timestep: early, 1.0)  # a number is still a guidance
 
 
 @pytest.mark.parametrize(("name", "told"), [("plain", " (2 predictions)"), ("all", "")])

@@ -16,7 +16,7 @@ from inkpunk.cli.options import EMPHASES as TOLD_AGAIN
 from inkpunk.models.hashing import file_hash
 from inkpunk.pictures.png_text import infotext
 from inkpunk.road.programs import PROGRAMS
-from inkpunk.road.prompts import Part, Steering, constant, steered, step_finder
+from inkpunk.road.prompts import Part, Steering, steered, step_finder
 from inkpunk.road.trace import trace
 from inkpunk.road.wildcards import MOST_BYTES, read_lists
 from inkpunk.speed import Speed
@@ -175,12 +175,12 @@ def test_outside_of_guidances_interval_the_parts_are_composed_without_its_scale(
 
 def test_one_part_of_weight_1_is_the_plain_road_to_the_bit(pipeline: Pipeline) -> None:
     context, negative, latents = torch.randn(1, 77, 32), torch.randn(1, 77, 32), torch.randn(2, 4, 8, 8)
-    plain = steered(constant(Steering(context, negative)), 4.0)(told)(latents, 0.0)
+    plain = steered(lambda timestep: Steering(context, negative), 4.0)(told)(latents, 0.0)
     parts = (Part(0, 1.0), Part(1, 1.0))
     composed = Steering(context.expand(2, -1, -1), negative, parts)
-    assert torch.allclose(steered(constant(composed), 4.0)(told)(latents, 0.0), plain, atol=1e-5)
+    assert torch.allclose(steered(lambda timestep: composed, 4.0)(told)(latents, 0.0), plain, atol=1e-5)
     with pytest.raises(ValueError, match="negative prompts"):
-        steered(constant(Steering(context)), 4.0)(told)(latents, 0.0)
+        steered(lambda timestep: Steering(context), 4.0)(told)(latents, 0.0)
 
 
 def test_composed_pictures_are_the_same_alone_and_in_a_batch(pipeline: Pipeline) -> None:
@@ -377,8 +377,12 @@ def test_the_command_line_takes_learned_words(tiny: Path, embedding: Path, tmp_p
     assert result.exit_code == 0, result.output
     assert "Passed over:" in result.output and "it was made for Stable Diffusion 2" in result.output
     assert [*read_facts(out).embeddings] == ["Thing"]
+    result = run(
+        "generate", "a thing", "--model", tiny, "--embedding", embedding.with_name("other.safetensors")
+    )
+    assert result.exit_code == 1 and "its vectors are 1024 wide, and this model's are 32" in result.output
     result = run("prompt", "a (thing:1.5)", "--embedding", embedding)
-    assert result.exit_code == 1 and "its vectors are 32 wide, and this model's are 768" in result.output
+    assert "    1.5  <Thing: 2 learned>" in result.output
 
 
 def test_two_files_of_one_name_are_refused(tiny: Path, embedding: Path) -> None:

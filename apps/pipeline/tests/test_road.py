@@ -12,7 +12,7 @@ from inkpunk import Pipeline, Request
 from inkpunk.pictures.pixels import image_to_tensor
 from inkpunk.request import Plan
 from inkpunk.road.image_to_image import from_image
-from inkpunk.road.prompts import REPEATED, Steering, constant, steered
+from inkpunk.road.prompts import REPEATED, Steering, steered
 from inkpunk.road.road import Predict, Road, Start
 from inkpunk_sampling import Denoise, guide, sample, seeded_noise
 from inkpunk_unet import Residuals
@@ -161,7 +161,8 @@ def test_a_context_may_change_from_step_to_step(pipeline: Pipeline, plan: Plan) 
     assert len({id(context) for _, context in asked}) == 2  # the same tensor wherever it is the same context
     for one in (early, late):
         assert not torch.equal(
-            changed, drawn(pipeline, replace(road, denoise=steered(constant(one), 4.0)), steps=6)
+            changed,
+            drawn(pipeline, replace(road, denoise=steered(lambda timestep, one=one: one, 4.0)), steps=6),
         )
 
 

@@ -51,7 +51,7 @@ def prompt(
 ) -> None:
     """Show how PROMPT is understood: its parts, what changes at which step, chunks, tokens and weights."""
     with refusals():
-        from inkpunk_clip import TextEncoderConfig, Tokenizer, understand
+        from inkpunk_clip import Tokenizer, understand
 
         from inkpunk.models.learned import read_learned
         from inkpunk.request import Request
@@ -67,7 +67,7 @@ def prompt(
             wildcards=read_wildcards(wildcards),
         )
         tokenizer = Tokenizer()
-        learned = read_learned(embeddings, tokenizer, TextEncoderConfig())
+        learned = read_learned(embeddings, tokenizer)
         for each in learned.passed_over:
             click.echo(f"Passed over: {each}", err=True)
         chosen = request.chosen(seed)

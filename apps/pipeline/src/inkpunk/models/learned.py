@@ -32,10 +32,15 @@ class Learned:
         return {name: file_hash(self.paths[name])[:HASH_LENGTH] for name in sorted(names)}
 
 
-def read_learned(paths: Sequence[Path], tokenizer: Tokenizer, config: TextEncoderConfig) -> Learned:
+def read_learned(
+    paths: Sequence[Path], tokenizer: Tokenizer, config: TextEncoderConfig | None = None
+) -> Learned:
     """Read embeddings: files, and folders of them.
 
-    A file that is given must be one for this text encoder; of a folder, others are passed over.
+    Args:
+        paths: a file must be one for this text encoder; of a folder, others are passed over.
+        tokenizer: CLIP's.
+        config: the text encoder's; None to take those of any, for a look at a prompt.
 
     Raises:
         CheckpointError: for a file that is not, a folder without any, and two files of one name.
@@ -67,15 +72,17 @@ def read_learned(paths: Sequence[Path], tokenizer: Tokenizer, config: TextEncode
             named.setdefault(name, embedding)
     if not named:
         return Learned()
-    vectors = {name: embedding.vectors for name, embedding in named.items()}
-    words = LearnedWords(vectors, tokenizer, first=config.vocabulary)
+    # without a text encoder nothing reads the vectors, and they may be of several widths
+    width = config.width if config else 1
+    vectors = {name: embedding.vectors[:, :width] for name, embedding in named.items()}
+    words = LearnedWords(vectors, tokenizer, first=(config or TextEncoderConfig()).vocabulary)
     return Learned(words, {name: each.path for name, each in named.items()}, tuple(passed_over))
 
 
-def _fitting(path: Path, config: TextEncoderConfig) -> Embedding:
+def _fitting(path: Path, config: TextEncoderConfig | None) -> Embedding:
     embedding = open_embedding(path)
     width = embedding.vectors.shape[1]
-    if width != config.width:
+    if config is not None and width != config.width:
         raise CheckpointError(
             f"{path}: its vectors are {width} wide, and this model's are {config.width}: it was made for "
             f"{ {1024: 'Stable Diffusion 2', 1280: 'Stable Diffusion XL'}.get(width, 'another model') }"

@@ -49,11 +49,6 @@ Contexts: TypeAlias = Callable[[float], Steering]
 its tensors need not be computed again."""
 
 
-def constant(steering: Steering) -> Contexts:
-    """The same at every step."""
-    return lambda timestep: steering
-
-
 def steered(contexts: Contexts, guidance: float | Guidance) -> Callable[[Predict], Denoise]:
     """Make of predictions what the sampler asks.
 
@@ -104,7 +99,8 @@ def compose(
 ) -> Latents:
     """Of each picture's parts one prediction: from the negative one, as far as all of them together go.
 
-    Liu et al. 2022, "Compositional Visual Generation with Composable Diffusion Models" (arXiv 2206.01714), eq. 12.
+    Liu et al. 2022, "Compositional Visual Generation with Composable Diffusion Models" (arXiv 2206.01714): the
+    conjunction of section 4.
     """
     whole = negative.clone()
     for part, prediction in zip(told, parts, strict=True):
@@ -114,7 +110,6 @@ def compose(
 
 def _rows(steering: Steering, batch: int, alone: bool) -> Context:
     """The negative prompts', unless the prompts' alone are asked for, and the prompts', one a picture or part."""
-
     prompt = _as_many(steering.prompt, len(steering.parts) or batch)
     if alone:
         return prompt
