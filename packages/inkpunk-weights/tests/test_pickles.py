@@ -5,22 +5,26 @@ import os
 import pickle
 import pickletools
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_weights import pickle_machine
 from inkpunk_weights.errors import CheckpointError
-from inkpunk_weights.pickle_machine import Inert, PickleMachine, Rule
+from inkpunk_weights.limits import CHECKPOINT, Limits
+from inkpunk_weights.pickle_machine import Inert, Instance, PickleMachine, Rule
 from inkpunk_weights.pickles import Unpickled, read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
-KNOWN = {"collections.OrderedDict": Rule(lambda _: {})}
+KNOWN = {
+    "collections.OrderedDict": Rule(lambda _: {}),
+    "app.Known": Rule(lambda _: Instance("app.Known")),
+}
 
 
-def read(data: bytes) -> Unpickled:
-    return read_pickle(memoryview(data), KNOWN)
+def read(data: bytes, limits: Limits = CHECKPOINT) -> Unpickled:
+    return read_pickle(memoryview(data), KNOWN, limits=limits)
 
 
 plain_values = st.recursive(
@@ -193,22 +197,43 @@ def test_values_that_double_with_every_level_are_harmless() -> None:
     assert read(b"}" + doubling + b"K\x01s.").value == {}
 
 
-def test_work_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickle_machine, "MAX_STEPS", 1000)
+def test_a_known_object_keeps_its_last_state() -> None:
+    unpickled = read(b"capp\nKnown\n)\x81" + b"K\x01b" + b"}X\x01\x00\x00\x00aK\x02sb" + b".")
+    assert isinstance(unpickled.value, Instance)
+    assert (unpickled.value.name, unpickled.value.state) == ("app.Known", {"a": 2})
+    assert unpickled.imports == ()
+    for change in (b"K\x01a", b"K\x01K\x02s", b")R"):
+        with pytest.raises(CheckpointError, match=r"not a (list|dict)|cannot be called"):
+            read(b"capp\nKnown\n)\x81" + change + b".")
+
+
+def test_objects_that_are_each_other_s_state_are_harmless() -> None:
+    deep: object = None
+    for _ in range(300_000):
+        outer = Instance.__new__(Instance)  # without the checks of its types, which take a minute
+        outer.state = deep
+        deep = outer
+    del deep, outer  # naively, letting go of one lets go of the next before it returns
+    looped = read(b"capp\nKnown\n)\x812b.").value
+    assert isinstance(looped, Instance)
+    assert looped.state is looped
+
+
+def test_work_is_limited() -> None:
+    few = replace(CHECKPOINT, steps=1000)
     with pytest.raises(CheckpointError, match="more than 1,000 steps"):
-        read(b"(" * 2000)
+        read(b"(" * 2000, few)
     # A long list costs little to pass a hundred times, and would cost much to copy each time.
     long_list = b"(" + b"K\x01" * 100 + b"lq\x00"
     with pytest.raises(CheckpointError, match="more than 1,000 steps"):
-        read(long_list + b"ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 100 + b".")
+        read(long_list + b"ccollections\nOrderedDict\nq\x01" + b"h\x01h\x00\x85R" * 100 + b".", few)
 
 
-def test_length_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_length_is_limited() -> None:
     data = pickle.dumps("x" * 2000)
     assert read(data).value == "x" * 2000
-    monkeypatch.setattr(pickle_machine, "MAX_BYTES", 1000)
     with pytest.raises(CheckpointError, match="more than the 1,000 we read"):
-        read(data)
+        read(data, replace(CHECKPOINT, description=1000))
 
 
 def reads_or_refuses(data: bytes) -> None:
@@ -252,7 +277,16 @@ building = st.sampled_from(
             b"0",
         ),
         *(b"\x85", b"\x86", b"\x87", b"t", b"l", b"d", b"a", b"e", b"s", b"u", b"\x90", b"\x91", b"1", b"b"),
-        *(b"ccollections\nOrderedDict\n", b"capp\nThing\n", b"R", b"\x81", b"o", b"Q", b"\x93"),
+        *(
+            b"ccollections\nOrderedDict\n",
+            b"capp\nThing\n",
+            b"capp\nKnown\n",
+            b"R",
+            b"\x81",
+            b"o",
+            b"Q",
+            b"\x93",
+        ),
     ]
 )
 

@@ -253,6 +253,17 @@ def test_nothing_in_a_file_is_run(tmp_path: Path, format: str) -> None:
     assert marker.exists()  # so this test would notice
 
 
+@pytest.mark.parametrize("format", FORMATS)
+def test_a_parameter_dict_is_a_dict_of_tensors(format: str) -> None:
+    weight = torch.nn.Parameter(torch.randn(3))
+    file = opened(saved({"state_dict": torch.nn.ParameterDict({"weight": weight})}, format))
+    assert (file.root, file.imports) == ("state_dict", ())
+    assert list(file.tensors) == ["weight"]
+    assert_same(file.tensors["weight"], weight.detach())
+    assert "'torch.nn.ParameterDict' object" in refusal(saved(torch.nn.ParameterDict(), format))
+    assert "no tensors by name" in refusal(saved({"model": torch.nn.ParameterDict()}, format))
+
+
 # Files made by hand.
 
 

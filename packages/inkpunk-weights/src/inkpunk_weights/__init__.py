@@ -5,23 +5,28 @@ print(checkpoint.report())                              # what it is, and everyt
 unet.load_state_dict(checkpoint.unet, assign=True)      # mapped from the file, not copied
 save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
                 text_encoder=checkpoint.text_encoder, unet=checkpoint.unet, vae=checkpoint.vae)
+open_embedding("neon.pt").vectors                       # a learned word: (vectors, width), float32
 """
 
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
+from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
 
 __all__ = [
+    "EMBEDDING_FILES",
     "Checkpoint",
     "CheckpointError",
     "ComponentReport",
+    "Embedding",
     "Layout",
     "LazyTensors",
     "Misshapen",
     "Report",
     "Spec",
     "open_checkpoint",
+    "open_embedding",
     "save_checkpoint",
 ]

@@ -5,12 +5,13 @@ from collections.abc import Mapping
 
 from inkpunk_weights.lazy import LazyTensors, Spec
 
+EMBEDDING = "a textual-inversion embedding, which `open_embedding` reads"
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
     r"lora_(up|down|A|B|unet|te)|\.lora\.|lokr_|hada_w": "a LoRA, which changes a checkpoint but is none",
     r"^control_model\.|^control_net|^controlnet_|^input_hint_block\.": "a ControlNet",
     r"motion_modules\.": "an AnimateDiff motion module",
     r"^image_proj\.|^ip_adapter\.|^adapter\.": "an image adapter",
-    r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": "a textual-inversion embedding",
+    r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": EMBEDDING,
     r"(^|\.)joint_blocks\.": "Stable Diffusion 3",
     r"(^|\.)(double_blocks|single_blocks|single_transformer_blocks)\.": "a Flux model",
     r"^conditioner\.embedders\.|(^|\.)label_emb\.|^add_embedding\.": "Stable Diffusion XL",

@@ -1,9 +1,9 @@
 """The stack machine that pickles are programs for, with its limits and without its powers.
 
 What it holds are None, bool, int, float, str, bytes, tuple, list, dict (with short strings as keys only),
-`Inert`, and what the caller's functions return. Nothing here compares, hashes, prints or walks such values:
-nested a million deep, holding themselves, or made to collide, they do no harm. Limits on bytes and steps take
-care of the rest.
+`Inert`, and what the caller's functions return, such as an `Instance`. Nothing here compares, hashes, prints
+or walks such values: nested a million deep, holding themselves, or made to collide, they do no harm. Limits on
+bytes and steps take care of the rest.
 """
 
 import re
@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Final, NoReturn, TypeGuard, TypeVar
 
 from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.limits import CHECKPOINT, Limits
 
-MAX_BYTES: Final = 64 << 20  # SD v1.5's index takes 0.3 MB, and a few MB with every training leftover
-MAX_STEPS: Final = 2_000_000  # SD v1.5 takes 60 thousand; one step can cost some 100 bytes of memory
 MAX_NAME: Final = 1024  # characters: keys and imports are compared and joined, so their length costs time
 _LINE_REACHES: Final = (64, 1 << 10, 1 << 16)  # bytes to look for the end of a textual argument in
 _MAX_MEMO: Final = 1 << 32  # as far as the binary instructions can count
@@ -41,6 +40,14 @@ class Rule:
     """
 
     build: Callable[[tuple[object, ...]], object]
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Instance:
+    """Stands for an object of a known class, as a `Rule` makes it. It keeps the state that it is given, unread."""
+
+    name: str
+    state: object = None
 
 
 def is_dict(value: object) -> TypeGuard[dict[str, object]]:
@@ -70,16 +77,22 @@ class PickleMachine:
         data: the pickle, with anything after it.
         known: what stands for each global.
         persistent: what stands for an object kept outside of the pickle, by its id.
+        limits: how much it may ask for.
     """
 
     def __init__(
-        self, data: memoryview, known: Mapping[str, object], persistent: Callable[[object], object]
+        self,
+        data: memoryview,
+        known: Mapping[str, object],
+        persistent: Callable[[object], object],
+        limits: Limits = CHECKPOINT,
     ) -> None:
         """Start with an empty stack at the first byte."""
-        self.data = data[:MAX_BYTES]
+        self.limits = limits
+        self.data = data[: limits.description]
         self.at = 0  # the next byte
         self.instruction_at = 0
-        self.steps_left = MAX_STEPS
+        self.steps_left = limits.steps
         self.known = known
         self.persistent = persistent
         self.stack: list[object] = []
@@ -92,10 +105,10 @@ class PickleMachine:
         raise CheckpointError(f"the pickle is broken at its byte {self.instruction_at:,}: {reason}")
 
     def spend(self, steps: int) -> None:
-        """Count work, and give up when a checkpoint could not need so much."""
+        """Count work, and give up when no file of its kind could need so much."""
         self.steps_left -= steps
         if self.steps_left < 0:
-            self.fail(f"it takes more than {MAX_STEPS:,} steps, far more than a checkpoint needs")
+            self.fail(f"it takes more than {self.limits.steps:,} steps, far more than such a file needs")
 
     # The bytes after an instruction.
 
@@ -109,7 +122,8 @@ class PickleMachine:
         """The next `count` bytes."""
         left = len(self.data) - self.at
         if not 0 <= count <= left:
-            limit = f"more than the {MAX_BYTES:,} we read" if len(self.data) == MAX_BYTES else "cut short"
+            most = self.limits.description
+            limit = f"more than the {most:,} we read" if len(self.data) == most else "cut short"
             self.fail(f"{count:,} bytes should follow, and there are {left:,} ({limit})")
         self.at += count
         return self.data[self.at - count : self.at]
@@ -209,6 +223,13 @@ class PickleMachine:
             target.update((key, value) for key, value in pairs if is_key(key))
         elif not isinstance(target, Inert):
             self.fail("it sets an item of what is not a dict")
+
+    def build(self) -> None:
+        """Give a state to the object on top of the stack: of what we hold, only an `Instance` keeps any."""
+        state = self.pop()  # for others, such things as a state dict's `_metadata`
+        target = self.top()
+        if isinstance(target, Instance):
+            target.state = state
 
     # Globals, calls and objects outside.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from inkpunk_weights.errors import shown
+from inkpunk_weights.limits import CHECKPOINT, Limits
 from inkpunk_weights.pickle_machine import Inert, PickleMachine
 
 
@@ -29,6 +30,7 @@ def read_pickle(
     data: memoryview,
     known: Mapping[str, object],
     persistent: Callable[[object], object] = lambda _: Inert("persistent id"),
+    limits: Limits = CHECKPOINT,
 ) -> Unpickled:
     """Interpret the pickle at the start of `data`.
 
@@ -37,11 +39,12 @@ def read_pickle(
         known: what stands for each global, by dotted name: a `Rule` if it may be called, else any value. An
             `Inert` here stands for a global too harmless to be listed among the imports.
         persistent: what stands for an object outside of the pickle (torch keeps storages there), by its id.
+        limits: how much it may ask for.
 
     Raises:
-        CheckpointError: it is cut short, malformed, or asks for more than a checkpoint ever needs.
+        CheckpointError: it is cut short, malformed, or asks for more than `limits`.
     """
-    machine = PickleMachine(data, known, persistent)
+    machine = PickleMachine(data, known, persistent, limits)
     while (code := machine.instruction()) != _STOP:
         run = _INSTRUCTIONS.get(code)
         if run is None:
@@ -195,11 +198,6 @@ def _obj(m: PickleMachine) -> None:
     m.call(function, tuple(arguments))
 
 
-def _build(m: PickleMachine) -> None:
-    m.pop()  # attributes, such as a state dict's `_metadata`: nothing that we keep has any
-    m.top()
-
-
 def _persid(m: PickleMachine) -> None:
     m.fetch(m.line())
 
@@ -271,7 +269,7 @@ _BY_NAME: Final[Mapping[str, _Instruction]] = {
     "NEWOBJ_EX": _newobj_ex,
     "INST": _inst,
     "OBJ": _obj,
-    "BUILD": _build,
+    "BUILD": PickleMachine.build,
     "PERSID": _persid,
     "BINPERSID": lambda m: m.fetch(m.pop()),
 }

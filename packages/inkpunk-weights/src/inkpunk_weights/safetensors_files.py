@@ -15,8 +15,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors, Spec
+from inkpunk_weights.limits import CHECKPOINT, Limits
 
 DTYPES = {
     "F64": torch.float64,
@@ -51,23 +52,37 @@ def looks_like_safetensors(start: bytes) -> bool:
     return len(start) > LENGTH_BYTES and start[LENGTH_BYTES : LENGTH_BYTES + 1] == b"{"
 
 
-def open_safetensors(path: Path) -> SafetensorsFile:
+def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile:
     """Open a safetensors file; its tensors are views of the mapped file and cost no memory until they are
     used.
+
+    Args:
+        path: the file.
+        limits: how much its header may ask for.
 
     Raises:
         CheckpointError: if the file is damaged, or holds what this package does not understand.
     """
+    where = shown_path(path)
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
+    if length > limits.description:
+        raise CheckpointError(
+            f"{where}: its header takes {length:,} bytes, and we read at most {limits.description:,}; fetch it "
+            "again, or save it without the notes in it"
+        )
     try:  # checks that the tensors' places are of the right size and cover the file exactly
         mapped: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged safetensors file ({_line(error)}); fetch it again") from error
+        raise CheckpointError(
+            f"{where}: damaged safetensors file ({_line(error)}); fetch it again"
+        ) from error
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-        header = json.loads(file.read(length), object_pairs_hook=lambda pairs: _no_twice(path, pairs))
+        file.seek(LENGTH_BYTES)
+        header = json.loads(file.read(length), object_pairs_hook=lambda pairs: _no_twice(where, pairs))
     metadata: dict[str, str] = header.pop(METADATA, None) or {}
     specs = {
-        name: Spec(_dtype(path, name, entry["dtype"]), tuple(entry["shape"]))
+        name: Spec(_dtype(where, name, entry["dtype"]), tuple(entry["shape"]))
         for name, entry in header.items()
     }
 
@@ -75,7 +90,7 @@ def open_safetensors(path: Path) -> SafetensorsFile:
         try:
             return mapped.get_tensor(name)
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: tensor {shown(name)} cannot be read ({_line(error)})") from error
+            raise CheckpointError(f"{where}: tensor {shown(name)} cannot be read ({_line(error)})") from error
 
     return SafetensorsFile(LazyTensors(specs, read), metadata)
 
@@ -114,25 +129,26 @@ def write_safetensors(file: BinaryIO, tensors: LazyTensors, metadata: Mapping[st
             file.write(memoryview((ctypes.c_char * spec.bytes).from_address(tensor.data_ptr())))
 
 
-def _dtype(path: Path, name: str, stored: str) -> torch.dtype:
+def _dtype(where: str, name: str, stored: str) -> torch.dtype:
     if stored not in DTYPES:
         raise CheckpointError(
-            f"{path}: tensor {shown(name)} is {stored}, none of {', '.join(DTYPES)}; convert it first"
+            f"{where}: tensor {shown(name)} is {stored}, none of {', '.join(DTYPES)}; convert it first"
         )
     return DTYPES[stored]
 
 
-def _no_twice(path: Path, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _no_twice(where: str, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """A JSON object, refusing a key given twice: readers would disagree on which tensor it means."""
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
             raise CheckpointError(
-                f"{path}: damaged safetensors file (header has {shown(key)} twice); fetch it again"
+                f"{where}: damaged safetensors file (header has {shown(key)} twice); fetch it again"
             )
         found[key] = value
     return found
 
 
 def _line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return line if line.isprintable() else ascii(line)

@@ -1,13 +1,14 @@
 """Any one file of tensors: what it is, told by its content and not by its name."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.errors import CheckpointError, shown_path
 from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.limits import CHECKPOINT, Limits
 from inkpunk_weights.safetensors_files import looks_like_safetensors, open_safetensors
-from inkpunk_weights.torch_files import open_torch_file
+from inkpunk_weights.torch_files import ROOTS, open_torch_file
 
 START_BYTES = 512
 SAFETENSORS = "safetensors"
@@ -40,27 +41,33 @@ class TensorFile:
     imports: tuple[str, ...] = ()
 
 
-def open_tensor_file(path: Path) -> TensorFile:
+def open_tensor_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = CHECKPOINT) -> TensorFile:
     """Open a safetensors file, or one written by `torch.save`; nothing in it is run, and only its header is
     read.
 
+    Args:
+        path: the file.
+        roots: entries that may hold the dict of tensors, in a file of `torch.save`.
+        limits: how much it may ask for.
+
     Raises:
-        CheckpointError: if it is neither, or damaged.
+        CheckpointError: if it is neither, damaged, or beyond `limits`.
     """
+    where = shown_path(path)
     try:
         with path.open("rb") as file:
             start = file.read(START_BYTES)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
     if not start:
-        raise CheckpointError(f"{path}: the file is empty; fetch it again")
+        raise CheckpointError(f"{where}: the file is empty; fetch it again")
     for magic, (what, remedy) in STRANGERS.items():
         if start.lstrip().startswith(magic):
-            raise CheckpointError(f"{path}: this is {what}; {remedy}")
+            raise CheckpointError(f"{where}: this is {what}; {remedy}")
     if looks_like_safetensors(start):
-        safe = open_safetensors(path)
+        safe = open_safetensors(path, limits)
         return TensorFile(SAFETENSORS, safe.tensors, safe.metadata)
-    torch_file = open_torch_file(path)
+    torch_file = open_torch_file(path, roots, limits)
     return TensorFile(
         f"ckpt ({torch_file.format})", torch_file.tensors, torch_file.metadata, torch_file.imports
     )

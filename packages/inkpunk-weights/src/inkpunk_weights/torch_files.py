@@ -1,7 +1,7 @@
 """Files written by `torch.save`: opened without running them, tensors as views of the mapped file."""
 
 import mmap
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Final, TypeGuard
 import torch
 from torch import Tensor
 
-from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors
-from inkpunk_weights.pickle_machine import Inert, is_dict
+from inkpunk_weights.limits import CHECKPOINT, Limits
+from inkpunk_weights.pickle_machine import Inert, Instance, is_dict
 from inkpunk_weights.torch_formats import Source, open_source
-from inkpunk_weights.torch_pickles import View
+from inkpunk_weights.torch_pickles import View, parameters
 
 ROOTS: Final = ("state_dict", "model")  # where trainers keep the weights, the first that holds a tensor
 
@@ -29,7 +30,7 @@ class TorchFile:
             private memory map of the file: changing one never changes the file, but is seen by whoever reads
             the same tensor later. They outlive this object; the file must not be cut short while they are in
             use.
-        root: the entry of the top-level dict that held them: "state_dict", "model", or "" for none.
+        root: the entry of the top-level dict that held them, such as "state_dict", or "" for none.
         imports: the globals that the pickle wanted and we do not know, in its order. None was imported.
         metadata: the plain values of the top-level dict, such as "epoch" and "global_step".
     """
@@ -41,10 +42,15 @@ class TorchFile:
     metadata: Mapping[str, int | float | str | bool]
 
 
-def open_torch_file(path: Path) -> TorchFile:
+def open_torch_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = CHECKPOINT) -> TorchFile:
     """Open a file written by `torch.save` that holds a dict of tensors, bare or in a training checkpoint.
 
     Only its description is read; tensors are read when they are asked for. Nothing in it is ever executed.
+
+    Args:
+        path: the file.
+        roots: entries of its top-level dict that may hold the dict of tensors, before that dict itself.
+        limits: how much it may ask for.
 
     Raises:
         OSError: there is no such file, or it cannot be read.
@@ -53,8 +59,8 @@ def open_torch_file(path: Path) -> TorchFile:
     """
     with _naming(path):
         data = _map(path)
-        source = open_source(data)
-        root, views = _views(source.pickle.value)
+        source = open_source(data, limits)
+        root, views = _views(source.pickle.value, roots)
         for name, view in views.items():
             _check(name, view, source)
 
@@ -76,8 +82,7 @@ def _naming(path: Path) -> Generator[None]:
     try:
         yield
     except CheckpointError as error:
-        file = str(path)
-        raise CheckpointError(f"{file if file.isprintable() else repr(file)}: {error}") from None
+        raise CheckpointError(f"{shown_path(path)}: {error}") from None
 
 
 def _map(path: Path) -> memoryview:
@@ -90,26 +95,27 @@ def _map(path: Path) -> memoryview:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
 
-def _views(value: object) -> tuple[str, dict[str, View]]:
+def _views(value: object, roots: Sequence[str]) -> tuple[str, dict[str, View]]:
     """The tensors of the first root that has any, and that root."""
     advice = "Load it where it was made and save its .state_dict()"
     if not is_dict(value):
         raise CheckpointError(f"this holds {_kind(value)} and not a dict of tensors. {advice}")
-    holders = {root: value[root] for root in ROOTS if root in value} | {"": value}
+    holders = {root: parameters(value[root]) for root in roots if root in value} | {"": value}
     for root, holder in holders.items():
         if is_dict(holder):
             views = {name: view for name, view in holder.items() if isinstance(view, View)}
             if views:
                 return root, views
     for root, holder in holders.items():
-        if isinstance(holder, Inert):
+        if isinstance(holder, Inert | Instance):
             raise CheckpointError(f"its {root!r} is {_kind(holder)} and not a dict of tensors. {advice}")
+    places = " or ".join(map(repr, roots))
     keys = ", ".join(shown(key, 30) for key in list(value)[:5]) or "nothing"
-    raise CheckpointError(f"this holds no tensors by name, at its top or in {ROOTS}, but {keys}")
+    raise CheckpointError(f"this holds no tensors by name, at its top or in {places}, but {keys}")
 
 
 def _kind(value: object) -> str:
-    if isinstance(value, Inert):
+    if isinstance(value, Inert | Instance):
         return f"a {shown(value.name)} object"
     return "a single tensor" if isinstance(value, View) else f"a {type(value).__name__}"
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from inkpunk_weights.errors import CheckpointError, shown
-from inkpunk_weights.pickle_machine import MAX_BYTES, Inert, is_dict, is_key, is_list
+from inkpunk_weights.limits import Limits
+from inkpunk_weights.pickle_machine import is_dict, is_key, is_list
 from inkpunk_weights.pickles import Unpickled, read_pickle
-from inkpunk_weights.torch_pickles import TORCH_GLOBALS, Storage, storage_from
+from inkpunk_weights.torch_pickles import TORCH_GLOBALS, Storage, from_outside
 from inkpunk_weights.zip_records import unpack_record, zip_records
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
@@ -30,17 +31,17 @@ class Source:
     read: Callable[[str], memoryview]  # these bytes
 
 
-def open_source(data: memoryview) -> Source:
+def open_source(data: memoryview, limits: Limits) -> Source:
     """Tell the format of a file and find its parts.
 
     Raises:
         CheckpointError: it is damaged, hostile, or not a file of `torch.save`.
     """
-    return _open_zip(data) if bytes(data[:4]) == b"PK\x03\x04" else _open_legacy(data)
+    return _open_zip(data, limits) if bytes(data[:4]) == b"PK\x03\x04" else _open_legacy(data, limits)
 
 
-def _open_zip(data: memoryview) -> Source:
-    records = zip_records(data)
+def _open_zip(data: memoryview, limits: Limits) -> Source:
+    records = zip_records(data, limits)
     folders = [
         name.removesuffix("/data.pkl")
         for name in records
@@ -59,12 +60,14 @@ def _open_zip(data: memoryview) -> Source:
     if order is not None and (order.size > len("little") or bytes(unpack_record(data, order)) != b"little"):
         raise CheckpointError("its numbers are big-endian; save it again on a little-endian machine")
     index = records[f"{folder}/data.pkl"]
-    if index.size > MAX_BYTES:
-        raise CheckpointError(f"its data.pkl takes {index.size:,} bytes, more than the {MAX_BYTES:,} we read")
+    if index.size > limits.description:
+        raise CheckpointError(
+            f"its data.pkl takes {index.size:,} bytes, more than the {limits.description:,} we read"
+        )
     storages = f"{folder}/data/"
     return Source(
         "zip",
-        read_pickle(unpack_record(data, index), TORCH_GLOBALS, storage_from),
+        read_pickle(unpack_record(data, index), TORCH_GLOBALS, from_outside, limits),
         {
             name.removeprefix(storages): record.size
             for name, record in records.items()
@@ -74,19 +77,19 @@ def _open_zip(data: memoryview) -> Source:
     )
 
 
-def _open_legacy(data: memoryview) -> Source:
-    at = _after_magic(data)
-    version, at = _next_pickle(data, at)
+def _open_legacy(data: memoryview, limits: Limits) -> Source:
+    at = _after_magic(data, limits)
+    version, at = _next_pickle(data, at, limits)
     if type(version) is not int or version != _LEGACY_VERSION:
         raise CheckpointError(f"its format is not version {_LEGACY_VERSION}, the only one there is")
-    machine, at = _next_pickle(data, at)
+    machine, at = _next_pickle(data, at, limits)
     if is_dict(machine) and machine.get("little_endian") is False:
         raise CheckpointError("its numbers are big-endian; save it again on a little-endian machine")
 
     itemsizes: dict[str, int] = {}
 
-    def storage(key: object) -> Storage | Inert:
-        found = storage_from(key)
+    def outside(key: object) -> object:
+        found = from_outside(key)
         if (
             isinstance(found, Storage)
             and itemsizes.setdefault(found.key, found.dtype.itemsize) != found.dtype.itemsize
@@ -94,8 +97,8 @@ def _open_legacy(data: memoryview) -> Source:
             raise CheckpointError(f"storage {shown(found.key)} has numbers of two sizes")
         return found
 
-    pickle = read_pickle(data[at:], TORCH_GLOBALS, storage)
-    keys, at = _next_pickle(data, at + pickle.end)
+    pickle = read_pickle(data[at:], TORCH_GLOBALS, outside, limits)
+    keys, at = _next_pickle(data, at + pickle.end, limits)
     if not is_list(keys):
         raise CheckpointError("its list of storages is missing")
     starts: dict[str, tuple[int, int]] = {}
@@ -117,15 +120,15 @@ def _open_legacy(data: memoryview) -> Source:
     )
 
 
-def _next_pickle(data: memoryview, at: int) -> tuple[object, int]:
-    pickle = read_pickle(data[at:], {})
+def _next_pickle(data: memoryview, at: int, limits: Limits) -> tuple[object, int]:
+    pickle = read_pickle(data[at:], {}, limits=limits)
     return pickle.value, at + pickle.end
 
 
-def _after_magic(data: memoryview) -> int:
+def _after_magic(data: memoryview, limits: Limits) -> int:
     """Where the magic number ends; without it, an error that says what the file seems to be."""
     try:
-        magic, at = _next_pickle(data[:_SHORT_PICKLE], 0)
+        magic, at = _next_pickle(data[:_SHORT_PICKLE], 0, limits)
     except CheckpointError:
         magic, at = None, 0
     if type(magic) is int and magic == _LEGACY_MAGIC:

@@ -9,7 +9,7 @@ import torch
 
 from inkpunk_weights.errors import CheckpointError, shown
 from inkpunk_weights.lazy import Spec
-from inkpunk_weights.pickle_machine import Inert, Rule, is_dict, is_key, is_list, is_tuple
+from inkpunk_weights.pickle_machine import Inert, Instance, Rule, is_dict, is_key, is_list, is_tuple
 
 _MAX_DIMS: Final = 64
 _MAX_COUNT: Final = 2**63  # exclusive: what torch's int64 holds
@@ -68,14 +68,18 @@ class View:
         return 1 + sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
 
 
-def storage_from(key: object) -> Storage | Inert:
-    """The storage that a persistent id names; `Inert` if it is of a kind we do not know.
+def from_outside(key: object) -> object:
+    """What a persistent id names: a storage, a module's class (the legacy format adds its source), or else
+    `Inert`.
 
     Raises:
         CheckpointError: the id makes no sense.
     """
-    if not is_tuple(key) or len(key) not in (5, 6):
+    if not is_tuple(key) or len(key) not in (4, 5, 6):
         return _UNKNOWN
+    if len(key) == 4:
+        tag, module, *_ = key
+        return module if tag == "module" and isinstance(module, Rule | Inert) else _UNKNOWN
     kind, storage_type, name, _, total, *part = key
     if kind != "storage" or not isinstance(storage_type, StorageType) or not is_key(name):
         return _UNKNOWN
@@ -154,6 +158,17 @@ def _first(arguments: tuple[object, ...]) -> object:
     return arguments[0] if arguments else _STRANGE
 
 
+def _parameter_dict(_: tuple[object, ...]) -> Instance:
+    return Instance("torch.nn.ParameterDict")
+
+
+def parameters(value: object) -> object:
+    """The dict that a pickled `torch.nn.ParameterDict` keeps its parameters in, before and since torch 1.12; what
+    is none, as it is.
+    """
+    return value.state.get("_parameters") if isinstance(value, Instance) and is_dict(value.state) else value
+
+
 def _ordered_dict(arguments: tuple[object, ...]) -> object:
     pairs = _first(arguments)  # as Python 2 wrote them; later an empty dict is filled
     entries = (item for item in pairs if is_tuple(item) or is_list(item)) if is_list(pairs) else ()
@@ -207,6 +222,7 @@ TORCH_GLOBALS: Final[Mapping[str, object]] = {
     "torch._utils._rebuild_parameter_with_state": Rule(_first),
     "torch.nn.parameter.Parameter": Rule(_first),
     "torch._tensor._rebuild_from_type_v2": Rule(_subclassed_tensor),
+    "torch.nn.modules.container.ParameterDict": Rule(_parameter_dict),
     "collections.OrderedDict": Rule(_ordered_dict),
     "collections.defaultdict": Rule(_ordered_dict),
     "builtins.dict": Rule(_ordered_dict),

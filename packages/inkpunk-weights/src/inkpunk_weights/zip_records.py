@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.limits import Limits
 
-MAX_RECORDS: Final = 100_000  # SD v1.5 has 1,135
 _MAX_GROWTH: Final = 200  # deflate can reach 1,032 on zeros alone; weights hardly reach 2
 _SMALL: Final = 1 << 20  # bytes that any record may unpack to, however well it is packed
 
@@ -38,20 +38,24 @@ class Record:
     crc: int
 
 
-def zip_records(data: memoryview) -> dict[str, Record]:
+def zip_records(data: memoryview, limits: Limits) -> dict[str, Record]:
     """The records of a zip file, by name, in the order of its directory.
 
     Raises:
-        CheckpointError: it is cut short, damaged, or not as torch writes it.
+        CheckpointError: it is cut short, damaged, not as torch writes it, or beyond `limits`.
     """
     at, end, count = _directory(data)
-    if count > MAX_RECORDS:
-        raise CheckpointError(f"the zip directory claims {count:,} records; a checkpoint has a few thousand")
+    if count > limits.records:
+        raise CheckpointError(f"the zip directory claims {count:,} records, far more than such a file has")
     records: dict[str, Record] = {}
     for _ in range(count):
         record, at = _entry(data, at, end)
         if record.name in records:
             raise CheckpointError(f"two zip records are called {shown(record.name)}")
+        if record.deflated and record.size > limits.unpacked:
+            raise CheckpointError(
+                f"the zip record {shown(record.name)} would unpack to {record.size:,} bytes"
+            )
         records[record.name] = record
     return records
 
