@@ -111,7 +111,7 @@ def test_the_infotext_is_what_automatic1111_writes(facts: Facts) -> None:
         "nvinkpunk red dragon\n"
         "Negative prompt: blurry\n"
         "Steps: 20, Sampler: DDPM, CFG scale: 7, Seed: 42, Size: 64x32, Model hash: 2182245415, "
-        "Model: Inkpunk-Diffusion-v2, Denoising strength: 0.75, RNG: CPU, Version: inkpunk 0.1.0"
+        "Model: Inkpunk-Diffusion-v2, Denoising strength: 0.75, RNG: CPU, Version: inkpunk 0.1.0, Spacing: leading"
     )
 
 

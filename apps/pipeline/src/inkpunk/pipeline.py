@@ -34,10 +34,18 @@ from inkpunk.models.hashing import model_hash
 from inkpunk.models.hub import resolve_model
 from inkpunk.models.hub_files import SINGLE_FILES
 from inkpunk.models.learned import Learned, read_learned
-from inkpunk.models.loading import Defaults, build_components, read_configs, read_defaults, refuse_problems
+from inkpunk.models.loading import (
+    Defaults,
+    Loaded,
+    build_components,
+    read_configs,
+    read_defaults,
+    refuse_problems,
+)
+from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.picture import Picture
-from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
+from inkpunk.pictures.pixels import image_hash, image_to_tensor, tensor_to_image
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
 from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
@@ -62,6 +70,7 @@ class Pipeline:
             float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
         tiled: decode and encode pictures in strips, in about half the memory.
         name, path: what the pictures' facts call the model, and the file that they hash.
+        loaded: how it was loaded.
         learned: the learned words (textual inversion embeddings) that prompts may use.
         encoded: the chunks of the last prompts, encoded: by their tokens, and the layers left out.
     """
@@ -78,6 +87,7 @@ class Pipeline:
     tiled: bool = False
     name: str = "unnamed"
     path: Path | None = None
+    loaded: Loaded = Loaded()  # noqa: RUF009  # frozen
     learned: Learned = field(default_factory=Learned)
     encoded: dict[tuple[tuple[int, ...], int], Tensor] = field(
         default_factory=dict[tuple[tuple[int, ...], int], Tensor], repr=False
@@ -147,6 +157,7 @@ class Pipeline:
         speed_up(text_encoder, unet, vae, compute, speed)
         return cls(
             tokenizer=tokenizer,
+            loaded=Loaded(ema, halve, speed.told),
             learned=learned,
             text_encoder=Residence(text_encoder, compute, offload, halve),
             unet=Residence(unet, compute, offload, halve),
@@ -157,7 +168,7 @@ class Pipeline:
             device=compute,
             dtype=precision,
             tiled=tiled,
-            name=Path(model).stem if Path(model).suffix in SINGLE_FILES else str(model),
+            name=_name(model),
             path=path,
         )
 
@@ -424,6 +435,14 @@ class Pipeline:
             emphasis=request.language.emphasis,
             plain_prompt=request.plain_prompt,
             embeddings=self._embeddings(plan, seed),
+            noise_schedule=schedule_in_words(self.schedule),
+            ema=self.loaded.ema,
+            init_hash=image_hash(request.init) if request.init else None,
+            device=self.device.type,
+            dtype=str(self.dtype).removeprefix("torch."),
+            low_memory=self.loaded.halved,
+            tiled=self.tiled,
+            speed=self.loaded.speed,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
         )
@@ -435,6 +454,13 @@ class Pipeline:
         moments = [moment for timeline in timelines for moment in timeline.moments]
         tokens = {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
         return self.learned.hashes(tokens)
+
+
+def _name(model: str | Path) -> str:
+    """What pictures call a model: a hub id as it is, a file or a folder without the way to it."""
+    if Path(model).is_dir():
+        return Path(model).resolve().name
+    return Path(model).stem if Path(model).suffix in SINGLE_FILES else str(model)
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:

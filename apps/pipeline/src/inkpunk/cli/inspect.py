@@ -1,7 +1,8 @@
-"""`inkpunk inspect`: what a checkpoint is, and what is wrong with it, without running or believing it."""
+"""`inkpunk inspect`: what a checkpoint or a picture is, without running or believing it."""
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
@@ -17,11 +18,17 @@ from inkpunk.cli.options import refusals
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
-    """Tell what FILE (a checkpoint, a diffusers folder or a hub id) is.
+    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; or a picture) is.
 
-    Reads headers only, unless --finite asks for the values. Exits with 1 when something is wrong with it.
+    Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
+    wrong with it. Of a picture, ours or another program's, it shows the recipe.
     """
     with refusals():
+        from inkpunk.pictures.recipe import is_picture
+
+        if is_picture(Path(file)):
+            _show_recipe(Path(file), as_json)
+            return
         from inkpunk_weights import open_checkpoint
 
         from inkpunk.models.hub import resolve_model
@@ -29,3 +36,18 @@ def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json:
         report = open_checkpoint(resolve_model(file), ema=ema).report(finite=finite)
     click.echo(json.dumps(asdict(report), indent=2, default=str) if as_json else str(report))
     context.exit(1 if report.problems else 0)
+
+
+def _show_recipe(path: Path, as_json: bool) -> None:
+    from inkpunk.pictures.recipe import read_recipe
+
+    recipe = read_recipe(path)
+    if as_json:
+        click.echo(json.dumps(asdict(recipe), indent=2))
+        return
+    click.echo(f"{recipe.format} picture, {recipe.width} x {recipe.height}")
+    shown = {name: text for name, text in recipe.texts.items() if name != "inkpunk"} or recipe.texts
+    for name, text in shown.items():
+        click.echo(text if name == "parameters" else f"{name}: {text}")
+    if not recipe.texts:
+        click.echo("It holds no recipe: it was drawn without one, or saved again by a program that drops it.")

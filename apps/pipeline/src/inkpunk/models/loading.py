@@ -34,6 +34,21 @@ class Defaults:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """How a model was loaded, in so far as it changes what is drawn.
+
+    Attributes:
+        ema: whether its averaged weights were taken.
+        halved: whether its weights of 32 bits were taken at 16.
+        speed: the ways of making it fast that were left out, or added.
+    """
+
+    ema: bool = False
+    halved: bool = False
+    speed: str = ""
+
+
+@dataclass(frozen=True)
 class Configs:
     """What a checkpoint's components look like: SD v1.5 unless the checkpoint says otherwise."""
 

@@ -113,3 +113,10 @@ def _in_metadata(checkpoint: Checkpoint) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise ValueError(f"metadata {SCHEDULER_KEY!r} is not a JSON object")
     return cast("dict[str, object]", value)
+
+
+def schedule_in_words(schedule: NoiseSchedule) -> str | None:
+    """A noise schedule as a recipe tells it; None for SD v1.5's. Zero terminal SNR is told elsewhere."""
+    if replace(schedule, zero_snr=False) == NoiseSchedule():
+        return None
+    return f"{schedule.curve}, beta {schedule.beta_start!r} to {schedule.beta_end!r}, {schedule.steps} steps"

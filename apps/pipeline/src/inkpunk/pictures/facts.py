@@ -34,6 +34,13 @@ class Facts:
         plain_prompt: whether every character of them was taken as text.
         embeddings: the learned words in them, each with the first 12 hex digits of its file's SHA-256.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
+        noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
+        ema: whether the model's averaged weights drew it.
+        init_hash: of image-to-image, the MD5 of the init picture's RGB pixels, as AUTOMATIC1111 hashes it.
+        device, dtype: what kind of device computed, and in which precision.
+        low_memory: whether weights of 32 bits were taken at 16.
+        tiled: whether the VAE worked in strips.
+        speed: the ways of making it fast that were left out, or added: "without share, winograd".
     """
 
     prompt: str
@@ -61,6 +68,14 @@ class Facts:
     emphasis: str = "mean"
     plain_prompt: bool = False
     embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
+    noise_schedule: str | None = None
+    ema: bool = False
+    init_hash: str | None = None
+    device: str = "cpu"
+    dtype: str = "float32"
+    low_memory: bool = False
+    tiled: bool = False
+    speed: str = ""
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

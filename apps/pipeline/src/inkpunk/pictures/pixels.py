@@ -1,5 +1,7 @@
 """Between images of 8 bits and the tensors that networks see."""
 
+import hashlib
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -13,6 +15,11 @@ def image_to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
     """An image as float32 in [-1, 1]: black is -1, white is 1."""
     levels = torch.tensor(np.asarray(image.convert("RGB")))
     return (levels.permute(2, 0, 1).float() / 127.5 - 1).contiguous()
+
+
+def image_hash(image: Image.Image) -> str:
+    """The MD5 of an image's pixels in RGB, in hex digits, as AUTOMATIC1111 writes it: a name, no seal."""
+    return hashlib.md5(image.convert("RGB").tobytes(), usedforsecurity=False).hexdigest()
 
 
 def tensor_to_image(image: Float[Tensor, "3 height width"]) -> Image.Image:

@@ -16,7 +16,7 @@ Told = TypeVar("Told")
 
 NOISE = {"torch": "CPU", "philox": "NV"}
 """What AUTOMATIC1111 calls our sources of noise."""
-EMPHASES = {"plain": "No norm", "ignore": "Ignore"}
+EMPHASES = {"mean": "Original", "plain": "No norm", "ignore": "Ignore"}
 """What it calls our ways of emphasis."""
 AXIS_TYPES = {
     "clip-skip": "Clip skip",
@@ -52,22 +52,22 @@ def infotext(facts: Facts) -> str:
     pairs: dict[str, object] = {
         "Steps": facts.steps,
         "Sampler": SAMPLERS[facts.sampler].elsewhere.a1111 if facts.sampler in SAMPLERS else facts.sampler,
-        "Schedule type": next(
-            (theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == facts.spacing), None
-        ),
+        "Schedule type": _schedule_type(facts),
         "CFG scale": _number(facts.guidance),
         "Seed": facts.seed,
         "Size": f"{facts.width}x{facts.height}",
         "Model hash": facts.model_hash,
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
+        "Init image hash": facts.init_hash,
         **_like_others(facts),
         "Emphasis": _emphasis(facts),
         "TI hashes": ", ".join(f"{name}: {digits}" for name, digits in facts.embeddings.items()),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
-        # as its extensions call it; it has no words for an interval of sigmas or for projected guidance
+        # as its extensions call it
         "CFG Rescale phi": _number(facts.guidance_rescale) if facts.guidance_rescale else None,
+        **_in_our_words(facts),
     }
     lines = [facts.prompt]
     if facts.negative_prompt:
@@ -78,9 +78,36 @@ def infotext(facts: Facts) -> str:
     return _storable("\n".join(lines))
 
 
+def _schedule_type(facts: Facts) -> str | None:
+    return next((theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == facts.spacing), None)
+
+
+def _in_our_words(facts: Facts) -> dict[str, object]:
+    """What AUTOMATIC1111 has no words for, where it is not the usual: its readers pass over keys they do not know."""
+    interval = facts.guidance_interval
+    return {
+        "Spacing": None if _schedule_type(facts) else facts.spacing,
+        "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
+        "APG": facts.apg or None,
+        "Like": None if facts.like == "inkpunk" else facts.like,
+        "Prediction": None if facts.prediction == "epsilon" else facts.prediction,
+        "Zero SNR": facts.zero_snr or None,
+        "Noise schedule": facts.noise_schedule,
+        "EMA weights": facts.ema or None,
+        "Device": None if facts.device == "cpu" else facts.device,
+        "Precision": None if facts.dtype == "float32" else facts.dtype,
+        "Low memory": facts.low_memory or None,
+        "Tiled": facts.tiled or None,
+        "Speed": facts.speed,
+    }
+
+
 def _emphasis(facts: Facts) -> str | None:
-    """As AUTOMATIC1111 says it, where it is not its usual one, and it has a word for it."""
-    return "None" if facts.plain_prompt else EMPHASES.get(facts.emphasis)
+    """As AUTOMATIC1111 says it, where it is not the program's usual one."""
+    if facts.plain_prompt:
+        return "None"
+    usual = PROGRAMS.get(facts.like, PROGRAMS["inkpunk"]).language.emphasis
+    return None if facts.emphasis == usual else EMPHASES.get(facts.emphasis, facts.emphasis)
 
 
 def _like_others(facts: Facts) -> dict[str, object]:

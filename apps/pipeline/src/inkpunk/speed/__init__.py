@@ -53,6 +53,13 @@ class Speed:
     keep_memory: bool = True
     compile: bool = False
 
+    @property
+    def told(self) -> str:
+        """What differs from all ways that are usual: "without share, winograd", or "" for nothing."""
+        left_out = sorted(way.name for way in fields(self) if way.default and not getattr(self, way.name))
+        words = [f"without {', '.join(left_out)}"] if left_out else []
+        return "; ".join([*words, *(["compiled"] if self.compile else [])])
+
 
 #: The networks as they are, for comparison.
 PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))

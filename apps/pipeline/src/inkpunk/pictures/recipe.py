@@ -1,0 +1,84 @@
+"""The recipe inside a picture, whoever drew it: what it says, without decoding its pixels."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL.Image import Exif
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from inkpunk.pictures.facts import PictureError
+
+READERS = {  # by the first bytes; not Image.open, which also judges the size of pixels that nobody asks for
+    b"\x89PNG\r\n\x1a\n": PngImageFile,
+    b"\xff\xd8\xff": JpegImageFile,
+    b"RIFF": WebPImageFile,
+}
+TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "sd-metadata", "Dream")
+"""Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
+EXIF, USER_COMMENT = 0x8769, 0x9286
+START_BYTES = 8
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a picture says of how it was drawn.
+
+    Attributes:
+        format: "PNG", "JPEG" or "WEBP".
+        width, height: in pixels.
+        texts: by the names that programs give them: "parameters" is AUTOMATIC1111's infotext, which we write, too.
+    """
+
+    format: str
+    width: int
+    height: int
+    texts: dict[str, str]
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file begins as a PNG, a JPEG or a WebP does."""
+    try:
+        with path.open("rb") as file:
+            return file.read(START_BYTES).startswith(tuple(READERS))
+    except OSError:
+        return False
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a picture's recipe; of one that has none, there are no texts.
+
+    Raises:
+        PictureError: for a file that is no such picture, or damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
+            reader = next((reader for magic, reader in READERS.items() if start.startswith(magic)), None)
+            if reader is None:
+                raise PictureError(f"{path}: neither PNG, JPEG nor WebP")
+            file.seek(0)
+            with reader(file) as image:
+                texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
+                if comment := _user_comment(image.getexif()):
+                    texts.setdefault("parameters", comment)
+                return Recipe(image.format or "", *image.size, texts)
+    except PictureError:
+        raise
+    except OSError as error:
+        raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except Exception as error:  # a stranger's file: Pillow's parsers raise whatever they stumble over
+        raise PictureError(f"{path}: a damaged picture ({error})") from error
+
+
+def _user_comment(exif: Exif) -> str:
+    """The text that AUTOMATIC1111 writes into a JPEG or a WebP."""
+    comment: object = exif.get_ifd(EXIF).get(USER_COMMENT)
+    if not isinstance(comment, bytes):
+        return ""
+    code, text = comment[:8], comment[8:]
+    if code == b"UNICODE\0":
+        encoding = "utf-16-le" if text[1:2] == b"\0" and text[:1] != b"\0" else "utf-16-be"
+        return text.decode(encoding, errors="replace")
+    return text.decode("utf-8", errors="replace").rstrip("\0")

@@ -1,0 +1,96 @@
+"""The recipe inside a picture, whoever drew it."""
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inkpunk import Facts
+from inkpunk.cli import main
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.recipe import READERS, is_picture, read_recipe
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+INFOTEXT = "a raven 龍\nNegative prompt: owl\nSteps: 20, Sampler: Euler a, Seed: 1"
+
+
+def inspect(path: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["inspect", str(path), *options])
+
+
+def with_comment(path: Path, comment: bytes) -> Path:
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0x9286] = comment
+    Image.new("RGB", (24, 16)).save(path, exif=exif)
+    return path
+
+
+def test_our_own_recipe_is_shown(facts: Facts, tmp_path: Path) -> None:
+    path = tmp_path / "ours.png"
+    Picture(Image.new("RGB", (64, 32)), facts).save(path)
+    result = inspect(path)
+    assert result.exit_code == 0
+    assert result.output.startswith(
+        "PNG picture, 64 x 32\nnvinkpunk red dragon\nNegative prompt: blurry\nSteps: 20"
+    )
+    told = json.loads(inspect(path, "--json").output)
+    assert Facts.from_json(told["texts"]["inkpunk"]) == facts
+
+
+@pytest.mark.parametrize("name", ["theirs.jpg", "theirs.webp"])
+@pytest.mark.parametrize(
+    "comment",
+    [
+        b"UNICODE\0" + INFOTEXT.encode("utf-16-be"),
+        b"UNICODE\0" + INFOTEXT.encode("utf-16-le"),
+        b"\0" * 8 + INFOTEXT.encode(),
+    ],
+)
+def test_automatic1111s_is_shown_from_a_jpeg_or_a_webp(name: str, comment: bytes, tmp_path: Path) -> None:
+    result = inspect(with_comment(tmp_path / name, comment))
+    assert result.output.splitlines()[1:] == INFOTEXT.splitlines()
+
+
+def test_comfyuis_workflow_is_shown(tmp_path: Path) -> None:
+    text = PngInfo()
+    text.add_text("prompt", '{"3": {"class_type": "KSampler"}}')
+    Image.new("RGB", (8, 8)).save(tmp_path / "theirs.png", pnginfo=text)
+    assert (
+        inspect(tmp_path / "theirs.png").output.splitlines()[1] == 'prompt: {"3": {"class_type": "KSampler"}}'
+    )
+
+
+def test_a_picture_without_a_recipe_says_so(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    result = inspect(tmp_path / "plain.png")
+    assert result.exit_code == 0 and "It holds no recipe" in result.output
+
+
+def test_a_huge_picture_is_looked_at_without_its_pixels(tmp_path: Path) -> None:
+    Image.new("1", (30_000, 30_000)).save(tmp_path / "huge.png")
+    assert inspect(tmp_path / "huge.png").output.startswith("PNG picture, 30000 x 30000")
+
+
+def test_what_is_no_picture_is_none(tmp_path: Path) -> None:
+    (tmp_path / "model.ckpt").write_bytes(b"PK\3\4")
+    assert not is_picture(tmp_path / "model.ckpt")
+    assert not is_picture(tmp_path)
+    with pytest.raises(PictureError, match="neither PNG, JPEG nor WebP"):
+        read_recipe(tmp_path / "model.ckpt")
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from([*READERS]), st.binary(max_size=200))
+def test_a_damaged_picture_is_refused_in_one_line(
+    tmp_path_factory: pytest.TempPathFactory, magic: bytes, rest: bytes
+) -> None:
+    path = tmp_path_factory.mktemp("damaged") / "picture"
+    path.write_bytes(magic + rest)
+    try:
+        read_recipe(path)
+    except PictureError as error:
+        assert str(path) in str(error)
