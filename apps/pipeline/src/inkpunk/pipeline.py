@@ -28,7 +28,7 @@ from torch import Tensor
 from inkpunk.memory.devices import choose_device
 from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
-from inkpunk.memory.precision import choose_dtype
+from inkpunk.memory.precision import choose_dtype, refuse_not_finite
 from inkpunk.memory.residence import Residence
 from inkpunk.models.hashing import model_hash
 from inkpunk.models.hub import resolve_model
@@ -224,6 +224,7 @@ class Pipeline:
 
         Raises:
             RequestError: before the first step, for a request that this model cannot draw, or this machine not hold.
+            NotFiniteError: where numbers come out that are not finite, as soon as that is seen.
         """
         plan = self.plan(request)
         refuse_what_does_not_fit(self.memory(plan), free_memory(self.device), plan, tiled=self.tiled)
@@ -303,6 +304,7 @@ class Pipeline:
                 for chunk in fresh:
                     tokens = torch.tensor([chunk], device=self.device)
                     [encoded] = text_encoder(tokens, skip_layers, words.vectors if words else None)
+                    refuse_not_finite(encoded, "text encoder", self.dtype)
                     known[chunk] = self.encoded[chunk, skip_layers] = encoded
         for oldest in [*self.encoded][:-CHUNKS]:
             self.encoded.pop(oldest, None)
@@ -317,7 +319,9 @@ class Pipeline:
         with self.vae.awake() as vae, torch.no_grad():
             images = images.to(self.device, self.dtype)
             posterior = tiled_encode(vae, images, TILED_ROWS) if self.tiled else vae.encode(images)
-            return posterior.sample(noise.to(self.device, self.dtype)).float()
+            latents = posterior.sample(noise.to(self.device, self.dtype)).float()
+        refuse_not_finite(latents, "VAE encoder", self.dtype)
+        return latents
 
     def decode(
         self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
@@ -326,7 +330,9 @@ class Pipeline:
         with self.vae.awake() as vae, torch.no_grad():
             latents = latents.to(self.device, self.dtype)
             decode = partial(tiled_decode, vae, rows=TILED_ROWS) if self.tiled else vae.decode
-            return torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
+            images = torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
+        refuse_not_finite(images, "VAE decoder", self.dtype)
+        return images
 
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]
@@ -388,7 +394,11 @@ class Pipeline:
         # one network after the other: where memory is short, two at once would not fit
         start, denoise = road.start(), road.denoise(road.predict)
         with self.unet.awake():
-            yield from self.sampled(plan, denoise, start)
+            for step in self.sampled(plan, denoise, start):
+                # an accelerator would have to be waited for
+                if step.index in (1, step.total) or self.device.type == "cpu":
+                    refuse_not_finite(step.latents, f"UNet, step {step.index}", self.dtype)
+                yield step
 
     def sampled(self, plan: Plan, denoise: Denoise, start: Start) -> Iterator[Step]:
         """Walk a plan's path from its start."""

@@ -12,6 +12,7 @@ from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.lazy import LazyTensors, Spec
+from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
 
@@ -26,6 +27,7 @@ __all__ = [
     "Misshapen",
     "Report",
     "Spec",
+    "narrowed",
     "open_checkpoint",
     "open_embedding",
     "save_checkpoint",

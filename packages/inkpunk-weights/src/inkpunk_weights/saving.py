@@ -19,6 +19,7 @@ from inkpunk_weights.errors import CheckpointError, shown
 from inkpunk_weights.folders import CONFIG_FILES, MODEL_INDEX
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.names import DIFFUSERS, LDM, OUR_BLOCKS, Dialect, Names
+from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.safetensors_files import open_safetensors, write_safetensors
 
 Layout = Literal["single-file safetensors", "single-file ckpt", "diffusers folder"]
@@ -89,7 +90,7 @@ def save_checkpoint(
     dialects = {
         dialect.component: dialect for dialect in (DIFFUSERS if layout == "diffusers folder" else LDM)
     }
-    parts = {name: _renamed(tensors, dialects[name], dtype) for name, tensors in named.items()}
+    parts = {name: _renamed(tensors, dialects[name], dtype, str(path)) for name, tensors in named.items()}
     notes, configs, extra_files = dict(metadata or {}), configs or {}, extra_files or {}
     if layout == "diffusers folder" and signs:
         raise CheckpointError(
@@ -139,7 +140,7 @@ def _spec(tensors: Named, name: str) -> Spec:
     return Spec(tensors[name].dtype, tuple(tensors[name].shape))
 
 
-def _renamed(tensors: Named, dialect: Dialect, dtype: torch.dtype | None) -> LazyTensors:
+def _renamed(tensors: Named, dialect: Dialect, dtype: torch.dtype | None, where: str) -> LazyTensors:
     """`tensors` as the file shall have them: its names, shapes and dtype, each made when it is asked for."""
     names = Names(dialect, OUR_BLOCKS[dialect.component](tensors))
     ours = {f"{dialect.prefixes[0]}{names.theirs(name)}": name for name in tensors}
@@ -152,7 +153,7 @@ def _renamed(tensors: Named, dialect: Dialect, dtype: torch.dtype | None) -> Laz
 
     def read(name: str) -> Tensor:
         spec = specs[name]
-        return tensors[ours[name]].detach().to("cpu", spec.dtype).reshape(spec.shape)
+        return narrowed(tensors[ours[name]].detach().cpu(), spec.dtype, name, where).reshape(spec.shape)
 
     return LazyTensors(specs, read)
 

@@ -361,11 +361,12 @@ def refusals() -> Generator[None]:
     from inkpunk_weights import CheckpointError
 
     from inkpunk.memory.devices import DeviceError
+    from inkpunk.memory.precision import NotFiniteError
     from inkpunk.models.hub_errors import HubError
     from inkpunk.pictures.facts import PictureError
     from inkpunk.request import RequestError
 
     try:
         yield
-    except (CheckpointError, HubError, PictureError, RequestError, DeviceError) as error:
+    except (CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError) as error:
         raise click.ClickException(str(error)) from error

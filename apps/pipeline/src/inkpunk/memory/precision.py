@@ -1,6 +1,7 @@
 """In which precision networks compute."""
 
 import torch
+from torch import Tensor
 
 from inkpunk.memory.devices import DeviceError
 
@@ -18,3 +19,24 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
     if name not in DTYPES:
         raise DeviceError(f"dtype {name!r}: use auto, {', '.join(DTYPES)}")
     return DTYPES[name]
+
+
+class NotFiniteError(ValueError):
+    """Infinity, or no number at all, where a picture should come of it; the message says where, and what to do."""
+
+
+def refuse_not_finite(tensor: Tensor, stage: str, dtype: torch.dtype) -> None:
+    """Let only finite numbers pass.
+
+    Raises:
+        NotFiniteError: naming the stage that they came from, and the precision it worked in.
+    """
+    low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
+    if low.isfinite() and high.isfinite():
+        return
+    name = str(dtype).removeprefix("torch.")
+    wider = "an overflow, perhaps: try --dtype float32; or " if dtype is torch.float16 else ""
+    raise NotFiniteError(
+        f"{stage}: gave numbers that are not finite, in {name}: {wider}a damaged weight, which `inkpunk inspect "
+        "FILE --finite` finds"
+    )

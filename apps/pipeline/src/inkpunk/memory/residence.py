@@ -6,6 +6,7 @@ from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import torch
+from inkpunk_weights import narrowed
 from torch import Tensor, nn
 
 from inkpunk.memory.allocator import give_back_freed_memory
@@ -100,7 +101,9 @@ class Residence(Generic[Module]):
         for name, tensor in waiting.items():
             # what has 16 bits already stays what it is: bfloat16 has no room in float16
             dtype = torch.float16 if self._halve and tensor.itemsize > HALF else tensor.dtype
-            moved[name] = tensor.to(self._compute, dtype)
+            moved[name] = narrowed(tensor, dtype, name, "at 16 bits, as low memory takes them").to(
+                self._compute
+            )
             if moved[name] is not tensor:
                 read.append(tensor)
             if sum(each.numel() * each.itemsize for each in read) > READ_AT_ONCE:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeGuard, TypeVar, cast
 
 import torch
@@ -10,7 +11,7 @@ from inkpunk_clip import TextEncoder, TextEncoderConfig
 from inkpunk_sampling import NoiseSchedule
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
-from inkpunk_weights import Checkpoint, CheckpointError
+from inkpunk_weights import Checkpoint, CheckpointError, narrowed
 from torch import Tensor, nn
 
 from inkpunk.models.trained_for import read_training
@@ -143,15 +144,22 @@ def build(
     *,
     device: torch.device,
     dtype: torch.dtype | None,
+    where: str = "weights",
 ) -> Module:
     """Build a module on the meta device and put the checkpoint's own tensors into it.
 
     A tensor that already has the wanted device and dtype is used as it lies in the mapped file; any other is
     converted by itself, so that at most one tensor exists twice. Without a dtype, each keeps its own.
+
+    Raises:
+        CheckpointError: where a number is beyond the dtype, by the tensor's name and `where` it is from.
     """
     with torch.device("meta"):
         module = make()
-    filled = {name: weights[name].to(device=device, dtype=dtype) for name in module.state_dict()}
+    filled = {
+        name: (weights[name] if dtype is None else narrowed(weights[name], dtype, name, where)).to(device)
+        for name in module.state_dict()
+    }
     module.load_state_dict(filled, assign=True)
     return module.eval().requires_grad_(False)
 
@@ -160,10 +168,11 @@ def build_components(
     checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype | None
 ) -> tuple[TextEncoder, UNet, VAE]:
     """Build all three networks of a checkpoint that `refuse_problems` has let pass."""
+    build_one = partial(build, device=device, dtype=dtype, where=str(checkpoint.path))
     return (
-        build(lambda: TextEncoder(configs.text_encoder), checkpoint.text_encoder, device=device, dtype=dtype),
-        build(lambda: UNet(configs.unet), checkpoint.unet, device=device, dtype=dtype),
-        build(lambda: VAE(configs.vae), checkpoint.vae, device=device, dtype=dtype),
+        build_one(lambda: TextEncoder(configs.text_encoder), checkpoint.text_encoder),
+        build_one(lambda: UNet(configs.unet), checkpoint.unet),
+        build_one(lambda: VAE(configs.vae), checkpoint.vae),
     )
 
 
