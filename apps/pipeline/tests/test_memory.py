@@ -19,6 +19,8 @@ from inkpunk.memory.pages import let_go_of_pages
 from inkpunk.memory.residence import Residence
 from inkpunk_unet import UNet
 from inkpunk_weights import open_checkpoint, save_checkpoint
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 CPU = torch.device("cpu")
@@ -233,3 +235,21 @@ def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
     assert free is not None
     assert 0 < free <= pages.psutil.virtual_memory().total
     assert free_memory(torch.device("meta")) is None
+
+
+WAYS = [{}, {"offload": True}, {"low_memory": True}, {"dtype": "float16"}, {"dtype": "bfloat16"}]
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str
+)
+@pytest.mark.parametrize("way", WAYS, ids=str)
+def test_every_dtype_that_a_file_may_have_is_drawn_with_in_every_mode(
+    tiny: Path, tmp_path: Path, dtype: torch.dtype, way: dict[str, object]
+) -> None:
+    with safe_open(tiny, framework="pt") as file:
+        metadata = file.metadata()
+    path = tmp_path / "model.safetensors"
+    save_file({name: tensor.to(dtype) for name, tensor in load_file(tiny).items()}, path, metadata=metadata)
+    [picture] = Pipeline.load(path, device="cpu", **way).generate(Request("a raven", seeds=(1,), steps=1))
+    assert picture.image.size == (64, 64)

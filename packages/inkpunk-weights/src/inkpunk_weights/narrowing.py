@@ -29,7 +29,7 @@ def narrowed(tensor: Tensor, dtype: torch.dtype, name: str, where: str) -> Tenso
         if overflowing.numel():
             kind, most = str(dtype).removeprefix("torch."), torch.finfo(dtype).max
             raise CheckpointError(
-                f"{where}: {shown(name)} holds {float(overflowing[0]):g}, and {kind} ends at {most:g}; take bfloat16 or "
-                "float32"
+                f"{where}: {shown(name)} holds {float(overflowing[0]):g}, and {kind} ends at {most:g}; take bfloat16 "
+                "or float32"
             )
     return converted

@@ -99,8 +99,8 @@ class Residence(Generic[Module]):
         moved: dict[str, Tensor] = {}
         read: list[Tensor] = []
         for name, tensor in waiting.items():
-            # what has 16 bits already stays what it is: bfloat16 has no room in float16
-            dtype = torch.float16 if self._halve and tensor.itemsize > HALF else tensor.dtype
+            # what has 16 bits already stays what it is: bfloat16 has no room in float16, and 8 bits nobody can add
+            dtype = torch.float16 if self._halve and tensor.itemsize != HALF else tensor.dtype
             moved[name] = narrowed(tensor, dtype, name, "at 16 bits, as low memory takes them").to(
                 self._compute
             )
