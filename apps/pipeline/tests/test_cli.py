@@ -264,3 +264,39 @@ def test_generate_refuses_in_one_line(
     result = draw(tiny, *arguments, "--out", tmp_path / "a.png")
     assert result.exit_code == 1 and not (tmp_path / "a.png").exists()
     assert words in result.output and "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("device", ["xpu", "hpu", "mtia", "xpu:0", "cuda:7", "npu", "nonsense"])
+def test_a_device_that_is_not_here_is_refused_in_one_line(tiny: Path, device: str) -> None:
+    result = draw(tiny, "--device", device)
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith(f"Error: device '{device}': ")
+
+
+@pytest.mark.parametrize(
+    ("out", "words"),
+    [
+        ("file/picture.png", "make it first"),
+        ("file/folder", "cannot be saved to"),
+        ("x" * 300 + ".png", "cannot be saved to: File name too long"),
+        ("x" * 300, "cannot be saved to: File name too long"),
+        ("picture.jpg", "pictures are saved as .png, which holds their recipe"),
+    ],
+)
+def test_where_nothing_can_be_saved_is_refused_before_any_work(
+    tiny: Path, tmp_path: Path, out: str, words: str
+) -> None:
+    (tmp_path / "file").touch()
+    result = draw(tiny, "--out", tmp_path / out)
+    assert result.exit_code in (1, 2)
+    assert words in result.output and "Traceback" not in result.output
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    "option", [["--count", 10**10], ["--width", int("9" * 400)], ["--seed", int("9" * 400)]]
+)
+def test_absurd_numbers_are_refused_in_one_line(tiny: Path, option: list[object]) -> None:
+    result = draw(tiny, *option)
+    assert result.exit_code == 2
+    assert "Error: Invalid value for" in result.output

@@ -56,12 +56,18 @@ def test_a_folder_without_permission_is_named(tmp_path: Path, picture: Picture) 
         picture.save(tmp_path / "picture.png")
 
 
-@pytest.mark.parametrize("name", [".", "x" * 300 + ".png", "a\0b.png"])
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "a\0b.png"])
 def test_an_impossible_name_is_refused_in_one_line(tmp_path: Path, picture: Picture, name: str) -> None:
     with pytest.raises(PictureError, match="cannot be written") as refusal:
         picture.save(tmp_path / name, overwrite=True)
     assert "\n" not in str(refusal.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [".", "picture.jpg", "picture"])
+def test_what_does_not_end_in_png_is_refused(tmp_path: Path, picture: Picture, name: str) -> None:
+    with pytest.raises(PictureError, match=r"pictures are saved as PNG.*name a \.png file"):
+        picture.save(tmp_path / name, overwrite=True)
 
 
 @pytest.mark.parametrize(

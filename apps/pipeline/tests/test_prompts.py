@@ -307,7 +307,11 @@ def test_emphasis_is_chosen_and_remembered(pipeline: Pipeline, emphasis: str) ->
     [picture] = pipeline.generate(replace(REQUEST, prompt="a (raven:1.4)", emphasis=emphasis))
     assert picture.facts.emphasis == emphasis
     assert Facts.from_json(picture.facts.to_json()) == picture.facts
-    words = {"plain": "Emphasis: No norm", "ignore": "Emphasis: Ignore"}.get(emphasis)
+    words = {
+        "plain": "Emphasis: No norm",
+        "ignore": "Emphasis: Ignore",
+        "from_empty": "Emphasis: from_empty",
+    }.get(emphasis)
     assert words in infotext(picture.facts) if words else "Emphasis" not in infotext(picture.facts)
 
 

@@ -109,6 +109,12 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
         return np.asarray(image).tobytes(), facts, infotext(facts)
 
 
+@pytest.fixture(scope="module")
+def plain(folder: Path) -> tuple[bytes, Facts, str]:
+    """Drawn without any option."""
+    return drawn(folder)
+
+
 def unless_refused(folder: Path, options: list[str]) -> tuple[bytes, Facts, str] | None:
     try:
         return drawn(folder, *options)
@@ -118,15 +124,17 @@ def unless_refused(folder: Path, options: list[str]) -> tuple[bytes, Facts, str]
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "ema"])
-def test_an_option_that_changes_a_pixel_changes_both_texts_of_the_recipe(folder: Path, name: str) -> None:
-    plain, other = drawn(folder), drawn(folder, *OPTIONS[name])
+def test_an_option_that_changes_a_pixel_changes_both_texts_of_the_recipe(
+    folder: Path, plain: tuple[bytes, Facts, str], name: str
+) -> None:
+    other = drawn(folder, *OPTIONS[name])
     if plain[0] != other[0]:
         assert plain[1] != other[1]
         assert plain[2] != other[2]
     assert plain[0] != other[0] or name in ("tiled", "without")  # which change no more than rounding
 
 
-@settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([name for name in OPTIONS if name != "ema"]), max_size=4, unique=True),
        st.lists(st.sampled_from([name for name in OPTIONS if name != "ema"]), max_size=4, unique=True))  # fmt: skip
 def test_drawings_have_the_same_pixels_or_different_recipes(

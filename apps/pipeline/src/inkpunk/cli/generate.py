@@ -24,11 +24,18 @@ if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
 
 
+MOST_PICTURES = 100_000  # at a second each, more than a day
+
+
 @click.command()
 @click.argument("prompt")
 @picture_options
 @click.option(
-    "--count", type=click.IntRange(1), default=1, show_default=True, help="Pictures, of seeds SEED, SEED+1..."
+    "--count",
+    type=click.IntRange(1, MOST_PICTURES),
+    default=1,
+    show_default=True,
+    help="Pictures, of seeds SEED, SEED+1...",
 )
 @click.option("--batch", type=click.IntRange(1), default=1, show_default=True, help="Pictures drawn at once.")
 @click.option(

@@ -1,5 +1,6 @@
 """What the subcommands share: the options that choose a model or decide a picture, and how a refusal is told."""
 
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,6 +15,22 @@ if TYPE_CHECKING:
     from inkpunk.request import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+PICTURE = ".png"
+OTHER_PICTURES = (
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".avif",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".jxl",
+    ".jp2",
+    ".tga",
+    ".ico",
+)
 
 FETCH_HINT = "for the real one, add: --model Envvi/Inkpunk-Diffusion (2 GB to download, once)"
 
@@ -147,6 +164,8 @@ def read_wildcards(folder: Path | None) -> dict[str, tuple[str, ...]] | None:
     return read_lists(folder)
 
 
+SIDE = click.IntRange(1, 1 << 16)  # pixels; what memory cannot hold is refused later, with an estimate
+
 LANGUAGE_OPTIONS = (
     click.option(
         "--like",
@@ -175,8 +194,16 @@ REQUEST_OPTIONS = (
     click.option(
         "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
     ),
-    click.option("--width", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
-    click.option("--height", type=int, help="In pixels, a multiple of 8. [default: the model's]"),
+    click.option(
+        "--width",
+        type=SIDE,
+        help="In pixels, a multiple of 8. [default: the model's]",
+    ),
+    click.option(
+        "--height",
+        type=SIDE,
+        help="In pixels, a multiple of 8. [default: the model's]",
+    ),
     click.option(
         "--guidance-rescale",
         type=float,
@@ -341,18 +368,48 @@ def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipel
 
 def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
     """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
-    if out.exists() and not overwrite:
-        way_out = "" if overwrite is None else ", or add --overwrite"
-        raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
-    if not out.parent.is_dir():
-        raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
+    if out.suffix.lower() != PICTURE:
+        raise click.ClickException(
+            f"{out}: pictures are saved as {PICTURE}, which holds their recipe; name one"
+        )
+    with _said_of(out):
+        if out.exists() and not overwrite:
+            way_out = "" if overwrite is None else ", or add --overwrite"
+            raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
+        if not out.parent.is_dir():
+            raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
+        _check_writable(out.parent)
 
 
 def make_folder(option: str, folder: Path) -> None:
     """Make, before any work, the folder to save into."""
-    if folder.exists() and not folder.is_dir():
-        raise click.UsageError(f"{option} {folder}: neither a folder nor a .png file")
-    folder.mkdir(parents=True, exist_ok=True)
+    if folder.suffix.lower() in OTHER_PICTURES:
+        raise click.UsageError(
+            f"{option} {folder}: pictures are saved as {PICTURE}, which holds their recipe; name a {PICTURE} file or "
+            "a folder"
+        )
+    with _said_of(folder):
+        if folder.exists() and not folder.is_dir():
+            raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURE} file")
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_writable(folder)
+
+
+@contextmanager
+def _said_of(path: Path) -> Generator[None]:
+    """Say in one line why nothing can be saved at a path: its name is too long, it lies below a file, and so on."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise click.ClickException(
+            f"{str(path)[:200]}: cannot be saved to: {reason}; choose another"
+        ) from error
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"{folder}: no permission to write there; choose another folder")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ class DeviceError(ValueError):
 
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
+_NONE_HERE = "device {!r}: torch finds none on this machine; use --device cpu"
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -23,6 +24,11 @@ def choose_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(f"device {name!r}: not a device; use one of {', '.join(DEVICES)}") from error
-    if not available.get(device.type, True):
-        raise DeviceError(f"device {name!r}: torch finds none on this machine; use --device cpu")
-    return device
+    if available.get(device.type, True):
+        try:
+            torch.empty(1, device=device)
+            return device
+        # what torch knows and this machine, or this torch, has not: any error at all
+        except Exception as error:
+            raise DeviceError(_NONE_HERE.format(name)) from error
+    raise DeviceError(_NONE_HERE.format(name))

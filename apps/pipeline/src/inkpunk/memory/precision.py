@@ -31,6 +31,8 @@ def refuse_not_finite(tensor: Tensor, stage: str, dtype: torch.dtype) -> None:
     Raises:
         NotFiniteError: naming the stage that they came from, and the precision it worked in.
     """
+    if type(tensor) is not Tensor or tensor.is_meta:  # which has no numbers
+        return
     low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
     if low.isfinite() and high.isfinite():
         return

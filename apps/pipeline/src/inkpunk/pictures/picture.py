@@ -45,9 +45,13 @@ class Picture:
 
         Raises:
             PictureExistsError: the file exists and `overwrite` is off.
-            PictureError: the folder does not exist, is not writable, or is full.
+            PictureError: the name does not end in .png; the folder does not exist, is not writable, or is full.
         """
         path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise PictureError(
+                f"{path}: pictures are saved as PNG, which holds their recipe; name a .png file"
+            )
         try:
             write_atomically(path, self.png(), overwrite=overwrite)
         except FileExistsError as error:
