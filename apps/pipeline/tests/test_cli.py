@@ -300,3 +300,19 @@ def test_absurd_numbers_are_refused_in_one_line(tiny: Path, option: list[object]
     result = draw(tiny, *option)
     assert result.exit_code == 2
     assert "Error: Invalid value for" in result.output
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--negative", "owl", "--guidance", 1], "The negative prompt changes nothing at guidance 1"),
+        (["--strength", 0.5], "--strength changes nothing without --init"),
+        (["--steps", 1], "One step draws a blur"),
+    ],
+)
+def test_what_changes_nothing_is_said(tiny: Path, tmp_path: Path, options: list[object], words: str) -> None:
+    result = draw(tiny, "--steps", 2, *options, "--out", tmp_path / "raven.png")
+    assert result.exit_code == 0
+    assert words in result.stderr
+    plain = draw(tiny, "--steps", 2, "--negative", "owl", "--out", tmp_path / "plain.png")
+    assert words not in plain.stderr

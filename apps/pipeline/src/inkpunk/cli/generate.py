@@ -22,8 +22,10 @@ from inkpunk.cli.prompt import say_what_is_cut
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
+    from inkpunk.request import Plan
 
 
+FEW_STEPS = ("lcm", "tcd")  # samplers of models that were distilled to draw in a step or few
 MOST_PICTURES = 100_000  # at a second each, more than a day
 
 
@@ -67,6 +69,7 @@ def generate(
         pipeline = load()
         asked = with_init(asked, init, pipeline)
         say_what_is_cut(asked, pipeline.tokenizer)
+        say_what_is_idle(pipeline.plan(asked))
         for start in range(0, count, batch):
             request = replace(asked, seeds=asked.seeds[start : start + batch])
             title = f"seed {request.seeds[0]}" + (
@@ -75,6 +78,17 @@ def generate(
             last = deque(with_progress(pipeline.run(request), title), maxlen=1).pop()
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+
+
+def say_what_is_idle(plan: "Plan") -> None:
+    """Warn of what was asked for and changes nothing, and of a picture that nobody can want."""
+    request = plan.request
+    if request.negative_prompt and plan.rows == len(plan.texts):
+        click.echo("The negative prompt changes nothing at guidance 1, which is off.", err=True)
+    if request.init is None and request.strength != type(request).strength:
+        click.echo("--strength changes nothing without --init.", err=True)
+    if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
+        click.echo("One step draws a blur, but with a distilled model; 16 to 50 are usual.", err=True)
 
 
 def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
