@@ -234,6 +234,11 @@ def test_texts_of_other_lengths_and_parts_share_a_batch(pipeline: Pipeline) -> N
             "__bird__: there is no such list; there are fish",
         ),
         ({"emphasis": "loud"}, "emphasis 'loud': there is none; use mean, plain, from_empty, ignore"),
+        (
+            {"prompt": "a \udcff raven"},
+            "prompt: character 2 is half a surrogate pair, which is no text; give UTF-8",
+        ),
+        ({"negative_prompt": "\ud800"}, "negative prompt: character 0 is half a surrogate pair"),
         ({"plain_prompt": True, "wildcards": {"fish": ("cod",)}}, "all is text: leave one of them out"),
     ],
 )

@@ -192,6 +192,13 @@ class Request:
     def _check_language(self) -> None:
         if self.emphasis is not None and self.emphasis not in EMPHASES:
             raise RequestError(f"emphasis {self.emphasis!r}: there is none; use {', '.join(EMPHASES)}")
+        for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
+            try:
+                text.encode()
+            except UnicodeEncodeError as error:
+                raise RequestError(
+                    f"{name}: character {error.start} is half a surrogate pair, which is no text; give UTF-8"
+                ) from error
         if self.plain_prompt and self.wildcards is not None:
             raise RequestError("wildcards with a plain prompt, in which all is text: leave one of them out")
 
