@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_no_file(tiny: Path, tmp_path: Path) -> None:
                 break
         process.send_signal(signal.SIGINT)
         remaining = process.stderr.read()
-    assert process.returncode != 0
+    assert process.returncode == 130
     assert "Traceback" not in remaining
     assert files(tmp_path) == []
 

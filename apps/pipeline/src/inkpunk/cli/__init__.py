@@ -1,5 +1,7 @@
 """The `inkpunk` command: one file a subcommand. Nothing here imports torch before a command has work for it."""
 
+from typing import Any
+
 import click
 
 from inkpunk.cli.convert import convert
@@ -10,8 +12,22 @@ from inkpunk.cli.prompt import prompt
 from inkpunk.cli.samplers import samplers
 from inkpunk.cli.trace import trace
 
+INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """Commands that end as other programs do when a user ends them."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was named; what it had saved and said by then stays."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("Interrupted.", err=True)
+            ctx.exit(INTERRUPTED)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="inkpunk", message="inkpunk %(version)s")
 def main() -> None:
     """Inkpunk-style Stable Diffusion v1.5: a prompt in, a picture out.
