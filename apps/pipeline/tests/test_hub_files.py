@@ -108,3 +108,14 @@ def test_a_single_file_stands_in_for_an_incomplete_diffusers_layout() -> None:
 def test_what_cannot_be_chosen_is_refused_with_what_to_do(names: list[str], reason: str) -> None:
     with pytest.raises(FilesError, match=reason):
         choose_files(names)
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_half_shards_of_older_diffusers_are_taken(half: bool) -> None:
+    shards = [
+        "unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors",
+        "unet/diffusion_pytorch_model-00002-of-00002.fp16.safetensors",
+        "unet/diffusion_pytorch_model.safetensors.fp16.index.json",
+    ]
+    rest = [SAFE[0], SAFE[2]]
+    assert sorted(choose_files(CONFIGS + rest + shards, half=half)) == sorted(CONFIGS + rest + shards)

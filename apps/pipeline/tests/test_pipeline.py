@@ -8,6 +8,7 @@ import torch
 from inkpunk import Pipeline, Request, RequestError
 from inkpunk.pictures.picture import Picture
 from inkpunk_sampling import SAMPLERS
+from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
 from PIL import Image
 
 ROUNDING = 2e-5
@@ -171,3 +172,16 @@ def _within(line: str, address: int) -> bool:
 def test_importing_the_command_line_does_not_import_torch() -> None:
     program = "import sys, inkpunk.cli; sys.exit('torch' in sys.modules or 'rich' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(("channels", "what"), [(8, "InstructPix2Pix"), (9, "inpainting"), (5, "not the 4")])
+def test_a_unet_of_other_channels_is_called_what_it_is(
+    tiny: Path, tmp_path: Path, channels: int, what: str
+) -> None:
+    whole = open_checkpoint(tiny)
+    unet = dict(whole.unet) | {"conv_in.weight": torch.zeros(32, channels, 3, 3)}
+    metadata = {key: str(value) for key, value in whole.metadata.items()}
+    path = tmp_path / "other.safetensors"
+    save_checkpoint(path, text_encoder=whole.text_encoder, unet=unet, vae=whole.vae, metadata=metadata)
+    with pytest.raises(CheckpointError, match=rf"takes {channels} channels, .*{what}"):
+        Pipeline.load(path, device="cpu")

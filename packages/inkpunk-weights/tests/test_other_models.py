@@ -28,6 +28,10 @@ UNET = "model.diffusion_model."
         ("cond_stage_model.model.token_embedding.weight", (4, 4), "Stable Diffusion 2"),
         ("model.diffusion_model.input_blocks.1.1.proj_in.weight", (4, 4), "Stable Diffusion 2 or XL"),
         ("down_blocks.0.attentions.0.proj_in.weight", (4, 4), "Stable Diffusion 2 or XL"),
+        ("time_embedding.cond_proj.weight", (4, 4), "a latent consistency model"),
+        ("model.diffusion_model.time_embed.cond_proj.weight", (4, 4), "a latent consistency model"),
+        ("encoder.layers.1.conv.0.weight", (4, 4, 3, 3), "TAESD"),
+        ("3.conv.0.weight", (4, 4, 3, 3), "TAESD"),
         ("decoder.conv_in.weight", (4, 16, 3, 3), "the autoencoder of Stable Diffusion 3 or Flux"),
         (
             "down_blocks.0.motion_modules.0.temporal_transformer.norm.bias",

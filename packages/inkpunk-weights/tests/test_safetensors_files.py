@@ -134,3 +134,11 @@ def test_a_file_with_flipped_bytes_is_read_or_refused(tmp_path: Path, data: st.D
         assert {name: Spec(tensor.dtype, tuple(tensor.shape)) for name, tensor in read.items()} == {
             name: file.tensors.spec(name) for name in file.tensors
         }
+
+
+@pytest.mark.parametrize("metadata", [{"epoch": 3}, {"epoch": None}, {"a": "b", "tags": ["x"]}, ["x"]])
+def test_metadata_other_than_strings_is_said_to_be_that(tmp_path: Path, metadata: object) -> None:
+    file = file_of(tmp_path, {"__metadata__": metadata, "a": A})
+    with pytest.raises(CheckpointError, match="allows only strings") as caught:
+        open_safetensors(file)
+    assert "\n" not in str(caught.value)

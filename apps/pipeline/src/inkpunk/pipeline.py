@@ -56,6 +56,11 @@ from inkpunk.speed import Speed, speed_up
 LATENT_CHANNELS = 4
 CHUNKS = 64  # of prompts, whose encodings are kept, a quarter of a megabyte each
 
+OTHER_CHANNELS = {
+    8: "as models that edit by instruction do (InstructPix2Pix)",
+    9: "as inpainting models do",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Pipeline:
@@ -142,9 +147,11 @@ class Pipeline:
         refuse_problems(checkpoint)
         configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
         if configs.unet.in_channels != LATENT_CHANNELS:
+            channels = configs.unet.in_channels
+            why = OTHER_CHANNELS.get(channels, "not the 4 of latents")
             raise CheckpointError(
-                f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
-                "a prompt, give a text-to-image checkpoint (4 channels)"
+                f"{path}: its UNet takes {channels} channels, {why}; to draw from a prompt, "
+                "give a text-to-image checkpoint (4 channels)"
             )
         tokenizer = Tokenizer()
         learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)

@@ -10,6 +10,7 @@ from torch import Tensor
 from inkpunk_weights.components import COMPONENTS, Component, Found, find_components
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.folders import open_folder
+from inkpunk_weights.hub_cache import snapshot_of
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.report import Report, report_component
 from inkpunk_weights.tensor_files import open_tensor_file
@@ -93,16 +94,17 @@ def open_checkpoint(
     `Checkpoint.report`.
 
     Args:
-        path: a `.safetensors`, `.ckpt`, `.pt` or `.bin` file, or a folder.
+        path: a `.safetensors`, `.ckpt`, `.pt` or `.bin` file, or a folder; `models--owner--name` of the Hugging
+            Face hub's cache stands for the snapshot in it.
         ema: take the UNet's exponential moving averages, which some single files carry beside the last
-            weights.
+            weights. They are taken in any case where a file has no others.
         variant: for a folder, "fp16" takes `*.fp16.safetensors`; None takes the plain files, or the only
             variant.
 
     Raises:
         CheckpointError: if there is nothing there, it is damaged, or it is not Stable Diffusion v1.
     """
-    path = Path(path)
+    path = snapshot_of(Path(path))
     if path.is_dir():
         return _open_folder(path, ema, variant)
     if not path.exists():

@@ -1,26 +1,26 @@
 """Finds the components in a file's tensors and shows them under our names."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
 
+from inkpunk_weights.averages import EMA, averaged_unet, ema_name
 from inkpunk_weights.errors import CheckpointError, shown
 from inkpunk_weights.lazy import LazyTensors, Spec
-from inkpunk_weights.names import DIFFUSERS, LDM, Dialect, Names
+from inkpunk_weights.names import DIFFUSERS, LDM, LDM_UNET, Dialect, Names
 from inkpunk_weights.other_models import other_model
+from inkpunk_weights.wrappers import Unwrapped, unwrap
 
 COMPONENTS = ("text_encoder", "unet", "vae")
 
 LEFTOVERS = re.compile(  # what training leaves in a file: schedules, losses, averages, CLIP's other half
     r"(betas|alphas_cumprod|sqrt_|log_one_minus_|posterior_|lvlb_weights|logvar|scale_factor|model_ema\.|loss\."
     r"|first_stage_model\.loss\.|cond_stage_model\.(logit_scale|text_projection)|vision_model\.|visual_projection\."
-    r"|text_projection\.|logit_scale)|.*\bposition_ids$"
+    r"|text_projection\.|logit_scale|n_averaged$)|.*\bposition_ids$"
 )
-EMA_OF = "model."  # only this module is averaged in training: LDM's wrapper around the UNet
-EMA = "model_ema."
 VAE_ATTENTION = re.compile(r"(en|de)coder\.middle\.attention\.(query|key|value|out)\.weight")
 
 
@@ -35,6 +35,7 @@ class Component:
         file_specs: for each of them its dtype and shape in the file.
         unexpected: the file's names in this component's part that no layer of it has.
         twice: pairs of the file's names that mean the same tensor; the first is used.
+        averaged: whether these are moving averages (EMA), not the last weights.
     """
 
     name: str
@@ -43,16 +44,16 @@ class Component:
     file_specs: Mapping[str, Spec]
     unexpected: tuple[str, ...]
     twice: tuple[tuple[str, str], ...]
+    averaged: bool
     _names: Names = field(repr=False)
     _prefix: str = field(repr=False)
-    _ema: bool = field(repr=False)
 
     def file_name(self, ours: str) -> str:
         """What the file calls our tensor `ours`, or would call it if it had it."""
         if ours in self.in_file:
             return self.in_file[ours]
         name = self._prefix + (self._names.theirs(ours) or ours)
-        return ema_name(name) if self._ema else name
+        return ema_name(name) if self.averaged else name
 
 
 @dataclass(frozen=True)
@@ -64,65 +65,71 @@ class Found:
     unknown: tuple[str, ...]
 
 
-def ema_name(name: str) -> str:
-    """Where LDM keeps the moving average of the UNet's tensor `name`: under its name without dots."""
-    return EMA + name.removeprefix(EMA_OF).replace(".", "")
-
-
 def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> Found:
     """Sort the tensors of a file by component.
 
     Args:
         path: for messages.
         tensors: by the file's names.
-        ema: take the UNet's moving averages instead of its last weights.
+        ema: take the UNet's moving averages instead of its last weights. Where a file has nothing but these,
+            they are taken in any case.
 
     Raises:
         CheckpointError: if there is no component of Stable Diffusion v1, or no moving averages to take.
     """
-    if other := other_model(tensors):
+    file = unwrap(tensors)
+    names = file.tensors
+    if other := other_model(names):
         raise CheckpointError(f"{path}: this is {other}; Inkpunk loads Stable Diffusion v1 checkpoints")
-    leftovers = tuple(name for name in tensors if LEFTOVERS.match(name))
-    rest = set(tensors).difference(leftovers)
+    leftovers = tuple(name for name in names if LEFTOVERS.match(name))
+    rest = set(names).difference(leftovers)
     components: dict[str, Component] = {}
     for dialect in (*LDM, *DIFFUSERS):
         prefixes = [
             p for p in dialect.prefixes if any(name.startswith(p + dialect.landmark) for name in rest)
         ]
         if prefixes and dialect.component not in components:
-            ours = [name for name in tensors if name in rest and name.startswith(tuple(prefixes))]
+            ours = [name for name in names if name in rest and name.startswith(tuple(prefixes))]
             averaged = ema and dialect.component == "unet"
-            component = _component(path, tensors, dialect, prefixes, ours, averaged)
+            component = _component(path, file, dialect, prefixes, ours, averaged)
             components[dialect.component] = component
             rest.difference_update(ours)
+    if "unet" not in components and (averages := averaged_unet(leftovers)):
+        components["unet"] = _component(path, file, LDM_UNET, LDM_UNET.prefixes[:1], averages, True)
     if not components:
         some = ", ".join(shown(name) for name in list(tensors)[:3]) or "none at all"
         raise CheckpointError(
             f"{path}: no component of Stable Diffusion v1 among its {len(tensors)} tensors ({some}, ...)"
         )
-    if ema and not any(name.startswith(EMA) for name in tensors):
+    if ema and not any(name.startswith(EMA) for name in names):
         raise CheckpointError(f"{path}: has no EMA weights ({EMA}*); open it without `ema`")
     ordered = {name: components[name] for name in COMPONENTS if name in components}
-    return Found(ordered, leftovers, tuple(name for name in tensors if name in rest))
+    taken = {name for part in ordered.values() for name in (*part.in_file.values(), *part.unexpected)}
+
+    def as_in_file(bare: Iterable[str]) -> tuple[str, ...]:
+        return tuple(name for each in bare for name in file.in_file[each] if name not in taken)
+
+    return Found(ordered, as_in_file(leftovers), as_in_file(name for name in names if name in rest))
 
 
 def _component(
     path: Path,
-    tensors: LazyTensors,
+    file: Unwrapped,
     dialect: Dialect,
     prefixes: Sequence[str],
     mine: Sequence[str],
     ema: bool,
 ) -> Component:
+    tensors = file.tensors
     bare = {  # of two names for one tensor, the one with the earlier prefix comes first
         name: name.removeprefix(prefix)
         for prefix in prefixes
         for name in mine
         if next(p for p in prefixes if name.startswith(p)) == prefix
     }
+    what = dialect.component.replace("_", " ")
     blocks = dialect.blocks(bare.values())
     if not blocks.layers or (dialect.component != "text_encoder" and not blocks.levels):
-        what = dialect.component.replace("_", " ")
         raise CheckpointError(
             f"{path}: has some names of a {what} but not one whole block; the file is incomplete"
         )
@@ -132,18 +139,29 @@ def _component(
     twice: list[tuple[str, str]] = []
     for name, without_prefix in bare.items():
         ours = names.ours(without_prefix)
-        source = ema_name(name) if ema else name
+        average = ema_name(name)
+        source = average if ema and (ours is not None or name not in tensors) else name
+        if source not in tensors:
+            continue
+        first, *again = file.in_file[source]
         if ours is None:
-            unexpected.append(name)
-        elif ours in in_file:
-            twice.append((in_file[ours], name))
-        elif source in tensors:
-            in_file[ours] = source
-    file_specs = {ours: tensors.spec(name) for ours, name in in_file.items()}
+            unexpected.append(first)
+            continue
+        if ours in in_file:
+            again.insert(0, first)
+        twice += [(in_file.setdefault(ours, first), other) for other in again]
+        in_file.setdefault(ours, first)
+    if len(unexpected) == len(bare):
+        some = ", ".join(shown(name) for name in unexpected[:2])
+        raise CheckpointError(
+            f"{path}: has names like a {what}'s ({some}, ...), but none that Stable Diffusion v1's has; this is "
+            "another model, and Inkpunk loads Stable Diffusion v1 checkpoints"
+        )
+    file_specs = {ours: file.stored.spec(name) for ours, name in in_file.items()}
     specs = {ours: Spec(spec.dtype, our_shape(ours, spec.shape)) for ours, spec in file_specs.items()}
 
     def read(ours: str) -> Tensor:
-        tensor = tensors[in_file[ours]]
+        tensor = file.stored[in_file[ours]]
         return tensor.view(specs[ours].shape) if tensor.shape != specs[ours].shape else tensor
 
     return Component(
@@ -153,9 +171,9 @@ def _component(
         file_specs,
         tuple(unexpected),
         tuple(twice),
-        names,
-        prefixes[0],
         ema,
+        names,
+        prefixes[0] if ema else file.prefix(*next(iter(bare.items()))),
     )
 
 

@@ -21,9 +21,11 @@ MOST_JSON_BYTES = 16_000_000  # the index of a sharded model has a line per tens
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?\.(?P<kind>safetensors|bin)"
 )
-SHARDS = re.compile(
-    r"(?:diffusion_pytorch_model|pytorch_model|model)\.(?P<kind>safetensors|bin)\.index(?:\.(?P<variant>\w+))?\.json"
+SHARDS = re.compile(  # older diffusers has the variant in front of "index"
+    r"(?:diffusion_pytorch_model|pytorch_model|model)\.(?P<kind>safetensors|bin)"
+    r"(?:\.index(?:\.(?P<variant>\w+))?|\.(?P<old_variant>\w+)\.index)\.json"
 )
+SHARD = re.compile(r".+-\d{5}-of-\d{5}(\.\w+)?\.(safetensors|bin)")
 SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth")
 
 
@@ -71,10 +73,12 @@ def _weights(folder: Path) -> dict[str | None, Path]:
     for file in sorted(folder.iterdir()):
         for rank, pattern in enumerate((WEIGHTS, SHARDS)):
             if match := pattern.fullmatch(file.name):
-                preference = rank + 2 * (match["kind"] == "bin")
-                best = found.get(match["variant"])
+                named = match.groupdict()
+                variant = named["variant"] or named.get("old_variant")
+                preference = rank + 2 * (named["kind"] == "bin")
+                best = found.get(variant)
                 if best is None or preference < best[0]:
-                    found[match["variant"]] = (preference, file)
+                    found[variant] = (preference, file)
     return {variant: file for variant, (_, file) in found.items()}
 
 
@@ -89,6 +93,11 @@ def _choose(folder: Path, choice: Mapping[str | None, Path], variant: str | None
 
 
 def _nothing_in(folder: Path) -> str:
+    if shards := sorted(file.name for file in folder.iterdir() if SHARD.fullmatch(file.name)):
+        return (
+            f"{folder}: has shards ({shown(shards[0])}, ...) but not their index, a file such as "
+            "diffusion_pytorch_model.safetensors.index.json; fetch it, too"
+        )
     singles = sorted(file.name for file in folder.iterdir() if file.suffix in SINGLE_FILES)
     if singles:
         listed = ", ".join(shown(name) for name in singles[:3])

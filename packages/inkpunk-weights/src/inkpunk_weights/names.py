@@ -176,6 +176,9 @@ class Dialect:
     rows: Callable[[Blocks], Rows]
 
 
+LDM_UNET = Dialect(
+    "unet", ("model.diffusion_model.", "", "unet."), "input_blocks.", ldm_unet_blocks, ldm_unet
+)
 LDM = (
     Dialect(
         "text_encoder",
@@ -184,33 +187,33 @@ LDM = (
         partial(transformer_blocks, r"encoder\.layers"),
         clip_text_encoder,
     ),
-    Dialect("unet", ("model.diffusion_model.", ""), "input_blocks.", ldm_unet_blocks, ldm_unet),
+    LDM_UNET,
     Dialect(
         "vae",
-        ("first_stage_model.", ""),
+        ("first_stage_model.", "", "vae."),
         "encoder.down.",
         partial(pyramid_blocks, r"encoder\.down", "block", "attn"),
         ldm_vae,
     ),
 )
-DIFFUSERS = (
+DIFFUSERS = (  # whoever puts several components into one file gives each its folder's name as prefix
     Dialect(  # transformers before 5 has "text_model." in front, 5 has not; both read either
         "text_encoder",
-        ("text_model.", ""),
+        ("text_model.", "", "text_encoder.text_model.", "text_encoder."),
         "encoder.layers.",
         partial(transformer_blocks, r"encoder\.layers"),
         clip_text_encoder,
     ),
     Dialect(
         "unet",
-        ("",),
+        ("", "unet."),
         "down_blocks.",
         partial(pyramid_blocks, "down_blocks", "resnets", "attentions"),
         diffusers_unet,
     ),
     Dialect(
         "vae",
-        ("",),
+        ("", "vae."),
         "encoder.down_blocks.",
         partial(pyramid_blocks, r"encoder\.down_blocks", "resnets", "attentions"),
         diffusers_vae,

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from inkpunk_weights.lazy import LazyTensors, Spec
 
 EMBEDDING = "a textual-inversion embedding, which `open_embedding` reads"
+LATENT_CONSISTENCY = (
+    "a latent consistency model (LCM) with guidance embedded in its UNet, which Inkpunk does not draw with"
+)
+TINY_AUTOENCODER = "TAESD, a tiny autoencoder that stands in for a VAE in previews"
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
     r"lora_(up|down|A|B|unet|te)|\.lora\.|lokr_|hada_w": "a LoRA, which changes a checkpoint but is none",
     r"^control_model\.|^control_net|^controlnet_|^input_hint_block\.": "a ControlNet",
@@ -16,6 +20,8 @@ BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name d
     r"(^|\.)(double_blocks|single_blocks|single_transformer_blocks)\.": "a Flux model",
     r"^conditioner\.embedders\.|(^|\.)label_emb\.|^add_embedding\.": "Stable Diffusion XL",
     r"^cond_stage_model\.model\.": "Stable Diffusion 2",
+    r"(^|\.)time_embed(ding)?\.cond_proj\.": LATENT_CONSISTENCY,
+    r"(^|\.)(taesd_)?(en|de)coder\.(layers\.)?\d+\.conv\.\d+\.|^\d+\.conv\.\d+\.": TINY_AUTOENCODER,
 }
 SD2_CONTEXT_WIDTH = 1024
 SD3_LATENT_CHANNELS = 16

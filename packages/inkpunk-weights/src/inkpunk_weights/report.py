@@ -43,6 +43,7 @@ class ComponentReport:
         integer: tensors that hold integers, as quantised files do, where numbers with a fraction belong.
         not_finite: tensors with NaN or infinity; known only if the report was asked for it.
         unreadable: tensors whose bytes are damaged; known only if the report was asked for not-finite ones.
+        averaged: whether these are moving averages (EMA), because they were asked for or are all there is.
     """
 
     name: str
@@ -56,6 +57,7 @@ class ComponentReport:
     integer: tuple[str, ...]
     not_finite: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+    averaged: bool = False
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -106,7 +108,8 @@ class Report:
         lines = [f"{self.path}: {self.layout}"]
         for part in self.components:
             dtypes = ", ".join(f"{dtype} x {tensors}" for dtype, tensors in part.dtypes.items())
-            lines.append(f"  {part.name:<12}  {part.variant}; {part.parameters:,} parameters ({dtypes})")
+            what = f"{part.variant}, moving averages (EMA)" if part.averaged else part.variant
+            lines.append(f"  {part.name:<12}  {what}; {part.parameters:,} parameters ({dtypes})")
         lines += [f"  ignored       {self.leftovers} tensors left from training"] * bool(self.leftovers)
         lines += [f"  ignored       {len(self.unknown)} unknown: {_some(self.unknown)}"] * bool(self.unknown)
         lines += [f"  not imported  {_some(self.imports)}"] * bool(self.imports)
@@ -139,6 +142,7 @@ def report_component(component: Component, *, finite: bool = False) -> Component
         integer=tuple(file_name(name) for name, spec in specs.items() if not spec.dtype.is_floating_point),
         not_finite=not_finite,
         unreadable=unreadable,
+        averaged=component.averaged,
     )
 
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -74,6 +74,7 @@ def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile
     try:  # checks that the tensors' places are of the right size and cover the file exactly
         mapped: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
+        _refuse_metadata(where, path, length)
         raise CheckpointError(
             f"{where}: damaged safetensors file ({_line(error)}); fetch it again"
         ) from error
@@ -127,6 +128,24 @@ def write_safetensors(file: BinaryIO, tensors: LazyTensors, metadata: Mapping[st
             raise CheckpointError(f"tensor {shown(name)} is not as its file says; fetch that file again")
         if spec.bytes:  # its memory is written as it stands, without a copy
             file.write(memoryview((ctypes.c_char * spec.bytes).from_address(tensor.data_ptr())))
+
+
+def _refuse_metadata(where: str, path: Path, length: int) -> None:
+    """Say so if all that is wrong with a header is metadata of another kind than the format has: strings."""
+    try:
+        with path.open("rb") as file:
+            file.seek(LENGTH_BYTES)
+            header: Any = json.loads(file.read(length))
+        metadata: Any = header.get(METADATA) or {}
+        values = cast("dict[str, Any]", metadata if isinstance(metadata, dict) else {METADATA: metadata})
+    except (OSError, ValueError, RecursionError, AttributeError):
+        return
+    for key, value in values.items():
+        if values is not metadata or not isinstance(value, str):
+            raise CheckpointError(
+                f"{where}: its metadata {shown(key)} is {shown(json.dumps(value), 40)}, and safetensors allows only "
+                "strings by name; save it again with str() around each value"
+            )
 
 
 def _dtype(where: str, name: str, stored: str) -> torch.dtype:

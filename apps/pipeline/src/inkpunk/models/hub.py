@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from inkpunk_weights.hub_cache import snapshot_of
+
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import SINGLE_FILES
 
@@ -22,12 +24,13 @@ def resolve_model(model: str, *, half: bool = False) -> Path:
 
     Raises:
         HubError: no such file, no such id, or a download that fails.
+        CheckpointError: a folder of the hub's cache without a snapshot.
     """
     if model == SKETCH:
         return _sketch()
     path = Path(model).expanduser() if model.startswith("~") else Path(model)
     if _exists(path):
-        return path
+        return snapshot_of(path)
     if (match := _HUB_ID.fullmatch(model)) and not _means_a_path(model, match["file"]):
         from inkpunk.models.fetching import fetch
 

@@ -22,10 +22,12 @@ _OTHER_MODELS = (
 )  # a folder that SD v1 does not have
 
 # diffusion_pytorch_model.fp16.safetensors, model-00001-of-00002.safetensors, pytorch_model.bin.index.json ...
+# Older diffusers: model-00001-of-00002.fp16.safetensors, model.safetensors.fp16.index.json.
 _WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)"
-    r"(?:\.(?P<variant>fp16))?(?:-\d{5}-of-(?P<shards>\d{5}))?\.(?P<kind>safetensors|bin)"
-    r"(?P<index>\.index(?:\.(?P<index_variant>fp16))?\.json)?"
+    r"(?:\.(?P<variant>fp16))?(?:-\d{5}-of-(?P<shards>\d{5})(?:\.(?P<old_variant>fp16))?)?"
+    r"\.(?P<kind>safetensors|bin)"
+    r"(?P<index>(?:\.(?P<old_index_variant>fp16)\.index|\.index(?:\.(?P<index_variant>fp16))?)\.json)?"
 )
 
 
@@ -65,18 +67,19 @@ def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
 
 def _component_weights(names: Iterable[str], component: str, half: bool) -> list[str]:
     """The files of one component's best complete set of weights; empty if there is none."""
-    sets = defaultdict[tuple[bool, bool, bool], list[str]](list)
+    sets = defaultdict[tuple[bool, bool, bool, bool], list[str]](list)
     shards = dict[str, int]()
     for name in names:
         folder, _, file = name.rpartition("/")
         match = _WEIGHTS.fullmatch(file) if folder == component else None
         if match is None:
             continue
-        is_half = bool(match["variant"] or match["index_variant"])
+        old = bool(match["old_variant"] or match["old_index_variant"])
+        is_half = bool(match["variant"] or match["index_variant"]) or old
         sharded = bool(match["shards"] or match["index"])
-        sets[is_half != half, match["kind"] != "safetensors", sharded].append(name)
+        sets[is_half != half, match["kind"] != "safetensors", sharded, old].append(name)
         shards[name] = int(match["shards"] or 0)
-    for (_, _, sharded), files in sorted(sets.items()):
+    for (_, _, sharded, _), files in sorted(sets.items()):
         if not sharded or len(files) == 1 + max(
             shards[file] for file in files
         ):  # all shards, and their index
