@@ -367,7 +367,7 @@ def test_ctrl_c_keeps_the_cells_that_are_done_and_no_half_of_a_grid(
     monkeypatch.setattr(Picture, "save_into", save_into)
     folder = tmp_path / "cells"
     result = draw(tiny, "--x", "seed=1-5", "--steps", 1, "--out", tmp_path / "a.png", "--save-cells", folder)
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     cells = sorted(folder.iterdir())
     assert [read_facts(cell).seed for cell in cells] == [1, 2]
     assert all(str(cell) in result.output for cell in cells)

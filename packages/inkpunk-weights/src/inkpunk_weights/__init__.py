@@ -11,6 +11,7 @@ open_embedding("neon.pt").vectors                       # a learned word: (vecto
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.hub_cache import snapshot_of
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
@@ -31,4 +32,5 @@ __all__ = [
     "open_checkpoint",
     "open_embedding",
     "save_checkpoint",
+    "snapshot_of",
 ]

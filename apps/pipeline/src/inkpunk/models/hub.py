@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from inkpunk_weights.hub_cache import snapshot_of
+from inkpunk_weights import snapshot_of
 
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import SINGLE_FILES
