@@ -173,12 +173,13 @@ def test_outside_of_guidances_interval_the_parts_are_composed_without_its_scale(
     assert not torch.equal(inside, outside)
 
 
-def test_one_part_of_weight_1_is_the_plain_road_to_the_bit(pipeline: Pipeline) -> None:
+def test_one_part_of_weight_1_is_the_plain_road(pipeline: Pipeline) -> None:
     context, negative, latents = torch.randn(1, 77, 32), torch.randn(1, 77, 32), torch.randn(2, 4, 8, 8)
     plain = steered(lambda timestep: Steering(context, negative), 4.0)(told)(latents, 0.0)
     parts = (Part(0, 1.0), Part(1, 1.0))
     composed = Steering(context.expand(2, -1, -1), negative, parts)
-    assert torch.allclose(steered(lambda timestep: composed, 4.0)(told)(latents, 0.0), plain, atol=1e-5)
+    ours = steered(lambda timestep: composed, 4.0)(told)(latents, 0.0)
+    assert torch.allclose(ours, plain, atol=1e-5)  # n + (p - n) is p but for float32's rounding
     with pytest.raises(ValueError, match="negative prompts"):
         steered(lambda timestep: Steering(context), 4.0)(told)(latents, 0.0)
 
@@ -424,6 +425,13 @@ def test_prompt_shows_parts_steps_chunks_tokens_and_weights() -> None:
         "      1  moon",
         "negative prompt: chunk 1 of 1, 1 of 75 tokens",
         "      1  blurry",
+    ]
+
+
+def test_prompt_leaves_out_what_comes_too_late_to_be_drawn() -> None:
+    result = run("prompt", "[fox:owl:24]", "--like", "a1111")
+    assert [line for line in result.output.splitlines() if "chunk" in line] == [
+        "prompt, steps 1 to 25 of 25: chunk 1 of 1, 1 of 75 tokens"
     ]
 
 

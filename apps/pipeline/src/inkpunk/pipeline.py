@@ -466,6 +466,8 @@ class Pipeline:
 
     def _embeddings(self, plan: Plan, seed: int) -> dict[str, str]:
         """The learned words in the prompts of a seed's picture, and their hashes."""
+        if self.learned.words is None:
+            return {}
         reading = self.readings(plan)[plan.request.seeds.index(seed)]
         timelines = [*reading.parts, *([reading.negative] if reading.negative else [])]
         moments = [moment for timeline in timelines for moment in timeline.moments]

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkpunk.cli.destinations import check_picture_path, make_folder
 from inkpunk.cli.options import (
-    check_picture_path,
-    make_folder,
     model_options,
     picture_options,
     refusals,

@@ -112,6 +112,8 @@ def _timeline(
 ) -> Iterator[str]:
     ends = [*(moment.step for moment in timeline.moments[1:]), steps]
     for moment, end in zip(timeline.moments, ends, strict=True):
+        if moment.step >= end:  # comes too late to be drawn
+            continue
         when = f", steps {moment.step + 1} to {end} of {steps}" if len(timeline.moments) > 1 else ""
         for number, chunk in enumerate(moment.chunks, start=1):
             yield f"{title}{when}: chunk {number} of {len(moment.chunks)}, {len(chunk.text)} of 75 tokens"

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.options import check_picture_path, model_options, refusals, request_of, request_options
+from inkpunk.cli.destinations import check_picture_path
+from inkpunk.cli.options import model_options, refusals, request_of, request_options
 from inkpunk.cli.prompt import say_what_is_cut, told
 
 if TYPE_CHECKING:

@@ -1,0 +1,70 @@
+"""Where pictures are saved to: refused before any work where that could not be done after it."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+PICTURE = ".png"
+OTHER_PICTURES = (
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".avif",
+    ".gif",
+    ".bmp",
+    ".tif",
+    ".tiff",
+    ".jxl",
+    ".jp2",
+    ".tga",
+    ".ico",
+)
+
+
+def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
+    """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
+    if out.suffix.lower() != PICTURE:
+        raise click.ClickException(
+            f"{out}: pictures are saved as {PICTURE}, which holds their recipe; name one"
+        )
+    with _said_of(out):
+        if out.exists() and not overwrite:
+            way_out = "" if overwrite is None else ", or add --overwrite"
+            raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
+        if not out.parent.is_dir():
+            raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
+        _check_writable(out.parent)
+
+
+def make_folder(option: str, folder: Path) -> None:
+    """Make, before any work, the folder to save into."""
+    if folder.suffix.lower() in OTHER_PICTURES:
+        raise click.UsageError(
+            f"{option} {folder}: pictures are saved as {PICTURE}, which holds their recipe; name a {PICTURE} file or "
+            "a folder"
+        )
+    with _said_of(folder):
+        if folder.exists() and not folder.is_dir():
+            raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURE} file")
+        folder.mkdir(parents=True, exist_ok=True)
+        _check_writable(folder)
+
+
+@contextmanager
+def _said_of(path: Path) -> Generator[None]:
+    """Say in one line why nothing can be saved at a path: its name is too long, it lies below a file, and so on."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a NUL in it
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise click.ClickException(
+            f"{str(path)[:200]}: cannot be saved to: {reason}; choose another"
+        ) from error
+
+
+def _check_writable(folder: Path) -> None:
+    if not os.access(folder, os.W_OK):
+        raise click.ClickException(f"{folder}: no permission to write there; choose another folder")
