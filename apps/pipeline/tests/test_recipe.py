@@ -71,8 +71,8 @@ def test_a_picture_without_a_recipe_says_so(tmp_path: Path) -> None:
 
 
 def test_a_huge_picture_is_looked_at_without_its_pixels(tmp_path: Path) -> None:
-    Image.new("1", (30_000, 30_000)).save(tmp_path / "huge.png")
-    assert inspect(tmp_path / "huge.png").output.startswith("PNG picture, 30000 x 30000")
+    Image.new("1", (16_000, 16_000)).save(tmp_path / "huge.png")
+    assert inspect(tmp_path / "huge.png").output.startswith("PNG picture, 16000 x 16000")
 
 
 def test_what_is_no_picture_is_none(tmp_path: Path) -> None:

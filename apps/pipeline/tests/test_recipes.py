@@ -139,7 +139,7 @@ def test_an_option_that_changes_a_pixel_changes_both_texts_of_the_recipe(
     assert plain[0] != other[0] or name in ("tiled", "without")  # which change no more than rounding
 
 
-@settings(deadline=None, max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.sampled_from([name for name in OPTIONS if name != "ema"]), max_size=4, unique=True),
        st.lists(st.sampled_from([name for name in OPTIONS if name != "ema"]), max_size=4, unique=True))  # fmt: skip
 def test_drawings_have_the_same_pixels_or_different_recipes(

@@ -15,7 +15,7 @@ from inkpunk_clip import (
     parse,
 )
 
-holds = settings(deadline=None, max_examples=300)
+holds = settings(deadline=None, max_examples=150)
 
 #: Texts made of what the grammar is made of, so that most of them hold some of it.
 pieces = st.sampled_from(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inkpunk_clip import VariantError, choose, parse
 
-holds = settings(deadline=None, max_examples=300)
+holds = settings(deadline=None, max_examples=150)
 LISTS = {
     "colour": ("red", "{pale|deep} blue"),
     "animals/bird": ("raven",),
