@@ -131,6 +131,7 @@ class Pipeline:
         checkpoint = open_checkpoint(path, ema=ema)
         refuse_problems(checkpoint)
         configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
+        defaults = read_defaults(checkpoint)
         if configs.unet.in_channels != LATENT_CHANNELS:
             raise CheckpointError(
                 f"{path}: its UNet takes {configs.unet.in_channels} channels, as inpainting models do; to draw from "
@@ -153,7 +154,7 @@ class Pipeline:
             vae=Residence(vae, compute, offload, halve),
             schedule=configs.schedule,
             prediction=configs.prediction,
-            defaults=read_defaults(checkpoint),
+            defaults=defaults,
             device=compute,
             dtype=precision,
             tiled=tiled,
