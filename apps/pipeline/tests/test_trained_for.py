@@ -128,6 +128,9 @@ def test_what_the_user_says_counts_for_more(tiny: Path, tmp_path: Path) -> None:
         ({"rescale_betas_zero_snr": True}, "add --prediction v"),
         ({"beta_schedule": "squaredcos_cap_v2"}, "beta_schedule"),
         ({"num_train_timesteps": 10**9}, "more than 100000 are not supported"),
+        ({"num_train_timesteps": 1}, "write 1000"),
+        ({"clip_sample": True, "_class_name": "DDIMScheduler"}, "no sampler here clips"),
+        ({"beta_start": 1e-30, "beta_end": 1e-30, "rescale_betas_zero_snr": True}, "beyond double precision"),
         ({"beta_start": 1e-30, "beta_end": 1e-30}, "beyond double precision"),
     ],
 )

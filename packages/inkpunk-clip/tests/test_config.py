@@ -65,11 +65,43 @@ def test_heads_that_do_not_divide_the_width_are_refused():
 
 @pytest.mark.parametrize(
     ("key", "value"),
-    [("hidden_act", "gelu"), ("layer_norm_eps", 1e-6), ("model_type", "t5"), ("hidden_size", "768")],
+    [
+        ("hidden_act", "gelu"),
+        ("layer_norm_eps", 1e-6),
+        ("model_type", "t5"),
+        ("hidden_size", "768"),
+        ("hidden_size", True),
+        ("hidden_size", 2**64),
+        ("num_hidden_layers", 10**7),
+        ("num_hidden_layers", 12.5),
+        ("num_hidden_layers", float("nan")),
+        ("num_attention_heads", 7),
+        ("vocab_size", 10**400),
+        ("intermediate_size", 0),
+    ],
 )
 def test_a_config_json_that_asks_for_another_encoder_is_refused_by_key(key: str, value: object):
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ValueError, match=key) as refusal:
         TextEncoderConfig.from_diffusers({**SD15_JSON, key: value})
+    assert str(refusal.value).isprintable() and len(str(refusal.value)) < 400
+
+
+def test_a_whole_number_may_be_written_with_a_point():
+    assert TextEncoderConfig.from_diffusers({**SD15_JSON, "num_hidden_layers": 12.0}) == TextEncoderConfig()
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(TextEncoderConfig)])
+def test_a_size_beyond_every_encoder_is_refused_by_name(field: str):
+    with pytest.raises(ValueError, match=f"{field} must be at most"):
+        TextEncoderConfig(**{field: 10**400})
+
+
+def test_a_layer_of_an_absurd_number_is_refused_at_once():
+    with torch.device("meta"):
+        weights = TextEncoder(TextEncoderConfig(layers=1)).state_dict()
+    weights[f"layers.{10**12}.norm1.weight"] = torch.zeros(1)
+    with pytest.raises(ValueError, match="layer 1000000000000 is there, layer 1 is not"):
+        TextEncoderConfig.from_weights(weights)
 
 
 @pytest.mark.parametrize("key", ["vocab_size", "hidden_size", "num_attention_heads", "num_hidden_layers"])

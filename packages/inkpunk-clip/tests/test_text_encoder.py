@@ -1,4 +1,6 @@
+import ast
 import copy
+import inspect
 import math
 import subprocess
 import sys
@@ -215,3 +217,14 @@ def test_skipping_every_layer_or_fewer_than_none_is_refused(skip_layers: int):
     encoder = TextEncoder(SMALL)
     with pytest.raises(ValueError, match=f"skip_layers must be from 0 to 2, .* it is {skip_layers}"):
         encoder(torch.zeros(1, 5, dtype=torch.int64), skip_layers=skip_layers)
+
+
+def test_a_call_is_declared_as_what_it_runs() -> None:
+    """Type checkers see `__call__`, which must say the same as `forward`; at run time there is torch's alone."""
+    for kind in (TextEncoder,):
+        (tree,) = ast.parse(inspect.getsource(kind)).body
+        methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+        for part in ("args", "returns"):
+            declared, runs = (getattr(methods[name], part) for name in ("__call__", "forward"))
+            assert ast.dump(declared) == ast.dump(runs)
+        assert "__call__" not in vars(kind)

@@ -87,20 +87,81 @@ def test_the_linear_curve_is_read_too():
         ("beta_schedule", None),
         ("num_train_timesteps", "1000"),
         ("num_train_timesteps", None),
+        ("num_train_timesteps", 2**31),
+        ("num_train_timesteps", 10**400),
+        ("num_train_timesteps", 0),
+        ("num_train_timesteps", 1000.5),
+        ("num_train_timesteps", inf),
+        ("beta_start", 10**400),
+        ("beta_start", nan),
+        ("beta_end", inf),
+        ("beta_end", 1),
+        ("clip_sample", True),
+        ("clip_sample", "yes"),
+        ("thresholding", True),
+        ("variance_type", "fixed_large"),
+        ("variance_type", "learned_range"),
+        ("variance_type", ["fixed_small"]),
+        ("use_flow_sigmas", True),
+        ("timestep_type", "continuous"),
+        ("snr_shift_scale", 3.0),
         ("beta_start", "small"),
         ("beta_start", None),
         ("beta_end", True),
     ],
 )
 def test_a_foreign_config_is_refused_by_the_key_at_fault(key: str, value: object):
-    with pytest.raises(ValueError, match=f"scheduler config: {key} = "):
-        NoiseSchedule.from_diffusers({**SD_V1, key: value})
+    for named in ({}, {"_class_name": "DDPMScheduler"}, {"_class_name": ["PNDMScheduler"]}):
+        with pytest.raises(ValueError, match=f"scheduler config: {key} = ") as refusal:
+            NoiseSchedule.from_diffusers({**SD_V1, **named, key: value})
+        assert str(refusal.value).isprintable() and len(str(refusal.value)) < 300
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {
+            "_class_name": "PNDMScheduler",
+            "clip_sample": False,
+            "set_alpha_to_one": False,
+            "skip_prk_steps": True,
+        },
+        {"_class_name": "DDPMScheduler"},  # whose own default is to clip
+        {
+            "_class_name": "DDPMScheduler",
+            "clip_sample": False,
+            "variance_type": "fixed_small",
+            "thresholding": False,
+        },
+        {"_class_name": "DPMSolverMultistepScheduler", "variance_type": None, "use_flow_sigmas": False},
+        {"_class_name": "EulerDiscreteScheduler", "timestep_type": "discrete", "clip_sample": True},
+        {
+            "_class_name": "PNDMScheduler",
+            "clip_sample": True,
+            "thresholding": True,
+            "variance_type": "fixed_large",
+        },
+        {"num_train_timesteps": 1000.0},
+    ],
+    ids=str,
+)
+def test_options_that_ask_for_nothing_are_accepted(told: dict[str, object]):
+    assert NoiseSchedule.from_diffusers({**SD_V1, **told}) == NoiseSchedule()
+
+
+@pytest.mark.parametrize("betas", [(1e-30, 1e-30), (0.9, 0.999)])
+def test_a_zero_snr_schedule_beyond_double_precision_is_refused(betas: tuple[float, float]):
+    with pytest.raises(ValueError, match="double precision"):
+        NoiseSchedule(1000, *betas, zero_snr=True).sigma(0)
 
 
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
         ({"steps": 0}, "at least 1"),
+        ({"steps": 2**31}, "more than 100000"),
+        ({"steps": 10**400}, "more than 100000"),
+        ({"beta_end": inf}, "beta_end < 1"),
         ({"beta_start": 0.0}, "0 < beta_start"),
         ({"beta_start": 0.02}, "0 < beta_start"),
         ({"beta_end": 1.0}, "beta_end < 1"),

@@ -107,6 +107,10 @@ def test_weights_that_do_not_divide_into_the_heads_ask_for_another_number() -> N
         ({"attention": (True,)}, "one entry for each of the 4 widths, not 1"),
         ({"widths": (320, 650, 1280, 1280)}, r"widths\[1\] = 650 does not divide into groups = 32"),
         ({"heads": 3}, r"widths\[0\] = 320 does not divide into heads = 3"),
+        ({"layers": 33}, "layers must be at most 32, not 33"),
+        ({"heads": 10**400}, "heads must be at most 65536, not 1000"),
+        ({"widths": (320, 640, 1280, 2**64)}, "widths must be at most 65536"),
+        ({"widths": (32,) * 17, "attention": (True,) * 17}, "at most 16 levels, not of 17"),
         ({"widths": (33,), "attention": (True,), "groups": 33, "heads": 3}, "must be even"),
     ],
 )
@@ -143,6 +147,9 @@ def test_the_up_levels_may_go_unsaid_and_options_be_null() -> None:
         ("act_fn", "gelu"),
         ("addition_embed_type", "text_time"),
         ("attention_head_dim", [5, 10, 20, 20]),
+        ("attention_head_dim", [8, 8, 8]),
+        ("attention_head_dim", [8, 8, 8, "8"]),
+        ("attention_head_dim", []),
         ("attention_head_dim", None),
         ("block_out_channels", 320),
         ("block_out_channels", [320, "640"]),
@@ -154,7 +161,17 @@ def test_the_up_levels_may_go_unsaid_and_options_be_null() -> None:
         ("flip_sin_to_cos", False),
         ("freq_shift", 1),
         ("in_channels", True),
-        ("layers_per_block", 2.0),
+        ("layers_per_block", 2.5),
+        ("layers_per_block", 10**7),
+        ("layers_per_block", float("inf")),
+        ("layers_per_block", float("nan")),
+        ("out_channels", 0),
+        ("out_channels", 2**64),
+        ("block_out_channels", [320, 640, 1280, 10**400]),
+        ("block_out_channels", [320, 650, 1280, 1280]),
+        ("norm_num_groups", 7),
+        ("attention_head_dim", 3),
+        ("cross_attention_dim", -(2**64)),
         ("mid_block_type", None),
         ("norm_num_groups", None),
         ("num_attention_heads", 8),
@@ -166,8 +183,19 @@ def test_the_up_levels_may_go_unsaid_and_options_be_null() -> None:
     ],
 )
 def test_a_diffusers_config_of_another_kind_is_refused_by_the_keys_name(key: str, value: object) -> None:
-    with pytest.raises(ValueError, match=f"^unet config: .*{key}"):
+    with pytest.raises(ValueError, match=f"^unet config: .*{key}") as refusal:
         UNetConfig.from_diffusers(STABLE_DIFFUSION_1_5 | {key: value})
+    assert str(refusal.value).isprintable() and len(str(refusal.value)) < 400
+
+
+def test_one_number_of_heads_may_be_said_for_each_level() -> None:
+    for heads in ([8, 8, 8, 8], [8.0] * 4, 8.0):
+        assert UNetConfig.from_diffusers(STABLE_DIFFUSION_1_5 | {"attention_head_dim": heads}) == UNetConfig()
+
+
+def test_a_whole_number_may_be_written_with_a_point() -> None:
+    config = STABLE_DIFFUSION_1_5 | {"layers_per_block": 2.0, "block_out_channels": [320.0, 640, 1280, 1280]}
+    assert UNetConfig.from_diffusers(config) == UNetConfig()
 
 
 @pytest.mark.parametrize(

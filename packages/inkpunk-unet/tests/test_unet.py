@@ -1,5 +1,7 @@
 """What holds for every UNet, whatever its config and its (random) weights."""
 
+import ast
+import inspect
 from concurrent.futures import ThreadPoolExecutor
 from random import Random
 from threading import Barrier
@@ -271,3 +273,14 @@ def test_every_parameter_matters(shape: dict[str, Any]) -> None:
         if not (parameter.grad is not None and parameter.grad.any())
     ]
     assert idle == []
+
+
+def test_a_call_is_declared_as_what_it_runs() -> None:
+    """Type checkers see `__call__`, which must say the same as `forward`; at run time there is torch's alone."""
+    for kind in (UNet,):
+        (tree,) = ast.parse(inspect.getsource(kind)).body
+        methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+        for part in ("args", "returns"):
+            declared, runs = (getattr(methods[name], part) for name in ("__call__", "forward"))
+            assert ast.dump(declared) == ast.dump(runs)
+        assert "__call__" not in vars(kind)

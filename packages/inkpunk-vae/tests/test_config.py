@@ -83,11 +83,28 @@ def test_a_diffusers_config_tells_every_size(sizes: dict):
         ("block_out_channels", 128),
         ("block_out_channels", [128, "256"]),
         ("scaling_factor", "0.18215"),
+        ("scaling_factor", True),
+        ("scaling_factor", float("inf")),
+        ("scaling_factor", float("nan")),
+        ("scaling_factor", 10**400),
+        ("scaling_factor", 1e-30),
+        ("latent_channels", 2**64),
+        ("layers_per_block", 10**7),
+        ("layers_per_block", float("inf")),
+        ("block_out_channels", [128, 256, 512, 10**400]),
+        ("block_out_channels", [128] * 17),
+        ("norm_num_groups", 7),
     ],
 )
 def test_a_diffusers_config_of_another_kind_is_refused_by_its_key(key: str, value: object):
-    with pytest.raises(ValueError, match=key):
+    with pytest.raises(ValueError, match=key) as refusal:
         VAEConfig.from_diffusers({**STABLE_DIFFUSION, key: value})
+    assert str(refusal.value).isprintable() and len(str(refusal.value)) < 400
+
+
+def test_a_whole_number_may_be_written_with_a_point_and_a_number_without():
+    told = {**STABLE_DIFFUSION, "layers_per_block": 2.0, "scaling_factor": 1}
+    assert VAEConfig.from_diffusers(told) == VAEConfig(scaling=1.0)
 
 
 @pytest.mark.parametrize("key", ["block_out_channels", "layers_per_block"])
@@ -120,6 +137,10 @@ def test_weights_of_another_shape_are_refused():
         ({"widths": (0,)}, "positive"),
         ({"layers": 0}, "layers is 0"),
         ({"scaling": 0.0}, "scaling is 0.0"),
+        ({"scaling": float("inf")}, "scaling is inf"),
+        ({"layers": 10**7}, "layers is 10000000: it must be at most 32"),
+        ({"widths": (2**64,)}, "widths is 18446744073709551616: it must be at most 65536"),
+        ({"widths": (32,) * 17}, "17 levels: at most 16"),
         ({"latent_channels": -1}, "latent_channels is -1"),
     ],
 )

@@ -1,4 +1,6 @@
+import ast
 import copy
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inkpunk_vae import VAE, VAEConfig
+from inkpunk_vae.vae import Decoder, Encoder
 from torch import Tensor
 
 few = settings(deadline=None, max_examples=15)
@@ -163,3 +166,14 @@ def test_latents_of_another_shape_are_refused_in_one_line(vae: VAE, shape: tuple
     with pytest.raises(ValueError, match=r"latents have shape .*\[batch, 4, height, width\]") as refusal:
         vae.decode(torch.zeros(shape))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_call_is_declared_as_what_it_runs() -> None:
+    """Type checkers see `__call__`, which must say the same as `forward`; at run time there is torch's alone."""
+    for kind in (Encoder, Decoder):
+        (tree,) = ast.parse(inspect.getsource(kind)).body
+        methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
+        for part in ("args", "returns"):
+            declared, runs = (getattr(methods[name], part) for name in ("__call__", "forward"))
+            assert ast.dump(declared) == ast.dump(runs)
+        assert "__call__" not in vars(kind)

@@ -146,6 +146,7 @@ class Pipeline:
         checkpoint = open_checkpoint(path, ema=ema)
         refuse_problems(checkpoint)
         configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
+        defaults = read_defaults(checkpoint)
         if configs.unet.in_channels != LATENT_CHANNELS:
             channels = configs.unet.in_channels
             why = OTHER_CHANNELS.get(channels, "not the 4 of latents")
@@ -171,7 +172,7 @@ class Pipeline:
             vae=Residence(vae, compute, offload, halve),
             schedule=configs.schedule,
             prediction=configs.prediction,
-            defaults=read_defaults(checkpoint),
+            defaults=defaults,
             device=compute,
             dtype=precision,
             tiled=tiled,

@@ -16,6 +16,17 @@ _NAMES_IN_TRANSFORMERS = {
     "feed_forward": "intermediate_size",
 }
 
+# The most that each size may be, from 16 times ViT-L/14's up: building any such encoder on the meta device takes
+# seconds, and none of its tensors has more elements than torch counts. What is larger is a mistake.
+LIMITS = {
+    "vocabulary": 2**24,
+    "positions": 2**20,
+    "width": 2**16,
+    "layers": 256,
+    "heads": 2**16,
+    "feed_forward": 2**20,
+}
+
 # What this encoder has fixed. A config.json that leaves one out means the same by transformers' defaults.
 _FIXED_IN_TRANSFORMERS = {"model_type": "clip_text_model", "hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 
@@ -24,7 +35,8 @@ _FIXED_IN_TRANSFORMERS = {"model_type": "clip_text_model", "hidden_act": "quick_
 class TextEncoderConfig:
     """Sizes of a CLIP text encoder. The defaults are Stable Diffusion v1.5's: the text half of CLIP ViT-L/14.
 
-    Raises ValueError if a size is not a positive whole number, or the width does not divide among the heads.
+    Raises ValueError if a size is not a positive whole number or is beyond `LIMITS`, or the width does not divide
+    among the heads.
     """
 
     vocabulary: int = 49408
@@ -44,7 +56,13 @@ class TextEncoderConfig:
         for field in fields(self):
             size: object = getattr(self, field.name)
             if type(size) is not int or size < 1:
-                raise ValueError(f"text encoder: {field.name} must be a positive whole number, not {size!r}")
+                raise ValueError(
+                    f"text encoder: {field.name} must be a positive whole number, not {size!r:.80}"
+                )
+            if size > LIMITS[field.name]:
+                raise ValueError(
+                    f"text encoder: {field.name} must be at most {LIMITS[field.name]}, not {size!r:.80}"
+                )
         if self.width % self.heads:
             raise ValueError(
                 f"text encoder: width {self.width} does not divide among {self.heads} heads: "
@@ -62,10 +80,9 @@ class TextEncoderConfig:
         positions, _ = _matrix(weights, "position_embedding.weight")
         feed_forward, _ = _matrix(weights, "layers.0.feed_forward.fc1.weight")
         indices = {int(found[1]) for name in weights if (found := re.match(r"layers\.(\d+)\.", name))}
-        if missing := set(range(max(indices))) - indices:
-            raise ValueError(
-                f"text encoder weights: layer {max(indices)} is there, layer {min(missing)} is not"
-            )
+        missing = next(layer for layer in range(len(indices) + 1) if layer not in indices)
+        if missing < len(indices):
+            raise ValueError(f"text encoder weights: layer {max(indices)} is there, layer {missing} is not")
         return cls(vocabulary, positions, width, len(indices), heads, feed_forward)
 
     @classmethod
@@ -78,15 +95,26 @@ class TextEncoderConfig:
         for key, ours in _FIXED_IN_TRANSFORMERS.items():
             if (theirs := config.get(key, ours)) != ours:
                 raise ValueError(
-                    f"text encoder config: {key} is {theirs!r}, and this text encoder has {ours!r} only: "
+                    f"text encoder config: {key} is {theirs!r:.80}, and this text encoder has {ours!r} only: "
                     "use a Stable Diffusion v1 model"
                 )
         sizes: dict[str, int] = {}
         for name, key in _NAMES_IN_TRANSFORMERS.items():
             size = config.get(key)
+            if isinstance(size, float) and size.is_integer():
+                size = int(size)  # JSON makes no difference between 12 and 12.0, nor do some that write it
             if type(size) is not int:
-                raise ValueError(f"text encoder config: {key} must be a whole number, not {size!r}")
+                raise ValueError(f"text encoder config: {key} must be a whole number, not {size!r:.80}")
+            if not 1 <= size <= LIMITS[name]:
+                raise ValueError(
+                    f"text encoder config: {key} must be from 1 to {LIMITS[name]}, not {size!r:.80}"
+                )
             sizes[name] = size
+        if sizes["width"] % sizes["heads"]:
+            raise ValueError(
+                f"text encoder config: hidden_size {sizes['width']} does not divide among num_attention_heads "
+                f"{sizes['heads']}: write the number of heads it was trained with"
+            )
         return cls(**sizes)
 
 

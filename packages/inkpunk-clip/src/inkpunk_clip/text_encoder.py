@@ -6,7 +6,7 @@ https://arxiv.org/abs/2103.00020, section 2.4. Stable Diffusion v1 conditions on
 
 import math
 from collections.abc import Iterable
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float, Int
@@ -30,6 +30,17 @@ class TextEncoder(nn.Module):
         self.position_embedding = _embedding(config.positions, config.width, std=0.01)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.final_norm = nn.LayerNorm(config.width)
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            tokens: Int[Tensor, "batch positions"],
+            skip_layers: int = 0,
+            learned: Float[Tensor, "vectors width"] | None = None,
+        ) -> Float[Tensor, "batch positions width"]:
+            """As `forward`; declared for checkers of types alone, and torch's own runs, with its hooks."""
+            ...
 
     def forward(
         self,

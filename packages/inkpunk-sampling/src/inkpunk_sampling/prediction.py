@@ -83,4 +83,6 @@ def read_prediction(config: Mapping[str, object]) -> str:
         if told == theirs:
             return ours
     known = ", ".join(DIFFUSERS_WORDS.values())
-    raise ValueError(f"scheduler config: prediction_type = {told!r} is not supported: choose from {known}")
+    raise ValueError(
+        f"scheduler config: prediction_type = {told!r:.80} is not supported: choose from {known}"
+    )

@@ -12,8 +12,11 @@ from typing import TypeAlias
 from jaxtyping import Float
 from torch import Tensor
 
+from .options import OPTIONS, refusal
+
 CLEAN = -1
 """The timestep before the first: no noise, alpha-bar = 1. A sampler's path ends here, but for some conventions."""
+MOST_STEPS = 100_000  # a hundred times Stable Diffusion's; a schedule is a list of them
 FAINTEST = 2.0**-24  # alpha-bar, for the sigma of a timestep without signal
 Timestep: TypeAlias = float | int
 """0 to steps - 1, whole where the model was trained and fractional between, or `CLEAN`. An int is as good as a
@@ -45,7 +48,7 @@ class NoiseSchedule:
     signal, is linear in the timestep, as in k-diffusion's DiscreteSchedule, and all else follows from sigma.
 
     Args:
-        steps: number of training timesteps T, counted 0 to T - 1; at least 1.
+        steps: number of training timesteps T, counted 0 to T - 1; from 1 to 100,000, as a schedule is a list of them.
         beta_start: variance added by timestep 0, in (0, 1).
         beta_end: variance added by timestep T - 1, in [beta_start, 1).
         curve: "linear": beta rises linearly (Ho et al.); "scaled_linear": sqrt(beta) does (latent diffusion).
@@ -65,13 +68,18 @@ class NoiseSchedule:
     def __post_init__(self) -> None:
         """Refuse what is not a schedule."""
         if self.steps < 1:
-            raise ValueError(f"a noise schedule of {self.steps} steps: give steps of at least 1")
+            raise ValueError(f"a noise schedule of {self.steps!r:.40} steps: give steps of at least 1")
+        if self.steps > MOST_STEPS:
+            raise ValueError(
+                f"a noise schedule of {self.steps!r:.40} steps: more than {MOST_STEPS} are not supported"
+            )
         if not 0 < self.beta_start <= self.beta_end < 1:
             raise ValueError(
-                f"betas from {self.beta_start} to {self.beta_end}: give 0 < beta_start <= beta_end < 1"
+                f"betas from {self.beta_start!r:.40} to {self.beta_end!r:.40}: "
+                "give 0 < beta_start <= beta_end < 1"
             )
         if self.curve not in CURVES:
-            raise ValueError(f"unknown curve {self.curve!r}: choose from {', '.join(CURVES)}")
+            raise ValueError(f"unknown curve {self.curve!r:.80}: choose from {', '.join(CURVES)}")
         if self.zero_snr and self.steps < 2:
             raise ValueError("a zero-SNR schedule of 1 step has no signal anywhere: give steps of at least 2")
 
@@ -80,24 +88,35 @@ class NoiseSchedule:
         """Read a parsed diffusers `scheduler_config.json`, whichever scheduler it names.
 
         Only the noise that the model was trained with is read. What it predicts is told by `read_prediction`, and
-        how to sample (`timestep_spacing`, `steps_offset`, clipping) is the caller's choice.
+        how to sample (the sampler, `timestep_spacing`, `steps_offset`, `set_alpha_to_one`) is the caller's choice.
+        What would make the named scheduler bend every prediction, which no sampler here does (`clip_sample`,
+        `thresholding`, another `variance_type`), is refused; left out, or said to a scheduler that does not heed it,
+        it is not, whatever that scheduler's own default.
 
         Raises:
             ValueError: if a key of the schedule is absent or malformed, or asks for what is not implemented.
         """
+        for key, option in OPTIONS.items():
+            option.check(key, config)
         if config.get("trained_betas") is not None:
-            raise _refusal(
+            raise refusal(
                 "trained_betas", config["trained_betas"], "only schedules given by a formula are supported"
             )
         zero_snr = config.get("rescale_betas_zero_snr", False)
         if not isinstance(zero_snr, bool):
-            raise _refusal("rescale_betas_zero_snr", zero_snr, "give true or false")
+            raise refusal("rescale_betas_zero_snr", zero_snr, "give true or false")
         curve = config.get("beta_schedule")
         if not isinstance(curve, str) or curve not in CURVES:
-            raise _refusal("beta_schedule", curve, f"choose from {', '.join(CURVES)}")
+            raise refusal("beta_schedule", curve, f"choose from {', '.join(CURVES)}")
         steps = config.get("num_train_timesteps")
+        if isinstance(steps, float) and steps.is_integer():
+            steps = int(steps)  # JSON makes no difference between 1000 and 1000.0
         if not isinstance(steps, int) or isinstance(steps, bool):
-            raise _refusal("num_train_timesteps", steps, "give a whole number")
+            raise refusal("num_train_timesteps", steps, "give a whole number")
+        if not 1 <= steps <= MOST_STEPS:
+            raise refusal(
+                "num_train_timesteps", steps, f"less than 1 and more than {MOST_STEPS} are not supported"
+            )
         return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve, zero_snr)
 
     def to_diffusers(self) -> dict[str, object]:
@@ -119,9 +138,13 @@ class NoiseSchedule:
         if not self.zero_snr:
             return betas
         signals = [sqrt(abar) for abar in accumulate((1 - beta for beta in betas), mul)]
+        if any(high <= low for high, low in pairwise(signals)):
+            raise self._beyond_double_precision()
         first, last = signals[0], signals[-1]
         # shifted until the last is 0, and stretched until the first is what it was
         bars = [((signal - last) * first / (first - last)) ** 2 for signal in signals]
+        if not all(bars[:-1]):
+            raise self._beyond_double_precision()
         return tuple(1 - abar / before for before, abar in pairwise((1.0, *bars)))
 
     @cached_property
@@ -205,11 +228,14 @@ class NoiseSchedule:
         bars.append(min(FAINTEST, bars[-1] / 2) if self.zero_snr else last)
         sigmas = tuple(sqrt((1 - abar) / abar) if abar else inf for abar in bars)
         if any(low >= high for low, high in pairwise((0.0, *sigmas, inf))):
-            raise ValueError(
-                f"betas from {self.beta_start} to {self.beta_end} over {self.steps} steps: their sigmas are "
-                "beyond double precision: give betas further from 0 and 1, or fewer steps"
-            )
+            raise self._beyond_double_precision()
         return sigmas
+
+    def _beyond_double_precision(self) -> ValueError:
+        return ValueError(
+            f"betas from {self.beta_start} to {self.beta_end} over {self.steps} steps: their sigmas are "
+            "beyond double precision: give betas further from 0 and 1, or fewer steps"
+        )
 
     def _split(self, t: Timestep) -> tuple[int, float]:
         """The trained timestep at or below t (or `CLEAN`), and the part of the way from it to the next."""
@@ -231,12 +257,10 @@ class NoiseSchedule:
         return abar, 1 - abar
 
 
-def _refusal(key: str, value: object, advice: str) -> ValueError:
-    return ValueError(f"scheduler config: {key} = {value!r} is not supported: {advice}")
-
-
 def _number(config: Mapping[str, object], key: str) -> float:
     value = config.get(key)
     if not isinstance(value, int | float) or isinstance(value, bool):
-        raise _refusal(key, value, "give a number")
+        raise refusal(key, value, "give a number")
+    if not 0 < value < 1:  # and no whole number too large for a float reaches one
+        raise refusal(key, value, "give a number between 0 and 1")
     return float(value)

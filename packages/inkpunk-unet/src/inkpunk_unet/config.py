@@ -7,13 +7,27 @@ from typing import cast
 
 from torch import Tensor
 
+MOST_LEVELS = 16
+"""Levels a UNet may have; each halves the picture, so that more would want one of half a million pixels a side."""
+LIMITS = {
+    "in_channels": 2**16,
+    "out_channels": 2**16,
+    "widths": 2**16,
+    "layers": 32,
+    "heads": 2**16,
+    "context_width": 2**16,
+    "groups": 2**16,
+}
+"""The most that each number of a config may be, from 16 times Stable Diffusion's up: building any such network on the
+meta device takes seconds, and none of its tensors has more elements than torch counts. More is a mistake."""
+
 
 @dataclass(frozen=True)
 class UNetConfig:
     """The shape of a UNet; the defaults are Stable Diffusion v1.5's.
 
     Raises:
-        ValueError: The numbers do not make a network.
+        ValueError: The numbers do not make a network, or are beyond `LIMITS`.
     """
 
     in_channels: int = 4
@@ -38,8 +52,20 @@ class UNetConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             numbers = cast(tuple[int, ...], value if isinstance(value, tuple) else (value,))
-            if field.name != "attention" and not (numbers and all(number > 0 for number in numbers)):
-                raise ValueError(f"UNetConfig: {field.name} must be positive, not {value}")
+            if field.name == "attention":
+                continue
+            if any(type(number) is not int for number in numbers):
+                raise ValueError(f"UNetConfig: {field.name} must be whole numbers only, not {value!r:.80}")
+            if not numbers or min(numbers) < 1:
+                raise ValueError(f"UNetConfig: {field.name} must be positive, not {value!r:.80}")
+            if max(numbers) > LIMITS[field.name]:
+                raise ValueError(
+                    f"UNetConfig: {field.name} must be at most {LIMITS[field.name]}, not {value!r:.80}"
+                )
+        if len(self.widths) > MOST_LEVELS:
+            raise ValueError(
+                f"UNetConfig: widths must be of at most {MOST_LEVELS} levels, not of {len(self.widths)}"
+            )
         if len(self.attention) != len(self.widths):
             raise ValueError(
                 f"UNetConfig: attention must have one entry for each of the {len(self.widths)} widths, "
@@ -104,7 +130,7 @@ class UNetConfig:
         """
         if config.get("_class_name", "UNet2DConditionModel") != "UNet2DConditionModel":
             raise ValueError(
-                f"unet config: _class_name is {config['_class_name']!r}, not 'UNet2DConditionModel'"
+                f"unet config: _class_name is {config['_class_name']!r:.80}, not 'UNet2DConditionModel'"
             )
         for key, only in DIFFUSERS_FIXED.items():
             value = config.get(key, only)
@@ -112,37 +138,46 @@ class UNetConfig:
             # null, false and 0 all say "without"
             if not all(each == only or (not each and not only) for each in values):
                 raise ValueError(
-                    f"unet config: {key} = {value!r} is not Stable Diffusion v1; only {only!r} is supported"
+                    f"unet config: {key} = {value!r:.80} is not Stable Diffusion v1; only {only!r} is supported"
                 )
-        heads = config.get("attention_head_dim")
-        if isinstance(heads, list | tuple):
-            raise ValueError(
-                f"unet config: attention_head_dim = {heads!r} is a list, as in Stable Diffusion 2 and XL; "
-                "only Stable Diffusion v1, with one number of heads, is supported"
-            )
         down = [str(kind) for kind in _list(config, "down_block_types")]
         for kind in down:
             if kind not in DIFFUSERS_LEVELS:
                 raise ValueError(
-                    f"unet config: down_block_types has {kind!r}; supported are {list(DIFFUSERS_LEVELS)}"
+                    f"unet config: down_block_types has {kind!r:.80}; supported are {list(DIFFUSERS_LEVELS)}"
                 )
         up = [DIFFUSERS_LEVELS[kind] for kind in reversed(down)]
         if "up_block_types" in config and _list(config, "up_block_types") != up:
             raise ValueError(f"unet config: up_block_types must mirror down_block_types: {up}")
-        return cls(
-            in_channels=_whole(config.get("in_channels"), "in_channels"),
-            out_channels=_whole(config.get("out_channels"), "out_channels"),
-            widths=tuple(
-                _whole(width, "each of block_out_channels") for width in _list(config, "block_out_channels")
-            ),
-            layers=_whole(config.get("layers_per_block"), "layers_per_block"),
-            attention=tuple(kind == "CrossAttnDownBlock2D" for kind in down),
-            # so named, but in Stable Diffusion v1's configs it is the number of heads
-            heads=_whole(config.get("attention_head_dim"), "attention_head_dim"),
-            context_width=_whole(config.get("cross_attention_dim"), "cross_attention_dim"),
-            groups=_whole(config.get("norm_num_groups"), "norm_num_groups"),
+        sizes = {
+            name: _whole(config.get(key), key, LIMITS[name])
+            for name, key in DIFFUSERS_NAMES.items()
+            if name not in ("widths", "heads")
+        }
+        widths = tuple(
+            _whole(width, "each of block_out_channels", LIMITS["widths"])
+            for width in _list(config, "block_out_channels")
         )
+        attention = tuple(kind == "CrossAttnDownBlock2D" for kind in down)
+        try:
+            return cls(widths=widths, attention=attention, heads=_heads(config, len(down)), **sizes)
+        except ValueError as error:
+            if str(error).startswith("unet config: "):
+                raise
+            called = ", ".join(f"{name} {key}" for name, key in DIFFUSERS_NAMES.items() if name != key)
+            raise ValueError(f"unet config: {error} (it calls {called})") from error
 
+
+DIFFUSERS_NAMES = {
+    "in_channels": "in_channels",
+    "out_channels": "out_channels",
+    "widths": "block_out_channels",
+    "layers": "layers_per_block",
+    "heads": "attention_head_dim",  # so named, but in Stable Diffusion v1's configs it is the number of heads
+    "context_width": "cross_attention_dim",
+    "groups": "norm_num_groups",
+}
+"""What diffusers calls the numbers of a `UNetConfig`."""
 
 DIFFUSERS_LEVELS = {"CrossAttnDownBlock2D": "CrossAttnUpBlock2D", "DownBlock2D": "UpBlock2D"}
 """The kinds of level that exist here, as diffusers calls them on the way down and on the way up."""
@@ -210,11 +245,34 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
 def _list(config: Mapping[str, object], key: str) -> list[object]:
     value = config.get(key)
     if not isinstance(value, list | tuple):
-        raise ValueError(f"unet config: {key} must be a list, not {value!r}")
+        raise ValueError(f"unet config: {key} must be a list, not {value!r:.80}")
     return list(cast(list[object], value))
 
 
-def _whole(value: object, what: str) -> int:
+def _whole(value: object, what: str, most: int) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON makes no difference between 8 and 8.0, nor do some that write it
     if type(value) is not int:  # bool is no number here
-        raise ValueError(f"unet config: {what} must be a whole number, not {value!r}")
+        raise ValueError(f"unet config: {what} must be a whole number, not {value!r:.80}")
+    if not 1 <= value <= most:
+        raise ValueError(f"unet config: {what} must be from 1 to {most}, not {value!r:.80}")
     return value
+
+
+def _heads(config: Mapping[str, object], levels: int) -> int:
+    """The number of heads, said once or for each level."""
+    key = DIFFUSERS_NAMES["heads"]
+    told = config.get(key)
+    if not isinstance(told, list | tuple):
+        return _whole(told, key, LIMITS["heads"])
+    heads = {_whole(each, f"each of {key}", LIMITS["heads"]) for each in cast(list[object], told)}
+    if len(heads) != 1:
+        raise ValueError(
+            f"unet config: {key} = {told!r:.80} has other numbers of heads at other levels, as in Stable Diffusion 2 "
+            "and XL; only Stable Diffusion v1, with one number of heads, is supported"
+        )
+    if len(cast(list[object], told)) != levels:
+        raise ValueError(
+            f"unet config: {key} = {told!r:.80} must have a number for each of the {levels} levels"
+        )
+    return heads.pop()

@@ -1,5 +1,7 @@
 """The UNet: down through the levels, along the bottom, and up again past the skips."""
 
+from typing import TYPE_CHECKING
+
 import torch.nn.functional as F
 from jaxtyping import Float, Real
 from torch import Tensor, nn
@@ -43,6 +45,18 @@ class UNet(nn.Module):
 
         self.norm_out = nn.GroupNorm(config.groups, widths[0], eps=1e-5)
         self.conv_out = nn.Conv2d(widths[0], config.out_channels, kernel_size=3, padding=1)
+
+    if TYPE_CHECKING:
+
+        def __call__(
+            self,
+            latents: Float[Tensor, "batch in_channels height width"],
+            timesteps: Real[Tensor, " batch"] | Real[Tensor, ""],
+            context: Float[Tensor, "batch tokens context_width"],
+            residuals: Residuals | None = None,
+        ) -> Float[Tensor, "batch out_channels height width"]:
+            """As `forward`; declared for checkers of types alone, and torch's own runs, with its hooks."""
+            ...
 
     def forward(
         self,

@@ -9,6 +9,20 @@ SCALING = 0.18215
 """What Stable Diffusion v1 multiplies latents by, so that they have about unit variance
 (Rombach et al. 2022, arXiv 2112.10752, appendix G)."""
 
+MOST_LEVELS = 16
+"""Levels a VAE may have; each but the last halves the picture, so that 16 want one of 32,768 pixels a side."""
+LIMITS = {
+    "image_channels": 2**16,
+    "latent_channels": 2**16,
+    "widths": 2**16,
+    "layers": 32,
+    "groups": 2**16,
+}
+"""The most that each size may be, from 16 times Stable Diffusion's up: building any such network on the meta device
+takes seconds, and none of its tensors has more elements than torch counts. More is a mistake."""
+SCALINGS = 1e-4, 1e4
+"""Least and most `scaling`: latents of variance about 1 times or by more would leave float16's range."""
+
 
 @dataclass(frozen=True)
 class VAEConfig:
@@ -25,7 +39,8 @@ class VAEConfig:
             `decode`.
 
     Raises:
-        ValueError: a size is not positive, or a width is not divisible by `groups`.
+        ValueError: a size is not a whole number from 1 to its limit in `LIMITS`, a width is not divisible by
+            `groups`, or `scaling` is not within `SCALINGS`.
     """
 
     image_channels: int = 3
@@ -39,11 +54,20 @@ class VAEConfig:
         """Refuse sizes no network can be built with."""
         if not self.widths:
             raise ValueError("VAEConfig.widths is empty: give the channels of at least one level")
-        for name in ("image_channels", "latent_channels", "layers", "groups", "scaling"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"VAEConfig.{name} is {getattr(self, name)}: it must be positive")
+        for name in ("image_channels", "latent_channels", "layers", "groups"):
+            _check_size(f"VAEConfig.{name}", getattr(self, name), LIMITS[name])
+        least, most = SCALINGS
+        if isinstance(self.scaling, bool) or not least <= self.scaling <= most:
+            raise ValueError(
+                f"VAEConfig.scaling is {self.scaling!r:.80}: it must be a number from {least:g} to {most:g}"
+            )
+        if len(self.widths) > MOST_LEVELS:
+            raise ValueError(
+                f"VAEConfig.widths has {len(self.widths)} levels: at most {MOST_LEVELS} are allowed"
+            )
         for width in self.widths:
-            if width <= 0 or width % self.groups:
+            _check_size("one of VAEConfig.widths", width, LIMITS["widths"])
+            if width % self.groups:
                 raise ValueError(
                     f"VAEConfig.widths has {width}: widths must be positive multiples of groups={self.groups}"
                 )
@@ -99,31 +123,46 @@ class VAEConfig:
         for key, wanted in _FIXED.items():
             found = config.get(key, wanted)
             if found != wanted:
-                raise ValueError(f"VAE config: {key} is {found!r}, and only {wanted!r} is implemented")
+                raise ValueError(f"VAE config: {key} is {found!r:.80}, and only {wanted!r} is implemented")
         for key, block in _BLOCKS.items():
             kinds = config.get(key, [])
             if any(kind != block for kind in _list(key, kinds)):
-                raise ValueError(f"VAE config: {key} is {kinds!r}, and only {block!r} is implemented")
-        image_channels = _whole("in_channels", config.get("in_channels", cls.image_channels))
+                raise ValueError(f"VAE config: {key} is {kinds!r:.80}, and only {block!r} is implemented")
+        image_channels = _whole(
+            "in_channels", config.get("in_channels", cls.image_channels), "image_channels"
+        )
         if config.get("out_channels", image_channels) != image_channels:
             raise ValueError(
-                f"VAE config: out_channels is {config['out_channels']!r} with in_channels {image_channels}; "
+                f"VAE config: out_channels is {config['out_channels']!r:.80} with in_channels {image_channels}; "
                 "they must be equal"
             )
-        scaling = config.get("scaling_factor", cls.scaling)
-        if not isinstance(scaling, int | float):
-            raise ValueError(f"VAE config: scaling_factor is {scaling!r}: expected a number")
-        return cls(
-            image_channels=image_channels,
-            latent_channels=_whole("latent_channels", config.get("latent_channels", cls.latent_channels)),
-            widths=tuple(
-                _whole("block_out_channels", width)
-                for width in _list("block_out_channels", config.get("block_out_channels"))
-            ),
-            layers=_whole("layers_per_block", config.get("layers_per_block")),
-            groups=_whole("norm_num_groups", config.get("norm_num_groups", cls.groups)),
-            scaling=float(scaling),
+        sizes = {
+            "latent_channels": config.get("latent_channels", cls.latent_channels),
+            "layers": config.get("layers_per_block"),
+            "groups": config.get("norm_num_groups", cls.groups),
+        }
+        whole = {name: _whole(DIFFUSERS_NAMES[name], size, name) for name, size in sizes.items()}
+        widths = tuple(
+            _whole("one of block_out_channels", width, "widths")
+            for width in _list("block_out_channels", config.get("block_out_channels"))
         )
+        scaling = _scaling(config.get("scaling_factor", cls.scaling))
+        try:
+            return cls(image_channels=image_channels, widths=widths, scaling=scaling, **whole)
+        except ValueError as error:
+            called = ", ".join(f"{name} {key}" for name, key in DIFFUSERS_NAMES.items() if name != key)
+            raise ValueError(f"VAE config: {error} (it calls {called})") from error
+
+
+DIFFUSERS_NAMES = {
+    "image_channels": "in_channels",
+    "latent_channels": "latent_channels",
+    "widths": "block_out_channels",
+    "layers": "layers_per_block",
+    "groups": "norm_num_groups",
+    "scaling": "scaling_factor",
+}
+"""What diffusers calls the fields of a `VAEConfig`."""
 
 
 # What a diffusers config may ask for and this network does not do, each with the one value that it does.
@@ -148,13 +187,34 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return number
 
 
-def _whole(key: str, value: object) -> int:
+def _check_size(what: str, size: object, most: int) -> None:
+    if not isinstance(size, int) or isinstance(size, bool):
+        raise ValueError(f"{what} is {size!r:.80}: it must be a whole number")
+    if size < 1:
+        raise ValueError(f"{what} is {size!r:.80}: it must be positive")
+    if size > most:
+        raise ValueError(f"{what} is {size!r:.80}: it must be at most {most}")
+
+
+def _whole(key: str, value: object, name: str) -> int:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # JSON makes no difference between 2 and 2.0, nor do some that write it
     if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError(f"VAE config: {key} is {value!r}: expected a whole number")
+        raise ValueError(f"VAE config: {key} is {value!r:.80}: expected a whole number")
+    _check_size(f"VAE config: {key}", value, LIMITS[name])
     return value
+
+
+def _scaling(value: object) -> float:
+    least, most = SCALINGS
+    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+        raise ValueError(
+            f"VAE config: scaling_factor is {value!r:.80}: expected a number from {least:g} to {most:g}"
+        )
+    return float(value)
 
 
 def _list(key: str, value: object) -> Sequence[object]:
     if not isinstance(value, Sequence) or isinstance(value, str):
-        raise ValueError(f"VAE config: {key} is {value!r}: expected a list")
+        raise ValueError(f"VAE config: {key} is {value!r:.80}: expected a list")
     return value  # pyright: ignore[reportUnknownVariableType]  # a sequence of anything is one of objects

@@ -1,5 +1,7 @@
 """The autoencoder of latent diffusion: images to latents and back."""
 
+from typing import TYPE_CHECKING, NoReturn
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -28,6 +30,14 @@ class Encoder(nn.Module):
         self.norm_out = nn.GroupNorm(groups, widths[-1], EPSILON)
         self.conv_out = nn.Conv2d(widths[-1], 2 * config.latent_channels, 3, padding=1)
 
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, images: Float[Tensor, "batch image_channels height width"]
+        ) -> Float[Tensor, "batch twice_latent_channels rows columns"]:
+            """As `forward`; declared for checkers of types alone, and torch's own runs, with its hooks."""
+            ...
+
     def forward(
         self, images: Float[Tensor, "batch image_channels height width"]
     ) -> Float[Tensor, "batch twice_latent_channels rows columns"]:
@@ -55,6 +65,14 @@ class Decoder(nn.Module):
         self.norm_out = nn.GroupNorm(groups, widths[-1], EPSILON)
         self.conv_out = nn.Conv2d(widths[-1], config.image_channels, 3, padding=1)
 
+    if TYPE_CHECKING:
+
+        def __call__(
+            self, latents: Float[Tensor, "batch latent_channels rows columns"]
+        ) -> Float[Tensor, "batch image_channels height width"]:
+            """As `forward`; declared for checkers of types alone, and torch's own runs, with its hooks."""
+            ...
+
     def forward(
         self, latents: Float[Tensor, "batch latent_channels rows columns"]
     ) -> Float[Tensor, "batch image_channels height width"]:
@@ -79,6 +97,12 @@ class VAE(nn.Module):
         self.quant_conv = nn.Conv2d(2 * latent_channels, 2 * latent_channels, 1)
         self.post_quant_conv = nn.Conv2d(latent_channels, latent_channels, 1)
         self.decoder = Decoder(config)
+
+    if TYPE_CHECKING:
+
+        def __call__(self, *inputs: object) -> NoReturn:
+            """Neither of its two ways is the one: torch refuses. Call `encode` or `decode`."""
+            ...
 
     def encode(self, images: Float[Tensor, "batch image_channels height width"]) -> Posterior:
         """The distribution of the images' latents.

@@ -9,7 +9,15 @@ from inkpunk_weights import Checkpoint, CheckpointError, Layout, open_checkpoint
 
 from inkpunk.memory.precision import DTYPES
 from inkpunk.models.hub import resolve_model
-from inkpunk.models.loading import CONFIG_KEY, read_config, refuse_problems
+from inkpunk.models.loading import (
+    CONFIG_KEY,
+    DEFAULTS_KEY,
+    Defaults,
+    read_config,
+    read_defaults,
+    refuse_problems,
+)
+from inkpunk.models.told import UNTOLD
 from inkpunk.models.trained_for import (
     MODELSPEC_KEY,
     SCHEDULER_KEY,
@@ -18,6 +26,7 @@ from inkpunk.models.trained_for import (
     read_training,
     scheduler_config,
 )
+from inkpunk.request import SIZE_MULTIPLE
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",
@@ -25,12 +34,6 @@ LAYOUTS: dict[str, Layout] = {
     "diffusers": "diffusers folder",
 }
 ENDINGS = {".safetensors": "safetensors", ".ckpt": "ckpt", "": "diffusers"}
-# What no shape tells of a component, and what diffusers calls it.
-DIFFUSERS_WORDS = {
-    "text_encoder": {"heads": "num_attention_heads"},
-    "unet": {"heads": "attention_head_dim", "groups": "norm_num_groups"},  # so called, but it counts heads
-    "vae": {"groups": "norm_num_groups", "scaling": "scaling_factor"},
-}
 
 
 def convert_checkpoint(
@@ -74,6 +77,9 @@ def convert_checkpoint(
         CONFIG_KEY: json.dumps(told),
         SCHEDULER_KEY: json.dumps(scheduler),
     }
+    size = read_defaults(checkpoint).size
+    if size != Defaults.size:  # which a folder's UNet may have told
+        metadata[DEFAULTS_KEY] = json.dumps({**json.loads(metadata.get(DEFAULTS_KEY, "{}")), "size": size})
     if predicted != "epsilon":
         metadata[MODELSPEC_KEY] = predicted
     signs = {V_SIGN: predicted == "v", ZERO_SNR_SIGN: schedule.zero_snr}
@@ -85,7 +91,7 @@ def convert_checkpoint(
         layout=LAYOUTS[layout],
         dtype=DTYPES[dtype] if dtype else None,
         metadata=metadata,
-        configs=_in_diffusers_words(told) | {"scheduler": scheduler} if folder else {},
+        configs=_in_diffusers_words(told, size) | {"scheduler": scheduler} if folder else {},
         extra_files=_tokenizer_files() if folder and checkpoint.text_encoder else {},
         signs=() if folder else tuple(name for name, given in signs.items() if given),
         overwrite=overwrite,
@@ -95,16 +101,17 @@ def convert_checkpoint(
 def _told(checkpoint: Checkpoint) -> dict[str, dict[str, int | float]]:
     """What no tensor's shape tells of each component that is there: it must travel beside the tensors."""
     configs = {name: read_config(checkpoint, name) for name in checkpoint.components}
-    return {
-        name: {key: getattr(config, key) for key in DIFFUSERS_WORDS[name]} for name, config in configs.items()
-    }
+    return {name: {key: getattr(config, key) for key in UNTOLD[name]} for name, config in configs.items()}
 
 
-def _in_diffusers_words(told: Mapping[str, Mapping[str, object]]) -> dict[str, dict[str, object]]:
-    return {
-        component: {DIFFUSERS_WORDS[component][key]: value for key, value in values.items()}
+def _in_diffusers_words(told: Mapping[str, Mapping[str, object]], size: int) -> dict[str, dict[str, object]]:
+    configs = {
+        component: {UNTOLD[component][key]: value for key, value in values.items()}
         for component, values in told.items()
     }
+    if "unet" in configs:
+        configs["unet"]["sample_size"] = size // SIZE_MULTIPLE
+    return configs
 
 
 def _tokenizer_files() -> dict[str, bytes]:

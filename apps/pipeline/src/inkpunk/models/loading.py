@@ -14,13 +14,14 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import Checkpoint, CheckpointError, narrowed
 from torch import Tensor, nn
 
+from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
 from inkpunk.models.trained_for import read_training
 from inkpunk.request import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)
 
-CONFIGS: Mapping[str, Any] = {"text_encoder": TextEncoderConfig, "unet": UNetConfig, "vae": VAEConfig}
 CONFIG_KEY = "inkpunk.config"  # in a single file's metadata: what no tensor's shape tells, per component
+MOST_SIZE = 2048  # pixels that a model may prefer
 DEFAULTS_KEY = "inkpunk.defaults"  # in a single file's metadata: the settings the model draws best with
 
 
@@ -81,41 +82,54 @@ def read_configs(
 def read_config(checkpoint: Checkpoint, component: str) -> Any:
     """Learn the config of "text_encoder", "unet" or "vae" from a folder's JSON, or else from shapes and metadata.
 
+    A folder's JSON is held against the shapes, here, before anything of it is built.
+
     Raises:
-        CheckpointError: where the component is not there, or is not SD v1's.
+        CheckpointError: where the component is not there, is not SD v1's, or is not what its JSON says.
     """
-    weights: Mapping[str, Tensor] = getattr(checkpoint, component)
+    weights = getattr(checkpoint, component)
     if not weights:
         raise CheckpointError(
             f"{checkpoint.path}: no {component.replace('_', ' ')} inside; to draw, a checkpoint needs text encoder, "
             "UNet and VAE"
         )
-    kind = CONFIGS[component]
     try:
         if told := checkpoint.configs.get(component):
-            return kind.from_diffusers(told)
-        return kind.from_weights(weights, **_metadata_json(checkpoint, CONFIG_KEY).get(component, {}))
+            return config_from_folder(component, told, weights)
+        return config_from_shapes(
+            component, _metadata_json(checkpoint, CONFIG_KEY).get(component, {}), weights
+        )
     except CheckpointError:
         raise
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:
     """Read the model's preferred settings from its metadata; SD v1.5's usual ones where it has none.
 
+    A size that it has none of is what a folder's UNet was trained for, if its JSON says so.
+
     Raises:
         CheckpointError: for a setting that does not exist, or of a value that no request could have.
     """
-    told = _metadata_json(checkpoint, DEFAULTS_KEY)
-    for name, value in told.items():
+    settings: dict[str, Any] = {
+        name: value if name in ("guidance", "note") or (whole := as_whole(value)) is None else whole
+        for name, value in _metadata_json(checkpoint, DEFAULTS_KEY).items()
+    }
+    for name, value in settings.items():
         if name not in ALLOWED or not ALLOWED[name](value):
             raise CheckpointError(
                 f"{checkpoint.path}: metadata {DEFAULTS_KEY!r}: {name[:40]!r} cannot be {value!r:.40}"
             )
-    settings = dict(told)
     if "guidance" in settings:
         settings["guidance"] = float(settings["guidance"])  # JSON writers may drop the ".0"
+    if "size" not in settings:
+        try:
+            size = default_size(checkpoint.configs.get("unet", {}), SIZE_MULTIPLE, MOST_SIZE)
+        except ValueError as error:
+            raise CheckpointError(f"{checkpoint.path}: unet: {error}") from error
+        settings |= {"size": size} if size else {}
     return Defaults(**settings)
 
 
@@ -123,15 +137,11 @@ def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> TypeGuard[int | float]:
-    return _is_whole(value) or isinstance(value, float)
-
-
 # A stranger's file says what to do by default, and what to print: only what a request could ask for, and one line.
 ALLOWED: Mapping[str, Callable[[object], bool]] = {
-    "size": lambda value: _is_whole(value) and 0 < value <= 2048 and value % SIZE_MULTIPLE == 0,
+    "size": lambda value: _is_whole(value) and 0 < value <= MOST_SIZE and value % SIZE_MULTIPLE == 0,
     "steps": lambda value: _is_whole(value) and 1 <= value <= 1000,
-    "guidance": lambda value: _is_number(value) and 0 <= value <= 100,
+    "guidance": lambda value: is_number(value) and 0 <= value <= 100,
     "note": lambda value: (
         value is None or (isinstance(value, str) and value.isprintable() and len(value) <= 300)
     ),

@@ -22,7 +22,7 @@ ZERO_SNR_SCHEDULER = {
     "set_alpha_to_one": False,
     "timestep_spacing": "trailing",
 }
-MOST_STEPS = 100_000  # of training; a schedule is a list of them
+FEWEST_STEPS = 2  # with one, nothing lies between noise and picture
 V_SIGN, ZERO_SNR_SIGN = "v_pred", "ztsnr"  # empty tensors in a single file, as ComfyUI and Forge look for
 
 
@@ -41,11 +41,12 @@ def read_training(
     """
     try:
         schedule = _schedule(checkpoint)
+        if zero_snr is not None:
+            schedule = replace(schedule, zero_snr=zero_snr)
+        schedule.sigma(0)  # refuses betas that double precision cannot tell apart
         prediction = prediction or _prediction(checkpoint)
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
-    if zero_snr is not None:
-        schedule = replace(schedule, zero_snr=zero_snr)
     if prediction not in PREDICTIONS:
         raise CheckpointError(
             f"{checkpoint.path}: prediction {prediction!r}: there is none of that name; use {', '.join(PREDICTIONS)}"
@@ -80,11 +81,12 @@ def _schedule(checkpoint: Checkpoint) -> NoiseSchedule:
     config = _config(checkpoint)
     if not config:
         return NoiseSchedule(zero_snr=ZERO_SNR_SIGN in checkpoint.unknown)
-    steps = config.get("num_train_timesteps")
-    if isinstance(steps, int) and steps > MOST_STEPS:
-        raise ValueError(f"num_train_timesteps = {steps:g}: more than {MOST_STEPS} are not supported")
     schedule = NoiseSchedule.from_diffusers(config)
-    schedule.sigma(0)  # refuses betas that double precision cannot tell apart
+    if schedule.steps < FEWEST_STEPS:
+        raise ValueError(
+            f"num_train_timesteps = {schedule.steps}: no model of pictures was trained with fewer than "
+            f"{FEWEST_STEPS}; write 1000, as Stable Diffusion v1.5 has it, or what this one was trained with"
+        )
     return schedule
 
 
