@@ -1,6 +1,7 @@
 """Numbers that are not finite are found where they arise."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,8 @@ import torch
 from click.testing import CliRunner
 from inkpunk import Pipeline, Request
 from inkpunk.cli import main
-from inkpunk.memory.precision import NotFiniteError, refuse_not_finite
+from inkpunk.memory.precision import NotFiniteError
+from inkpunk.pictures.pixels import image_to_tensor
 from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
 from PIL import Image
 from torch import Tensor
@@ -18,6 +20,12 @@ PLACES = {  # a weight of each stage, and what it is called when it is damaged
     "text_encoder": ("layers.1.feed_forward.fc2.bias", "text encoder"),
     "unet": ("conv_out.bias", "UNet, step 1"),
     "vae": ("decoder.conv_out.bias", "VAE decoder"),
+}
+OVERFLOWS = {  # a layer whose results, were its weights as large as float16 has them, float16 cannot hold
+    "text encoder": ("text_encoder", "layers.1.feed_forward.fc2"),  # and what comes after it is normalized
+    "UNet, step 1": ("unet", "conv_in"),
+    "VAE encoder": ("vae", "encoder.conv_in"),
+    "VAE decoder": ("vae", "decoder.conv_in"),
 }
 
 
@@ -71,10 +79,48 @@ def test_the_command_line_says_it_in_one_line(damaged: Callable[[str, float], Pa
     assert not (tmp_path / "x.png").exists()
 
 
-def test_in_half_precision_the_way_out_is_a_wider_one() -> None:
-    with pytest.raises(NotFiniteError, match="an overflow, perhaps: try --dtype float32"):
-        refuse_not_finite(torch.tensor([torch.inf]), "VAE decoder", torch.float16)
-    refuse_not_finite(torch.tensor([65504.0]), "VAE decoder", torch.float16)
+@pytest.mark.parametrize("stage", OVERFLOWS)
+def test_what_overflows_in_float16_is_done_again_in_float32(
+    tiny: Path, caplog: pytest.LogCaptureFixture, stage: str
+) -> None:
+    component, layer = OVERFLOWS[stage]
+    half, full = (Pipeline.load(tiny, device="cpu", dtype=dtype) for dtype in ("float16", "float32"))
+    with getattr(half, component).awake() as narrow, getattr(full, component).awake() as wide:
+        weight = narrow.get_submodule(layer).weight
+        weight.copy_(weight.float() * 6e4 / weight.abs().max())
+        wide.load_state_dict({key: tensor.float() for key, tensor in narrow.state_dict().items()})
+    init = Image.radial_gradient("L").convert("RGB").resize((64, 64)) if stage == "VAE encoder" else None
+    request = replace(REQUEST, init=init)
+    steps = list(half.run(request))
+    [picture] = half.pictures(request, steps[-1].latents)
+    [expected] = full.pictures(request, steps[-1].latents)
+    assert {*caplog.messages} == {f"{stage}: overflows in float16, and is done again in float32"}
+    assert [step.index for step in steps] == list(range(1, len(steps) + 1))
+    if stage == "VAE decoder":
+        assert picture.image.tobytes() == expected.image.tobytes()
+    if stage == "VAE encoder":
+        image, noise = image_to_tensor(init)[None], torch.zeros(1, 4, 8, 8)
+        assert torch.equal(half.encode(image, noise), full.encode(image, noise))
+    if stage == "UNet, step 1":  # its context is float16's
+        *_, last = full.run(request)
+        torch.testing.assert_close(steps[-1].latents, last.latents, rtol=0, atol=5e-3)
+    if stage == "text encoder":
+        both = [pipeline.encode_prompts(["a raven"]).float() for pipeline in (half, full)]
+        torch.testing.assert_close(*both, rtol=2**-11, atol=1e-7)  # float16's rounding
+
+
+def test_an_accelerators_last_step_is_done_again_from_the_first(tiny: Path) -> None:
+    pipeline = Pipeline.load(tiny, device="cpu", dtype="float16")
+    plan = pipeline.plan(REQUEST)
+    road = pipeline.road(plan)
+    whole = [*pipeline.sampled(plan, road.denoise(road.predict), road.start())]
+    broken = [*whole[:-1], replace(whole[-1], latents=whole[-1].latents * torch.nan)]
+    with pipeline.unet.awake() as unet:
+        steps = list(pipeline._finite_steps(plan, iter(broken), unet))
+    assert [step.index for step in steps] == [1, 2, 3]
+    torch.testing.assert_close(
+        steps[-1].latents, whole[-1].latents, rtol=0, atol=0.1
+    )  # float16's rounding, on latents of 2
 
 
 @pytest.mark.parametrize("settings", [{"low_memory": True}, {"dtype": "float16"}])

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,7 +28,7 @@ from torch import Tensor
 from inkpunk.memory.devices import choose_device
 from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
-from inkpunk.memory.precision import choose_dtype, refuse_not_finite
+from inkpunk.memory.precision import choose_dtype, finite, is_finite, refuse_not_finite, widened
 from inkpunk.memory.residence import Residence
 from inkpunk.models.hashing import model_hash
 from inkpunk.models.hub import resolve_model
@@ -47,10 +47,11 @@ from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_hash, image_to_tensor, tensor_to_image
 from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
-from inkpunk.road.prompts import Contexts, Reading, read_prompts, scheduled, steered, step_finder
-from inkpunk.road.road import Road, Start
+from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
+from inkpunk.road.road import Images, Latents, Road, Start
 from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
@@ -241,7 +242,10 @@ class Pipeline:
     def memory(self, plan: Plan) -> int:
         """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
         itemsize = torch.empty(0, dtype=self.dtype).itemsize
-        maps = picture_memory(plan, self.unet.config, self.vae.config, itemsize=itemsize, tiled=self.tiled)
+        rows = max(each.rows for each in self._alone(plan))
+        maps = picture_memory(
+            plan, self.unet.config, self.vae.config, rows=rows, itemsize=itemsize, tiled=self.tiled
+        )
         return maps + max(each.bytes_to_move for each in (self.text_encoder, self.unet, self.vae))
 
     def generate(self, request: Request) -> list[Picture]:
@@ -308,12 +312,18 @@ class Pipeline:
         known = {chunk: self.encoded.get((chunk, skip_layers)) for chunk in chunks}
         words = self.learned.words
         if fresh := [chunk for chunk, encoded in known.items() if encoded is None]:
+
+            def work(network: TextEncoder, dtype: torch.dtype) -> Float[Tensor, "chunks 77 width"]:
+                vectors = words.vectors.to(dtype) if words else None
+                tokens = torch.tensor(fresh, device=self.device)
+                # one by one, so that none rounds otherwise than alone
+                encoded = [network(one, skip_layers, vectors) for one in torch.split(tokens, 1)]
+                return torch.cat(encoded).to(self.dtype)
+
             with self.text_encoder.awake() as text_encoder, torch.no_grad():
-                for chunk in fresh:
-                    tokens = torch.tensor([chunk], device=self.device)
-                    [encoded] = text_encoder(tokens, skip_layers, words.vectors if words else None)
-                    refuse_not_finite(encoded, "text encoder", self.dtype)
-                    known[chunk] = self.encoded[chunk, skip_layers] = encoded
+                encoded = finite("text encoder", text_encoder, self.dtype, work)
+            for chunk, one in zip(fresh, encoded, strict=True):
+                known[chunk] = self.encoded[chunk, skip_layers] = one.clone()  # not held by the others
         for oldest in [*self.encoded][:-CHUNKS]:
             self.encoded.pop(oldest, None)
         return {chunk: encoded for chunk, encoded in known.items() if encoded is not None}
@@ -324,23 +334,26 @@ class Pipeline:
         noise: Float[Tensor, "batch 4 latent_height latent_width"],
     ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
         """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
+
+        def work(vae: VAE, dtype: torch.dtype) -> Latents:
+            there = images.to(self.device, dtype)
+            posterior = tiled_encode(vae, there, TILED_ROWS) if self.tiled else vae.encode(there)
+            return posterior.sample(noise.to(self.device, dtype)).float()
+
         with self.vae.awake() as vae, torch.no_grad():
-            images = images.to(self.device, self.dtype)
-            posterior = tiled_encode(vae, images, TILED_ROWS) if self.tiled else vae.encode(images)
-            latents = posterior.sample(noise.to(self.device, self.dtype)).float()
-        refuse_not_finite(latents, "VAE encoder", self.dtype)
-        return latents
+            return finite("VAE encoder", vae, self.dtype, work)
 
     def decode(
         self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
     ) -> Float[Tensor, "batch 3 height width"]:
         """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
-        with self.vae.awake() as vae, torch.no_grad():
-            latents = latents.to(self.device, self.dtype)
+
+        def work(vae: VAE, dtype: torch.dtype) -> Images:
             decode = partial(tiled_decode, vae, rows=TILED_ROWS) if self.tiled else vae.decode
-            images = torch.cat([decode(one) for one in torch.split(latents, 1)]).float()
-        refuse_not_finite(images, "VAE decoder", self.dtype)
-        return images
+            return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
+
+        with self.vae.awake() as vae, torch.no_grad():
+            return finite("VAE decoder", vae, self.dtype, work)
 
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]
@@ -377,9 +390,8 @@ class Pipeline:
         residuals: Residuals | None = None,
     ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
         """Ask the UNet once: float32 in and out, in the pipeline's precision between."""
-        with self.unet.awake() as unet, torch.no_grad():
-            timesteps = torch.full((latents.shape[0],), timestep, dtype=torch.float32, device=latents.device)
-            return unet(latents.to(self.dtype), timesteps, context, residuals).float()
+        with self.unet.awake() as unet:
+            return _predicted(unet, self.dtype, latents, timestep, context, residuals)
 
     def road(self, plan: Plan) -> Road:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
@@ -398,14 +410,41 @@ class Pipeline:
         return road
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
-        road = self.road(plan)
+        plans = self._alone(plan)
+        roads = [self.road(each) for each in plans]
         # one network after the other: where memory is short, two at once would not fit
-        start, denoise = road.start(), road.denoise(road.predict)
-        with self.unet.awake():
-            for step in self.sampled(plan, denoise, start):
-                # an accelerator would have to be waited for
-                if step.index in (1, step.total) or self.device.type == "cpu":
-                    refuse_not_finite(step.latents, f"UNet, step {step.index}", self.dtype)
+        begun = [(road.start(), road.denoise(road.predict)) for road in roads]
+        with self.unet.awake() as unet:
+            runs = [
+                self._finite_steps(each, self.sampled(each, denoise, start), unet)
+                for each, (start, denoise) in zip(plans, begun, strict=True)
+            ]
+            yield from map(together, zip(*runs, strict=True))
+
+    def _alone(self, plan: Plan) -> list[Plan]:
+        """The plans of pictures that are drawn each by itself, or the one of all together."""
+        if draws_alone(self.device, self.dtype, plan.width * plan.height):
+            return [self.plan(replace(plan.request, seeds=(seed,))) for seed in plan.request.seeds]
+        return [plan]
+
+    def _finite_steps(self, plan: Plan, steps: Iterator[Step], unet: UNet) -> Iterator[Step]:
+        """The steps, while their numbers are finite; from where float16 overflows, those of float32."""
+        for step in steps:
+            # an accelerator would have to be waited for; what is not finite stays so to the end
+            if step.index in (1, step.total) or self.device.type == "cpu":
+                stage = f"UNet, step {step.index}"
+                if self.dtype is torch.float16 and not is_finite(step.latents):
+                    yield from self._wider_steps(plan, widened(unet, stage), step.index)
+                    return
+                refuse_not_finite(step.latents, stage, self.dtype)
+            yield step
+
+    def _wider_steps(self, plan: Plan, unet: UNet, first: int) -> Iterator[Step]:
+        road = self.road(plan)
+        denoise = road.denoise(partial(_predicted, unet, torch.float32))
+        for step in self.sampled(plan, denoise, road.start()):
+            if step.index >= first:
+                refuse_not_finite(step.latents, f"UNet, step {step.index}", torch.float32)
                 yield step
 
     def sampled(self, plan: Plan, denoise: Denoise, start: Start) -> Iterator[Step]:
@@ -474,6 +513,19 @@ class Pipeline:
         moments = [moment for timeline in timelines for moment in timeline.moments]
         tokens = {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
         return self.learned.hashes(tokens)
+
+
+def _predicted(
+    unet: UNet,
+    dtype: torch.dtype,
+    latents: Latents,
+    timestep: float,
+    context: Context,
+    residuals: Residuals | None = None,
+) -> Latents:
+    timesteps = torch.full((latents.shape[0],), timestep, dtype=torch.float32, device=latents.device)
+    with torch.no_grad():
+        return unet(latents.to(dtype), timesteps, context.to(dtype), residuals).float()
 
 
 def _name(model: str | Path) -> str:

@@ -13,20 +13,23 @@ TILED_ROWS = 64  # of a feature map, in a strip of the VAE's
 GIBI = 2**30
 
 
-def picture_memory(plan: Plan, unet: UNetConfig, vae: VAEConfig, *, itemsize: int, tiled: bool) -> int:
+def picture_memory(
+    plan: Plan, unet: UNetConfig, vae: VAEConfig, *, rows: int, itemsize: int, tiled: bool
+) -> int:
     """An estimate of the bytes that a plan's pictures take at their peak, on top of all weights.
 
     Args:
-        plan: says how many pictures, how large, whether they are guided, and of how many prompts.
-        unet: the shape of the network that predicts them together.
+        plan: says how many pictures, and how large.
+        unet: the shape of the network that predicts them.
         vae: the shape of the network that decodes them one by one.
+        rows: latents that it is asked about at a time.
         itemsize: bytes of a number.
         tiled: whether they are decoded in strips.
     """
     pixels = plan.height // SIZE_MULTIPLE * (plan.width // SIZE_MULTIPLE)
-    drawing = UNET_MAPS * unet.widths[0] * pixels * plan.rows * itemsize
-    rows = TILED_ROWS if tiled else None
-    decoding = decode_memory(vae, plan.height, plan.width, rows=rows, itemsize=itemsize)
+    drawing = UNET_MAPS * unet.widths[0] * pixels * rows * itemsize
+    strip = TILED_ROWS if tiled else None
+    decoding = decode_memory(vae, plan.height, plan.width, rows=strip, itemsize=itemsize)
     finished = len(plan.request.seeds) * vae.image_channels * plan.height * plan.width * 4
     return FIXED + max(drawing, decoding + finished)
 

@@ -1,9 +1,16 @@
 """In which precision networks compute."""
 
+import copy
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkpunk.memory.devices import DeviceError
+
+Network = TypeVar("Network", bound=nn.Module)
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -25,20 +32,52 @@ class NotFiniteError(ValueError):
     """Infinity, or no number at all, where a picture should come of it; the message says where, and what to do."""
 
 
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no number of a tensor is infinite, or none at all; of one without numbers, too."""
+    if type(tensor) is not Tensor or tensor.is_meta or not tensor.numel():
+        return True
+    low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
+    return bool(low.isfinite() and high.isfinite())
+
+
+def widened(network: Network, stage: str) -> Network:
+    """A copy of a network in float32, for a stage whose float16 overflowed; says so."""
+    logging.getLogger("inkpunk").warning("%s: overflows in float16, and is done again in float32", stage)
+    return copy.deepcopy(network).float()
+
+
+def finite(
+    stage: str, network: Network, dtype: torch.dtype, work: Callable[[Network, torch.dtype], Tensor]
+) -> Tensor:
+    """What a stage's work gives; where it overflows in float16, what it gives in float32.
+
+    Args:
+        stage: what it is called.
+        network: what works, in `dtype`.
+        dtype: the precision it works in.
+        work: takes the network, and the precision that it works in.
+
+    Raises:
+        NotFiniteError: where float32 gives no finite numbers either.
+    """
+    result = work(network, dtype)
+    if dtype is torch.float16 and not is_finite(result):
+        dtype = torch.float32
+        result = work(widened(network, stage), dtype)
+    refuse_not_finite(result, stage, dtype)
+    return result
+
+
 def refuse_not_finite(tensor: Tensor, stage: str, dtype: torch.dtype) -> None:
     """Let only finite numbers pass.
 
     Raises:
         NotFiniteError: naming the stage that they came from, and the precision it worked in.
     """
-    if type(tensor) is not Tensor or tensor.is_meta:  # which has no numbers
-        return
-    low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
-    if low.isfinite() and high.isfinite():
+    if is_finite(tensor):
         return
     name = str(dtype).removeprefix("torch.")
-    wider = "an overflow, perhaps: try --dtype float32; or " if dtype is torch.float16 else ""
     raise NotFiniteError(
-        f"{stage}: gave numbers that are not finite, in {name}: {wider}a damaged weight, which `inkpunk inspect "
+        f"{stage}: gave numbers that are not finite, in {name}: a damaged weight, perhaps, which `inkpunk inspect "
         "FILE --finite` finds"
     )
