@@ -71,10 +71,15 @@ def plain(image: Image.Image) -> Image.Image:
     """Any of Pillow's images as `read_picture` returns a file's.
 
     Raises:
-        PictureError: for one that is too large, or of pixels without a fixed white.
+        PictureError: for one that is too large, cannot be decoded, or has pixels without a fixed white.
     """
     refuse_too_large(*image.size, getattr(image, "format", None))
-    return plain_picture(image)
+    try:
+        return plain_picture(image)
+    except PictureError:
+        raise
+    except Exception as error:  # decoders raise whatever they stumble over
+        raise PictureError(_in_words(error)) from error
 
 
 def refuse_too_large(width: int, height: int, kind: str | None = None) -> None:
