@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
+from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
 
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import fit
@@ -25,6 +26,7 @@ MOST_PIXELS = 64_000_000
 """Of a picture that is decoded: 8000 x 8000, which takes 256 MB."""
 HEAVY = ("WEBP", "JPEG2000")  # whose decoders take several times the memory: half as many
 SHRINKS = (2, 4, 8)  # what a JPEG can be divided by while it is decoded
+MOST_OF_A_TILE = MOST_PIXELS // 8  # of a TIFF, of up to 8 bytes each; usual are 256 x 256
 JPEG = b"\xff\xd8\xff"
 
 
@@ -58,6 +60,8 @@ def read_picture(path: str | Path) -> Image.Image:
             with _opened(Path(path)) as image:
                 if isinstance(image, JpegImageFile):
                     _shrink(image)
+                if isinstance(image, TiffImageFile):
+                    _refuse_large_tiles(image)
                 return plain(image)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
@@ -142,6 +146,17 @@ def _has_several_scans(image: JpegImageFile) -> bool:
     header = image.fp.read(3)  # of the scan: a length, then how many of the image's channels are in it
     image.fp.seek(here)
     return len(header) < 3 or header[2] < image.layers
+
+
+def _refuse_large_tiles(image: TiffImageFile) -> None:
+    """Refuse tiles that are far larger than the picture need be: each is decoded whole.
+
+    Raises:
+        PictureError: if it has such.
+    """
+    width, height = (int(image.tag_v2.get(tag, 0)) for tag in (TILEWIDTH, TILELENGTH))
+    if width * height > MOST_OF_A_TILE:
+        raise PictureError(f"its tiles are too large, {width} x {height} pixels; save it as PNG first")
 
 
 def _in_words(error: Exception) -> str:
