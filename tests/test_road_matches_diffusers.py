@@ -152,7 +152,16 @@ def test_image_to_image_like_diffusers(both: tuple[Pipeline, StableDiffusionPipe
     pipeline, oracle = both
     start = Image.linear_gradient("L").resize((SMALL.width, SMALL.height)).convert("RGB")
     request = Request(
-        PROMPT, seeds=(3,), steps=8, guidance=4.0, sampler=sampler, like="diffusers", init=start, strength=0.6
+        PROMPT,
+        seeds=(3,),
+        steps=8,
+        guidance=4.0,
+        sampler=sampler,
+        like="diffusers",
+        width=SMALL.width,
+        height=SMALL.height,
+        init=start,
+        strength=0.6,
     )
     ours = pipeline.generate(request)[0].image
 
@@ -180,6 +189,8 @@ def test_image_to_image(setting: Setting, folder: Path, start: Image.Image) -> N
         guidance=7.5,
         sampler="ddpm",
         spacing="linspace",
+        width=start.width,
+        height=start.height,
         init=start,
         strength=0.75,
     )

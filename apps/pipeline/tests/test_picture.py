@@ -64,10 +64,14 @@ def test_an_impossible_name_is_refused_in_one_line(tmp_path: Path, picture: Pict
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", [".", "picture.jpg", "picture"])
+@pytest.mark.parametrize(
+    "name", [".", "picture.jpg", "a.JPG", "a.webp", "a.png.jpeg", "a.png ", ".png", "picture"]
+)
 def test_what_does_not_end_in_png_is_refused(tmp_path: Path, picture: Picture, name: str) -> None:
     with pytest.raises(PictureError, match=r"pictures are saved as PNG.*name a \.png file"):
         picture.save(tmp_path / name, overwrite=True)
+    assert list(tmp_path.iterdir()) == []
+    assert picture.save(tmp_path / "A.PNG").read_bytes() == picture.png()
 
 
 @pytest.mark.parametrize(

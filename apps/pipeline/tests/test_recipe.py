@@ -13,6 +13,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.recipe import READERS, is_picture, read_recipe
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import PngInfo
 
 INFOTEXT = "a raven 龍\nNegative prompt: owl\nSteps: 20, Sampler: Euler a, Seed: 1"
@@ -70,9 +71,17 @@ def test_a_picture_without_a_recipe_says_so(tmp_path: Path) -> None:
     assert result.exit_code == 0 and "It holds no recipe" in result.output
 
 
-def test_a_huge_picture_is_looked_at_without_its_pixels(tmp_path: Path) -> None:
-    Image.new("1", (16_000, 16_000)).save(tmp_path / "huge.png")
-    assert inspect(tmp_path / "huge.png").output.startswith("PNG picture, 16000 x 16000")
+@pytest.mark.parametrize("name", ["huge.png", "huge.jpg", "huge.webp"])
+def test_a_huge_picture_is_looked_at_without_its_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    Image.new("L", (16_000, 2000)).save(tmp_path / name)
+
+    def decoded(self: ImageFile) -> None:
+        raise AssertionError("the pixels were decoded")
+
+    monkeypatch.setattr(ImageFile, "load_prepare", decoded)
+    assert " picture, 16000 x 2000\n" in inspect(tmp_path / name).output
 
 
 def test_what_is_no_picture_is_none(tmp_path: Path) -> None:

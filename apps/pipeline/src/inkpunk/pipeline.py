@@ -44,9 +44,10 @@ from inkpunk.models.loading import (
 )
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_hash, image_to_tensor, tensor_to_image
-from inkpunk.request import SIZE_MULTIPLE, Plan, Request, RequestError
+from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
@@ -209,15 +210,15 @@ class Pipeline:
             raise RequestError(
                 f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
             )
-        size = request.init.size if request.init else (self.defaults.size, self.defaults.size)
+        width, height = self.size(request)
         plan = Plan(
             request,
             sampler=sampler,
             spacing=spacing,
             steps=steps,
             guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
-            width=request.width or size[0],
-            height=request.height or size[1],
+            width=width,
+            height=height,
             eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
             clip_skip=request.skipped_layers + request.program.last_layer,
             path=path,
@@ -225,6 +226,13 @@ class Pipeline:
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
+
+    def size(self, request: Request) -> tuple[int, int]:
+        """The width and height that a request is drawn in."""
+        side, picture = self.defaults.size, request.picture
+        if picture is None:
+            return request.width or side, request.height or side
+        return size_like(picture.size, side, request.width, request.height)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -403,8 +411,8 @@ class Pipeline:
             denoise=lambda predict: steered(self.contexts(plan), guidance)(predict),
             decode=self.decode,
         )
-        if request.init is not None:
-            image = image_to_tensor(request.init).expand(len(request.seeds), -1, -1, -1)
+        if plan.start is not None:
+            image = image_to_tensor(plan.start).expand(len(request.seeds), -1, -1, -1)
             drawn = request.program.draws_encoding
             road = from_image(road, image, request.strength, self.encode, drawn=drawn)
         return road
@@ -480,7 +488,7 @@ class Pipeline:
             height=plan.height,
             model=self.name,
             model_hash=model_hash(self.path) if self.path else "",
-            strength=request.strength if request.init else None,
+            strength=request.strength if plan.start else None,
             note=self.defaults.note,
             version=version("inkpunk"),
             guidance_rescale=float(request.guidance_rescale),
@@ -494,7 +502,7 @@ class Pipeline:
             embeddings=self._embeddings(plan, seed),
             noise_schedule=schedule_in_words(self.schedule),
             ema=self.loaded.ema,
-            init_hash=image_hash(request.init) if request.init else None,
+            init_hash=image_hash(plan.start) if plan.start else None,
             device=self.device.type,
             dtype=str(self.dtype).removeprefix("torch."),
             low_memory=self.loaded.halved,

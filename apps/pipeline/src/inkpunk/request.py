@@ -1,21 +1,59 @@
 """What a caller asks for: one prompt, and everything that decides which pictures it becomes."""
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from math import inf
+from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Any
 
 from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
+from PIL import Image
 
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
+from inkpunk.pictures.reading import plain, read_picture
+from inkpunk.road import given
 from inkpunk.road.programs import PROGRAMS, Program
 
-if TYPE_CHECKING:
-    from PIL import Image
-
-SIZE_MULTIPLE = 8  # the VAE's factor: one latent pixel is 8 x 8 image pixels
+GIVEN: dict[str, Callable[[str, Any], object]] = {
+    "prompt": given.text,
+    "negative_prompt": given.text,
+    "seeds": given.whole_numbers,
+    "steps": given.whole,
+    "guidance": given.number,
+    "sampler": given.text,
+    "spacing": given.text,
+    "width": given.whole,
+    "height": given.whole,
+    "strength": given.number,
+    "guidance_rescale": given.number,
+    "guidance_interval": given.pair,
+    "apg": given.yes_or_no,
+    "eta": given.number,
+    "like": given.text,
+    "clip_skip": given.whole,
+    "emphasis": given.text,
+    "plain_prompt": given.yes_or_no,
+    "wildcards": given.lists,
+}
+"""How each field is read, but for the picture."""
+MAY_BE_NONE = {
+    "steps",
+    "guidance",
+    "sampler",
+    "spacing",
+    "width",
+    "height",
+    "guidance_interval",
+    "eta",
+    "clip_skip",
+    "emphasis",
+    "wildcards",
+}
 
 
 class RequestError(ValueError):
@@ -31,6 +69,8 @@ def _fresh_seed() -> tuple[int, ...]:
 class Request:
     """One prompt and the settings of its pictures. `None` means "as the model prefers".
 
+    Numbers of numpy and torch are taken, too, and kept as Python's own; values of any other kind are refused at once.
+
     Attributes:
         prompt: what the picture shows, in the language of `like`: see `inkpunk_clip.parse`. Variants such as
             `{red|blue}` are chosen by each picture's seed: see `inkpunk_clip.choose`.
@@ -42,8 +82,10 @@ class Request:
             tell a spacing, too: "DPM++ 2M Karras". None is the default of `like`.
         spacing: how the steps spread over the training timesteps, a name in `inkpunk_sampling.SPACINGS`, or
             AUTOMATIC1111's for it. None is what `like` has for the sampler.
-        width, height: picture size in pixels, multiples of 8.
-        init: the picture to start from (image-to-image), already of the size asked for.
+        width, height: picture size in pixels, multiples of 8. None is the model's; with `init`, its shape in the
+            model's area: see `inkpunk.pictures.fitting.size_like`.
+        init: the picture to start from (image-to-image): any of Pillow's images, or a path, and kept as a file of it
+            is read: see `inkpunk.pictures.reading.read_picture`. It is scaled and cut to the size that is drawn.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
         guidance_rescale: how much of the contrast that guidance adds is taken back, 0 (none) to 1; 0.7 is usual.
         guidance_interval: noise levels (sigmas) low and high; guidance acts where low < sigma <= high alone, and
@@ -60,8 +102,12 @@ class Request:
             text. `inkpunk.road.wildcards.read_lists` reads them from a folder.
 
     Raises:
-        RequestError: for any value outside these ranges.
+        RequestError: for any value outside these ranges, or of another kind.
     """
+
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
 
     prompt: str
     negative_prompt: str = ""
@@ -72,7 +118,7 @@ class Request:
     spacing: str | None = None
     width: int | None = None
     height: int | None = None
-    init: "Image.Image | None" = None
+    init: Image.Image | str | Path | None = None
     strength: float = 0.75
     guidance_rescale: float = 0.0
     guidance_interval: tuple[float, float] | None = None
@@ -85,7 +131,8 @@ class Request:
     wildcards: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
-        """Check every value that can be judged without a model."""
+        """Check every value that can be judged without a model, and keep it as Python's own."""
+        self._take_plainly()
         self._check_sampler()
         self._check_clip_skip()
         self._check_language()
@@ -105,15 +152,24 @@ class Request:
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
-        if self.init is not None:
-            for name, value, actual in zip(
-                ("width", "height"), (self.width, self.height), self.init.size, strict=True
-            ):
-                _check_side(f"init {name}", actual)
-                if value is not None and value != actual:
-                    raise RequestError(
-                        f"{name} {value}: the init picture's is {actual}; resize it first (inkpunk.load_image does)"
-                    )
+
+    def _take_plainly(self) -> None:
+        for name, read in GIVEN.items():
+            value: object = getattr(self, name)
+            if value is None and name in MAY_BE_NONE:
+                continue
+            try:
+                object.__setattr__(
+                    self, name, read(name.replace("_", " "), value)
+                )  # it is frozen for all others
+            except given.GivenError as error:
+                raise RequestError(str(error)) from error
+        object.__setattr__(self, "init", _picture(self.init))
+
+    @property
+    def picture(self) -> Image.Image | None:
+        """`init` as it is kept."""
+        return self.init if isinstance(self.init, Image.Image) else None
 
     def _check_guidance(self) -> None:
         if not 0 <= self.guidance_rescale <= 1:
@@ -233,6 +289,12 @@ class Plan:
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
 
+    @cached_property
+    def start(self) -> Image.Image | None:
+        """The picture to start from, in the size that is drawn."""
+        picture = self.request.picture
+        return picture and fit(picture, (self.width, self.height))
+
     @property
     def prompt_steps(self) -> int:
         """How many steps a prompt that changes is told of."""
@@ -249,6 +311,22 @@ class Plan:
         if any(each != [1.0] for each in weights):
             return pictures + sum(map(len, weights))
         return pictures * (1 if self.guidance == 1 else 2)
+
+
+def _picture(init: object) -> Image.Image | None:
+    if init is None:
+        return None
+    try:
+        if isinstance(init, Image.Image):
+            return plain(init)
+        if isinstance(init, str | Path):
+            return read_picture(init)
+    except PictureError as error:
+        raise RequestError(f"init{':' if isinstance(init, Image.Image) else ''} {error}") from error
+    raise RequestError(
+        f"init: must be a picture of Pillow's or the path of one, not {type(init).__name__}; "
+        "PIL.Image.fromarray makes a picture of an array"
+    )
 
 
 def refuse_idle_guidance(request: Request, guidance: float) -> None:

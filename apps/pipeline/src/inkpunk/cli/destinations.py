@@ -19,6 +19,13 @@ OTHER_PICTURES = (
     ".tiff",
     ".jxl",
     ".jp2",
+    ".j2k",
+    ".heic",
+    ".heif",
+    ".ppm",
+    ".psd",
+    ".svg",
+    ".pdf",
     ".tga",
     ".ico",
 )

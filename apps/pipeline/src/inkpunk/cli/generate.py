@@ -14,7 +14,7 @@ from inkpunk.cli.options import (
     picture_options,
     refusals,
     request_of,
-    with_init,
+    say_how_it_starts,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
@@ -66,7 +66,7 @@ def generate(
         first = asked.seeds[0]
         asked = replace(asked, seeds=tuple(range(first, first + count)))
         pipeline = load()
-        asked = with_init(asked, init, pipeline)
+        say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
         say_what_is_idle(pipeline.plan(asked))
         for start in range(0, count, batch):

@@ -15,7 +15,7 @@ from inkpunk.cli.options import (
     picture_options,
     refusals,
     request_of,
-    with_init,
+    say_how_it_starts,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
@@ -142,7 +142,7 @@ def _requests(cells: list[list[Settings]], x: OptionAxis, y: OptionAxis | None) 
         requests.append([])
         for column, cell in enumerate(line):
             try:
-                requests[-1].append(request_of(**cell))
+                requests[-1].append(request_of(**{**cell, "init": None}))  # see _with_inits
             except RequestError as error:
                 name = cell_name(x.axis, y and y.axis, column, row)
                 raise RequestError(f"{name}: {error}") from error
@@ -152,14 +152,23 @@ def _requests(cells: list[list[Settings]], x: OptionAxis, y: OptionAxis | None) 
 def _with_inits(
     requests: list[list["Request"]], cells: list[list[Settings]], pipeline: "Pipeline"
 ) -> list[list["Request"]]:
-    """Add the pictures to start from; a file that many cells start from is read once for each size."""
-    read = dict[object, "Image.Image | None"]()
+    """Add the pictures to start from: each is read, and made to fit, once for each size; more are not kept."""
+    fitted = dict[object, "Image.Image"]()
 
     def with_its_init(request: "Request", init: Path | None) -> "Request":
+        if init is None:
+            return request
+        from inkpunk.pictures.fitting import fit
+
         key = init, request.width, request.height
-        if key not in read:
-            read[key] = with_init(request, init, pipeline).init
-        return replace(request, init=read[key])
+        if key not in fitted:
+            whole = replace(request, init=init)
+            size = pipeline.size(whole)
+            say_how_it_starts(whole, init, size)
+            assert whole.picture is not None  # it was read
+            fitted[key] = fit(whole.picture, size)
+        width, height = fitted[key].size
+        return replace(request, init=fitted[key], width=width, height=height)
 
     return [
         [with_its_init(request, cell["init"]) for request, cell in zip(row, line, strict=True)]

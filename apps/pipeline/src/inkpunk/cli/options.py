@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -181,12 +180,12 @@ REQUEST_OPTIONS = (
     click.option(
         "--width",
         type=SIDE,
-        help="In pixels, a multiple of 8. [default: the model's]",
+        help="In pixels, a multiple of 8. [default: the model's; with --init in its shape]",
     ),
     click.option(
         "--height",
         type=SIDE,
-        help="In pixels, a multiple of 8. [default: the model's]",
+        help="In pixels, a multiple of 8. [default: the model's; with --init in its shape]",
     ),
     click.option(
         "--guidance-rescale",
@@ -264,7 +263,7 @@ def request_options(command: Command) -> Command:
 def picture_options(command: Command) -> Command:
     """Add every option that decides a picture: `request_options`, and what `trace` has no use for.
 
-    Whatever is added here is an axis of `inkpunk grid`, too; `request_of` and `with_init` take it from there.
+    Whatever is added here is an axis of `inkpunk grid`, too; `request_of` takes it from there.
     """
     return with_options(PICTURE_OPTIONS)(request_options(command))
 
@@ -272,7 +271,7 @@ def picture_options(command: Command) -> Command:
 def request_of(
     *, seed: int | None, init: Path | None = None, wildcards: Path | None = None, **settings: Any
 ) -> "Request":
-    """Make the request that `picture_options` ask for, but for --init: its size may be the model's to say.
+    """Make the request that `picture_options` ask for; the picture to start from is read.
 
     Raises:
         RequestError: for what can be refused without the model.
@@ -281,21 +280,18 @@ def request_of(
 
     if seed is not None:
         settings["seeds"] = (seed,)
-    return Request(**settings, wildcards=read_wildcards(wildcards))
+    return Request(**settings, init=init, wildcards=read_wildcards(wildcards))
 
 
-def with_init(request: "Request", init: Path | None, pipeline: "Pipeline") -> "Request":
-    """Add the picture to start from, in the size that is asked for, or is the model's.
+def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, int]) -> None:
+    """Tell the size that a picture to start from leads to, and what of it is cut off."""
+    if init is None or request.picture is None:
+        return
+    from inkpunk.pictures.fitting import cut_off
 
-    Raises:
-        PictureError: the file cannot be read as a picture.
-    """
-    if init is None:
-        return request
-    from inkpunk.pictures.reading import load_image
-
-    size = pipeline.defaults.size
-    return replace(request, init=load_image(init, request.width or size, request.height or size))
+    cut = cut_off(request.picture.size, size)
+    told = f"; {cut} is cut off, evenly at both sides" if cut else ""
+    click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told}", err=True)
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

@@ -3,7 +3,8 @@
 from inkpunk_unet import UNetConfig
 from inkpunk_vae import VAEConfig, decode_memory
 
-from inkpunk.request import SIZE_MULTIPLE, Plan, RequestError
+from inkpunk.pictures.fitting import SIZE_MULTIPLE
+from inkpunk.request import Plan, RequestError
 
 # Feature maps that a UNet holds at its peak, in maps of its first width at the latents' size. Measured for latents of
 # 64 x 64 to 96 x 96: 31 to 33 by the fast road, 39 to 41 by the networks as they are.

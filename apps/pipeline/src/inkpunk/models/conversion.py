@@ -26,7 +26,7 @@ from inkpunk.models.trained_for import (
     read_training,
     scheduler_config,
 )
-from inkpunk.request import SIZE_MULTIPLE
+from inkpunk.pictures.fitting import SIZE_MULTIPLE
 
 LAYOUTS: dict[str, Layout] = {
     "safetensors": "single-file safetensors",

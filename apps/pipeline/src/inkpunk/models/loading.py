@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
 from inkpunk.models.trained_for import read_training
-from inkpunk.request import SIZE_MULTIPLE
+from inkpunk.pictures.fitting import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL.Image import Exif
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
@@ -61,7 +62,8 @@ def read_recipe(path: Path) -> Recipe:
             file.seek(0)
             with reader(file) as image:
                 texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
-                if comment := _user_comment(image.getexif()):
+                # Of a PNG, its own getexif would decode the pixels to look behind them.
+                if comment := _user_comment(ImageFile.getexif(image)):
                     texts.setdefault("parameters", comment)
                 return Recipe(image.format or "", *image.size, texts)
     except PictureError:

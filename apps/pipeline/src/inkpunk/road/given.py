@@ -1,0 +1,122 @@
+"""What Python is given, as plain values of Python's own: numbers of numpy and torch are numbers, and text is text.
+
+Each reader takes a value's name, for the refusal. They check kinds alone, and no range.
+"""
+
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+ARRAYS: tuple[type[Any], ...] = (np.generic, np.ndarray, Tensor)
+
+
+class GivenError(TypeError):
+    """A value of a kind that it cannot have; the message says which, and which kind it should have."""
+
+
+def whole(name: str, value: object) -> int:
+    """A whole number.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    held = _single(value)
+    if isinstance(held, bool) or not isinstance(held, Integral):
+        raise _refusal(name, value, "a whole number")
+    return int(held)
+
+
+def number(name: str, value: object) -> float:
+    """A real number.
+
+    Raises:
+        GivenError: for any other kind, or one that no float can hold.
+    """
+    held = _single(value)
+    if isinstance(held, bool) or not isinstance(held, Real):
+        raise _refusal(name, value, "a number")
+    try:
+        return float(held)
+    except OverflowError as error:
+        raise GivenError(f"{name}: a number of more than 308 digits; give a smaller one") from error
+
+
+def yes_or_no(name: str, value: object) -> bool:
+    """True or False.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    held = _single(value)
+    if not isinstance(held, bool):
+        raise _refusal(name, value, "True or False")
+    return held
+
+
+def text(name: str, value: object) -> str:
+    """Text.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    if not isinstance(value, str):
+        raise _refusal(name, value, "text")
+    return str.__str__(value)  # and not what an enumeration or another heir of str would say of itself
+
+
+def whole_numbers(name: str, value: object) -> tuple[int, ...]:
+    """Whole numbers in a row: a tuple, a list, a range, an array.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    return tuple(whole(name, each) for each in _row(name, value, "whole numbers, as in (7, 8)"))
+
+
+def pair(name: str, value: object) -> tuple[float, float]:
+    """Two numbers.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    what = "two numbers, as in (0.28, 5.42)"
+    row = _row(name, value, what)
+    if len(row) != 2:
+        raise _refusal(name, value, what)
+    return number(name, row[0]), number(name, row[1])
+
+
+def lists(name: str, value: object) -> Mapping[str, Sequence[str]]:
+    """Lists of text by their names.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    if not isinstance(value, Mapping):
+        raise _refusal(name, value, "lists by their names, as in {'bird': ['raven', 'owl']}")
+    told = cast("Mapping[object, object]", value)
+    for key, entries in told.items():
+        text(f"{name}, a name", key)
+        for entry in _row(f"{name}, {key!r}", entries, "a list of text"):
+            text(f"{name}, in {key!r}", entry)
+    return cast("Mapping[str, Sequence[str]]", value)
+
+
+def _single(value: Any) -> object:
+    """What a tensor or an array without dimensions holds."""
+    return value.item() if isinstance(value, ARRAYS) and value.ndim == 0 else value
+
+
+def _row(name: str, value: Any, what: str) -> list[Any]:
+    if isinstance(value, ARRAYS) and value.ndim == 1:
+        return [*value.tolist()]
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        raise _refusal(name, cast("object", value), what)
+    return [*cast("Sequence[Any]", value)]
+
+
+def _refusal(name: str, value: object, what: str) -> GivenError:
+    return GivenError(f"{name}: must be {what}, not {type(value).__name__} {repr(value)[:40]}")
