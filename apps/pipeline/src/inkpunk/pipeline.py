@@ -31,7 +31,7 @@ from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import choose_dtype, refuse_not_finite
 from inkpunk.memory.residence import Residence
 from inkpunk.models.hashing import model_hash
-from inkpunk.models.hub import resolve_model
+from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_files import SINGLE_FILES
 from inkpunk.models.learned import Learned, read_learned
 from inkpunk.models.loading import (
@@ -480,7 +480,8 @@ def _name(model: str | Path) -> str:
     """What pictures call a model: a hub id as it is, a file or a folder without the way to it."""
     if Path(model).is_dir():
         return Path(model).resolve().name
-    return Path(model).stem if Path(model).suffix in SINGLE_FILES else str(model)
+    name = short_name(str(model))
+    return Path(name).stem if Path(name).suffix in SINGLE_FILES else name
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:

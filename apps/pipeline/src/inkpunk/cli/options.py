@@ -79,7 +79,8 @@ MODEL_OPTIONS = (
         "--model",
         default="sketch",
         show_default=True,
-        help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name), or the built-in sketch.",
+        help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name, owner/name@revision) or its "
+        "page's address, or the built-in sketch.",
     ),
     click.option(
         "--device",
