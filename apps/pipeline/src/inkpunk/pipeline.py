@@ -30,7 +30,7 @@ from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import choose_dtype, refuse_not_finite
 from inkpunk.memory.residence import Residence
-from inkpunk.models.hashing import model_hash
+from inkpunk.models.hashing import model_hash, readable_hash
 from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_files import SINGLE_FILES
 from inkpunk.models.learned import Learned, read_learned
@@ -440,7 +440,7 @@ class Pipeline:
             width=plan.width,
             height=plan.height,
             model=self.name,
-            model_hash=model_hash(self.path) if self.path else "",
+            model_hash=readable_hash(model_hash, self.path) if self.path else "",
             strength=request.strength if request.init else None,
             note=self.defaults.note,
             version=version("inkpunk"),

@@ -20,6 +20,7 @@ from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 
 if TYPE_CHECKING:
+    from inkpunk.pictures.facts import Facts
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Plan
 
@@ -77,6 +78,13 @@ def generate(
             last = deque(with_progress(pipeline.run(request), title), maxlen=1).pop()
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+                say_what_is_unknown(drawn.facts)
+
+
+def say_what_is_unknown(facts: "Facts") -> None:
+    """Warn of a recipe that does not say which file drew the picture."""
+    if not facts.model_hash:
+        click.echo(f"Its recipe has no model hash: {facts.model} cannot be read any more.", err=True)
 
 
 def say_what_is_idle(plan: "Plan") -> None:
