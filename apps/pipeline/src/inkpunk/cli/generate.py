@@ -9,15 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import check_picture_path, make_folder
-from inkpunk.cli.options import (
-    model_options,
-    picture_options,
-    refusals,
-    request_of,
-    with_init,
-)
+from inkpunk.cli.options import model_options, picture_options, request_of, with_init
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
+from inkpunk.cli.refusing import refusals
 
 if TYPE_CHECKING:
     from inkpunk.pictures.facts import Facts

@@ -1,7 +1,6 @@
 """What the subcommands share: the options that choose a model or decide a picture, and how a refusal is told."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, wraps
 from pathlib import Path
@@ -349,20 +348,3 @@ def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipel
     if pipeline.defaults.note:
         click.echo(f"Note: {pipeline.defaults.note}", err=True)
     return pipeline
-
-
-@contextmanager
-def refusals() -> Generator[None]:
-    """Turn the errors that say what to do into one line on the terminal; let all others show where they arose."""
-    from inkpunk_weights import CheckpointError
-
-    from inkpunk.memory.devices import DeviceError
-    from inkpunk.memory.precision import NotFiniteError
-    from inkpunk.models.hub_errors import HubError
-    from inkpunk.pictures.facts import PictureError
-    from inkpunk.request import RequestError
-
-    try:
-        yield
-    except (CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError) as error:
-        raise click.ClickException(str(error)) from error
