@@ -3,6 +3,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -155,3 +156,20 @@ def test_what_is_no_file_in_a_folder_is_an_os_error(tmp_path: Path, name: str) -
     with pytest.raises(OSError):
         write_atomically(tmp_path / name, DATA)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_killed_processes_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    hour_ago = time.time() - 3700
+    old = {
+        name: tmp_path / name for name in (f".{'a' * 16}.tmp", ".notes.tmp", "picture.png", f"{'a' * 16}.tmp")
+    }
+    live = tmp_path / f".{'b' * 16}.tmp"
+    folder = tmp_path / f".{'c' * 16}.tmp"
+    folder.mkdir()
+    for path in (*old.values(), live):
+        path.touch()
+    for path in (*old.values(), folder):
+        os.utime(path, (hour_ago, hour_ago))
+    write_atomically(tmp_path / "file", DATA)
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"file", ".notes.tmp", "picture.png", f"{'a' * 16}.tmp", live.name, folder.name}

@@ -1,14 +1,16 @@
 """The command line as a user meets it: what it prints, what it writes, what it refuses."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from inkpunk import read_facts
+from inkpunk import Pipeline, read_facts
 from inkpunk.cli import main, options
 from inkpunk.road.programs import PROGRAMS
 from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
@@ -316,3 +318,21 @@ def test_what_changes_nothing_is_said(tiny: Path, tmp_path: Path, options: list[
     assert words in result.stderr
     plain = draw(tiny, "--steps", 2, "--negative", "owl", "--out", tmp_path / "plain.png")
     assert words not in plain.stderr
+
+
+def test_a_model_that_goes_while_it_draws_loses_no_picture(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.safetensors"
+    shutil.copy(tiny, model)
+    decode = Pipeline.decode
+
+    def gone(*arguments: Any) -> Any:
+        model.unlink(missing_ok=True)
+        return decode(*arguments)
+
+    monkeypatch.setattr(Pipeline, "decode", gone)
+    result = draw(model, "--steps", 1, "--seed", 7, "--count", 2, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert [read_facts(tmp_path / "out" / name).seed for name in files(tmp_path / "out")] == [7, 8]
+    assert "no model hash: model cannot be read any more" in result.stderr

@@ -361,3 +361,23 @@ def test_a_damaged_note_of_what_is_cached_is_passed_over(get: Get, tmp_path: Pat
     (note,) = (tmp_path / "cache" / "models--ink--punk").glob("inkpunk-*.json")
     note.write_bytes(damage)
     assert get() == folder
+
+
+def test_half_shards_are_fetched_where_there_are_any_and_full_weights_where_not(
+    hub: Hub, get: Get, tmp_path: Path
+) -> None:
+    shards = {
+        f"unet/diffusion_pytorch_model-0000{number}-of-00002.fp16.safetensors": bytes([number]) * 4000
+        for number in (1, 2)
+    }
+    index = "unet/diffusion_pytorch_model.safetensors.index.fp16.json"  # not spelled as its shards are
+    hub.files |= {**shards, index: b'{"weight_map": {}}'}
+    folder = get(half=True)
+    assert hub.downloaded() == {*CONFIGS, *WEIGHTS, *shards, index} - {UNET}
+    for name, content in shards.items():
+        assert (folder / name).read_bytes() == content
+    hub.requests.clear()
+    assert get(half=True) == folder
+    assert hub.downloaded() == set()
+    get()
+    assert hub.downloaded() == {UNET}

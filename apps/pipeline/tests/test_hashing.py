@@ -8,7 +8,7 @@ import inkpunk.models.hashing
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from inkpunk.models.hashing import cache_folder, model_hash
+from inkpunk.models.hashing import cache_folder, file_hash, model_hash, readable_hash
 
 
 @pytest.fixture(autouse=True)
@@ -147,3 +147,66 @@ def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path, monkeypatch: p
 def test_a_missing_model_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         model_hash(tmp_path / "none.ckpt")
+
+
+SHA256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        "Infinity",
+        "[Infinity, 1, {sha}]",
+        "[1, NaN, {sha}]",
+        "[1.5, 1, {sha}]",
+        "[null, 1, {sha}]",
+        "[1, 1, [1]]",
+        "[1, 1, 5]",
+        "{{}}",
+        '"abc"',
+        "[[1], 1, {sha}]",
+        '[1, 1, "zz"]',
+        "1e999",
+        "true",
+    ],
+)
+def test_one_wrong_entry_is_passed_over_and_the_others_kept(
+    tmp_path: Path, cache: Path, reads: list[str], entry: str
+) -> None:
+    path, bad = tmp_path / "ink.ckpt", tmp_path / "bad.ckpt"
+    for each in (path, bad):
+        each.write_bytes(b"abc")
+    model_hash(path)
+    text = cache.read_text().rstrip("}") + f', "{bad}": {entry.format(sha=json.dumps(SHA256))}' + "}"
+    cache.write_text(text)
+    reads.clear()
+    assert model_hash(path) == model_hash(bad) == "ba7816bf8f"
+    assert reads == ["bad.ckpt"]
+    assert list(json.loads(cache.read_bytes())) == [str(path), str(bad)]
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "a\0b"])
+def test_a_name_in_the_cache_that_is_none_does_not_keep_others_out(
+    tmp_path: Path, cache: Path, name: str
+) -> None:
+    path = tmp_path / "ink.ckpt"
+    path.write_bytes(b"abc")
+    cache.parent.mkdir()
+    cache.write_text(json.dumps({name: [1, 1, SHA256]}))
+    assert model_hash(path) == "ba7816bf8f"
+    assert list(json.loads(cache.read_bytes())) == [str(path)]
+
+
+def test_a_folder_in_the_place_of_the_cache_is_done_without(tmp_path: Path, cache: Path) -> None:
+    path = tmp_path / "ink.ckpt"
+    path.write_bytes(b"abc")
+    cache.mkdir(parents=True)
+    assert model_hash(path) == "ba7816bf8f"
+    assert [file.name for file in cache.parent.iterdir()] == [cache.name]
+
+
+def test_what_cannot_be_hashed_any_more_has_no_hash(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    for name in ("gone.ckpt", "loop"):
+        assert readable_hash(model_hash, tmp_path / name) == ""
+        assert readable_hash(file_hash, tmp_path / name) == ""

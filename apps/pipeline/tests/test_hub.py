@@ -4,7 +4,7 @@ from typing import Any
 import inkpunk.models.fetching
 import inkpunk_sketch
 import pytest
-from inkpunk.models.hub import resolve_model
+from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_errors import HubError
 
 
@@ -13,8 +13,8 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
     """What would have been fetched; the working directory is empty meanwhile."""
     calls = list[tuple[Any, ...]]()
 
-    def fetch(repo: str, file: str | None, half: bool) -> Path:
-        calls.append((repo, file, half))
+    def fetch(repo: str, file: str | None, revision: str, half: bool) -> Path:
+        calls.append((repo, file, revision, half))
         return Path("fetched")
 
     monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
@@ -32,7 +32,80 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
 )
 def test_a_hub_id_is_fetched(fetched: list[Any], model: str, repo: str, file: str | None) -> None:
     assert resolve_model(model, half=True) == Path("fetched")
-    assert fetched == [(repo, file, True)]
+    assert fetched == [(repo, file, "main", True)]
+
+
+ADDRESSES = {
+    "https://huggingface.co/own/ink": "own/ink",
+    "http://HuggingFace.co/own/ink/": "own/ink",
+    "https://www.huggingface.co/own/ink?library=diffusers#usage": "own/ink",
+    "https:/huggingface.co/own/ink": "own/ink",  # a Path of it
+    " https://hf.co/own/ink\n": "own/ink",
+    "huggingface.co/own/ink": "own/ink",
+    "https://huggingface.co/own/ink/discussions/3": "own/ink",
+    "https://huggingface.co/own/ink/tree/main": "own/ink",
+    "https://huggingface.co/own/ink/tree/fp16/": "own/ink@fp16",
+    "https://huggingface.co/own/ink/tree/refs%2Fpr%2F3": "own/ink@refs/pr/3",
+    "https://huggingface.co/own/ink/commit/abc123": "own/ink@abc123",
+    "https://huggingface.co/own/ink/blob/main/v2.ckpt": "own/ink/v2.ckpt",
+    "https://huggingface.co/own/ink/resolve/main/v2.safetensors?download=true": "own/ink/v2.safetensors",
+    "https://huggingface.co/own/ink/blob/refs/pr/3/a/c%20d.ckpt": "own/ink@refs/pr/3/a/c d.ckpt",
+    "https://mirror.test/own/ink/resolve/v1.0/v2.ckpt": "own/ink@v1.0/v2.ckpt",
+    "own/ink/": "own/ink",
+    "own/ink@main": "own/ink",
+    "own/ink@fp16": "own/ink@fp16",
+    "own/ink@v1.0/a/v2.ckpt": "own/ink@v1.0/a/v2.ckpt",
+    "own/ink@refs/pr/3/v2.ckpt": "own/ink@refs/pr/3/v2.ckpt",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_the_address_of_a_page_is_the_model_on_it(
+    fetched: list[Any], monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.test")
+    assert resolve_model(address) == Path("fetched")
+    [(repo, file, revision, _)] = fetched
+    at = "" if revision == "main" else f"@{revision}"
+    assert f"{repo}{at}" + (f"/{file}" if file else "") == ADDRESSES[address] == short_name(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "reason"),
+    [
+        ("https://huggingface.co/datasets/own/ink", "not the page of a model; give a model of the hub"),
+        ("https://huggingface.co/spaces/own/ink/tree/main", "not the page of a model"),
+        ("https://huggingface.co/own", "not the page of a model"),
+        ("https://huggingface.co", "not the page of a model"),
+        ("https://huggingface.co/own/ink/tree/v1/unet", "give own/ink@v1$"),
+        ("https://huggingface.co/own/ink/tree/..", "no revision"),
+        ("https://huggingface.co/own/ink/blob/main/a%0Ab", "no revision"),
+        ("https://huggingface.co/own/i%0Ank", "no name that the hub allows"),
+        (
+            "https://civitai.com/models/4201",
+            "civitai.com is not the Hugging Face hub; download the checkpoint",
+        ),
+        ("civitai.com/models/4201", "download the checkpoint there and give its path"),
+        ("https://huggingface.co.evil.test/own/ink", "is not the Hugging Face hub"),
+        ("https://[", "is not the Hugging Face hub"),
+        ("https://huggingface.co:x/own/ink", "is not the Hugging Face hub"),
+    ],
+)
+def test_an_address_of_no_model_is_refused_in_one_line(fetched: list[Any], address: str, reason: str) -> None:
+    with pytest.raises(HubError, match=reason) as refusal:
+        resolve_model(address)
+    assert str(refusal.value).startswith(address)
+    assert "\n" not in str(refusal.value)
+    assert fetched == []
+    assert short_name(address) == address
+
+
+@pytest.mark.parametrize("model", ["a/b@", "a/b@..", "a/b@x\ny", "a/b/x\ny"])
+def test_a_revision_that_is_none_is_refused(fetched: list[Any], model: str) -> None:
+    with pytest.raises(HubError, match="nor a name on the Hugging Face hub") as refusal:
+        resolve_model(model)
+    assert "\n" not in str(refusal.value)
+    assert fetched == []
 
 
 @pytest.mark.parametrize("name", ["ink.ckpt", "folder/ink.safetensors", "owner/name", "no suffix"])

@@ -119,3 +119,38 @@ def test_half_shards_of_older_diffusers_are_taken(half: bool) -> None:
     ]
     rest = [SAFE[0], SAFE[2]]
     assert sorted(choose_files(CONFIGS + rest + shards, half=half)) == sorted(CONFIGS + rest + shards)
+
+
+HALF_SHARDS = {
+    "late": "unet/diffusion_pytorch_model-0000{}-of-00002.fp16.safetensors",
+    "early": "unet/diffusion_pytorch_model.fp16-0000{}-of-00002.safetensors",
+}
+HALF_INDEXES = {
+    "late": "unet/diffusion_pytorch_model.safetensors.fp16.index.json",
+    "early": "unet/diffusion_pytorch_model.safetensors.index.fp16.json",
+}
+
+
+def half_shards(spelling: str) -> list[str]:
+    return [HALF_SHARDS[spelling].format(number) for number in (1, 2)]
+
+
+@pytest.mark.parametrize("index", HALF_INDEXES)
+@pytest.mark.parametrize("spelling", HALF_SHARDS)
+def test_half_shards_and_their_index_need_not_be_spelled_alike(spelling: str, index: str) -> None:
+    shards = [*half_shards(spelling), HALF_INDEXES[index]]
+    full = [*CONFIGS, *SAFE]  # of the other components there is nothing in half precision
+    taken = choose_files([*full, *shards], half=True)
+    assert sorted(taken) == sorted([*CONFIGS, SAFE[0], SAFE[2], *shards])
+    assert sorted(choose_files([*full, *shards])) == sorted(full)
+    for lost in shards:
+        assert sorted(choose_files([*full, *(set(shards) - {lost})], half=True)) == sorted(full)
+
+
+@pytest.mark.parametrize("lost", [None, *HALF_INDEXES])
+def test_of_half_shards_in_both_spellings_one_set_is_taken(lost: str | None) -> None:
+    names = [*CONFIGS, SAFE[0], SAFE[2], *half_shards("late"), *half_shards("early")]
+    names += [name for spelling, name in HALF_INDEXES.items() if spelling != lost]
+    taken = choose_files(names, half=True)
+    assert len(taken) == len(CONFIGS) + 2 + 3
+    assert not lost or HALF_INDEXES[lost] not in taken

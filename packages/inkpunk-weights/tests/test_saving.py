@@ -1,6 +1,7 @@
 """Saving is all or nothing, overwrites nothing silently, and writes nothing broken."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,37 @@ def test_a_written_file_may_be_read_by_whom_the_system_allows(
     save_checkpoint(tmp_path / "x", vae=parts["vae"], layout=layout)
     files = [path for path in (tmp_path / "x", *tmp_path.rglob("x/**/*")) if path.is_file()]
     assert {file.stat().st_mode for file in files} == {(tmp_path / "ordinary").stat().st_mode}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_killed_processes_left_is_cleared_and_nothing_else(
+    parts: Parts, tmp_path: Path, layout: str
+) -> None:
+    def make(name: str, *inside: str, age: int = 3700) -> None:
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        if inside:
+            path.mkdir()
+        for each in (*(path / each for each in inside), path):
+            if not inside or each != path:
+                each.touch()
+            os.utime(each, (time.time() - age, time.time() - age))
+
+    (tmp_path / "y").mkdir()
+    make(".x.0123abcd.partial")  # a file's
+    make(".y.0123abcd.partial", "model_index.json")  # a folder's
+    make(".inkpunk-abcd_123", "scratch.safetensors")
+    kept = {
+        ".z.0123abcd.partial",
+        ".y.9999abcd.partial",
+        ".x.9999abcd.partial",
+        ".inkpunk-notes123",
+        ".mine.partial",
+    }
+    make(".z.0123abcd.partial", "model_index.json")  # the only copy, perhaps
+    make(".y.9999abcd.partial", "thesis.txt")
+    make(".x.9999abcd.partial", age=60)  # somebody is at it
+    make(".inkpunk-notes123", "thesis.txt")
+    make(".mine.partial")
+    save_checkpoint(tmp_path / "x", vae=parts["vae"], layout=layout)
+    assert {path.name for path in tmp_path.iterdir()} == {"x", "y", *kept}

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -234,3 +235,14 @@ def test_the_switch_is_the_environments(tmp_path: Path) -> None:
     )
     assert said.stdout.strip() == "INKPUNK_NATIVE=0 in the environment leaves them out"
     assert not [*tmp_path.iterdir()]
+
+
+@needs_compiler
+def test_what_killed_builds_left_is_cleared_and_nothing_else(fresh: Path) -> None:
+    fresh.mkdir(parents=True, mode=0o700)
+    for name, age in (("tmpabcd_123", 3700), ("tmpabcd_456", 60), ("mine", 3700)):
+        (fresh / name).mkdir()
+        (fresh / name / "convolution.so").touch()
+        os.utime(fresh / name, (time.time() - age, time.time() - age))
+    assert load("convolution").functions is not None
+    assert {path.name for path in fresh.iterdir() if path.is_dir()} == {"tmpabcd_456", "mine"}

@@ -30,8 +30,8 @@ from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import choose_dtype, finite, is_finite, refuse_not_finite, widened
 from inkpunk.memory.residence import Residence
-from inkpunk.models.hashing import model_hash
-from inkpunk.models.hub import resolve_model
+from inkpunk.models.hashing import model_hash, readable_hash
+from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_files import SINGLE_FILES
 from inkpunk.models.learned import Learned, read_learned
 from inkpunk.models.loading import (
@@ -487,7 +487,7 @@ class Pipeline:
             width=plan.width,
             height=plan.height,
             model=self.name,
-            model_hash=model_hash(self.path) if self.path else "",
+            model_hash=readable_hash(model_hash, self.path) if self.path else "",
             strength=request.strength if plan.start else None,
             note=self.defaults.note,
             version=version("inkpunk"),
@@ -540,7 +540,8 @@ def _name(model: str | Path) -> str:
     """What pictures call a model: a hub id as it is, a file or a folder without the way to it."""
     if Path(model).is_dir():
         return Path(model).resolve().name
-    return Path(model).stem if Path(model).suffix in SINGLE_FILES else str(model)
+    name = short_name(str(model))
+    return Path(name).stem if Path(name).suffix in SINGLE_FILES else name
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.leftovers import clear_leftovers
 
 
 @contextmanager
@@ -21,6 +22,7 @@ def new_file(path: Path, *, overwrite: bool = False) -> Generator[BinaryIO]:
     _refuse_existing(path, overwrite)
     if path.is_dir():
         raise CheckpointError(f"{path}: is a folder; give the name of a file")
+    clear_leftovers(path.parent)
     partial = _partial(path)
     try:
         with partial.open("xb") as file:
@@ -51,6 +53,7 @@ def new_folder(path: Path, *, mark: str, overwrite: bool = False) -> Generator[P
         raise CheckpointError(
             f"{path}: is not a folder with a {mark}, so it is not overwritten; choose another name"
         )
+    clear_leftovers(path.parent)
     partial, old = _partial(path), _partial(path)
     try:
         partial.mkdir()

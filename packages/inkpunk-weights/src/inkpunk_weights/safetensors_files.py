@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
+from inkpunk_weights.foreign import interrupts_deferred, memory_told
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.limits import CHECKPOINT, Limits
 
@@ -72,7 +73,8 @@ def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile
             "again, or save it without the notes in it"
         )
     try:  # checks that the tensors' places are of the right size and cover the file exactly
-        mapped: Any = safe_open(path, framework="pt")
+        with memory_told():
+            mapped: Any = safe_open(path, framework="pt")
     except (SafetensorError, OSError) as error:
         _refuse_metadata(where, path, length)
         raise CheckpointError(
@@ -80,7 +82,13 @@ def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile
         ) from error
     with path.open("rb") as file:
         file.seek(LENGTH_BYTES)
-        header = json.loads(file.read(length), object_pairs_hook=lambda pairs: _no_twice(where, pairs))
+        text = file.read(length)
+    try:
+        header: Any = json.loads(text, object_pairs_hook=lambda pairs: _no_twice(where, pairs))
+    except CheckpointError:
+        raise
+    except ValueError as error:  # it was JSON a moment ago
+        raise CheckpointError(f"{where}: changed while it was read; try again") from error
     metadata: dict[str, str] = header.pop(METADATA, None) or {}
     specs = {
         name: Spec(_dtype(where, name, entry["dtype"]), tuple(entry["shape"]))
@@ -89,7 +97,8 @@ def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile
 
     def read(name: str) -> Tensor:
         try:
-            return mapped.get_tensor(name)
+            with interrupts_deferred(), memory_told():
+                return mapped.get_tensor(name)
         except (SafetensorError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise CheckpointError(f"{where}: tensor {shown(name)} cannot be read ({_line(error)})") from error
 

@@ -17,7 +17,9 @@ from inkpunk_weights.components import COMPONENTS, ldm_shape
 from inkpunk_weights.diffusers_configs import SCHEDULER, Config, component_config, model_index
 from inkpunk_weights.errors import CheckpointError, shown
 from inkpunk_weights.folders import CONFIG_FILES, MODEL_INDEX
+from inkpunk_weights.foreign import callbacks_told
 from inkpunk_weights.lazy import LazyTensors, Spec
+from inkpunk_weights.leftovers import SCRATCH
 from inkpunk_weights.names import DIFFUSERS, LDM, OUR_BLOCKS, Dialect, Names
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.safetensors_files import open_safetensors, write_safetensors
@@ -175,10 +177,11 @@ def _write_ckpt(file: BinaryIO, tensors: LazyTensors, notes: Mapping[str, str]) 
     if "state_dict" in notes:
         raise CheckpointError('metadata of a ckpt cannot be called "state_dict"; choose another name')
     with TemporaryDirectory(prefix=".inkpunk-", dir=Path(file.name).parent) as folder:
-        scratch = Path(folder) / "scratch.safetensors"
+        scratch = Path(folder) / SCRATCH
         with scratch.open("wb") as opened:
             write_safetensors(opened, tensors, {})
-        torch.save({"state_dict": dict(open_safetensors(scratch).tensors), **notes}, file)
+        with callbacks_told():
+            torch.save({"state_dict": dict(open_safetensors(scratch).tensors), **notes}, file)
 
 
 def _small_files(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from inkpunk_weights.errors import CheckpointError, shown_path
+from inkpunk_weights.foreign import memory_told
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.limits import CHECKPOINT, Limits
 from inkpunk_weights.safetensors_files import looks_like_safetensors, open_safetensors
@@ -55,10 +56,15 @@ def open_tensor_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = 
     """
     where = shown_path(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(START_BYTES)
-    except OSError as error:
+        with memory_told():
+            return _open(path, where, roots, limits)
+    except OSError as error:  # not there, not readable; or gone between one look and the next
         raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
+
+
+def _open(path: Path, where: str, roots: Sequence[str], limits: Limits) -> TensorFile:
+    with path.open("rb") as file:
+        start = file.read(START_BYTES)
     if not start:
         raise CheckpointError(f"{where}: the file is empty; fetch it again")
     for magic, (what, remedy) in STRANGERS.items():

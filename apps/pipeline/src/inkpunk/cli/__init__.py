@@ -9,14 +9,21 @@ from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
 from inkpunk.cli.inspect import inspect
 from inkpunk.cli.prompt import prompt
+from inkpunk.cli.refusing import machine_refusal
 from inkpunk.cli.samplers import samplers
+from inkpunk.cli.terminal import print_anything
 from inkpunk.cli.trace import trace
 
 INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
 
 
 class Commands(click.Group):
-    """Commands that end as other programs do when a user ends them."""
+    """Commands that end as other programs do when a user ends them, and print whatever there is to print."""
+
+    def main(self, *arguments: Any, **options: Any) -> Any:
+        """Begin; this is where every command comes in."""
+        print_anything()
+        return super().main(*arguments, **options)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named; what it had saved and said by then stays."""
@@ -25,6 +32,12 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             ctx.exit(INTERRUPTED)
+        except (click.ClickException, click.Abort, click.exceptions.Exit):
+            raise  # told already
+        except Exception as error:
+            if line := machine_refusal(error):
+                raise click.ClickException(line) from error
+            raise
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

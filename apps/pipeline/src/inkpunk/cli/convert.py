@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from inkpunk.cli.options import refusals, trained_for_options
+from inkpunk.cli.options import trained_for_options
+from inkpunk.cli.refusing import refusals
 
 
 @click.command()

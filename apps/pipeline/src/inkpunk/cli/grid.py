@@ -10,15 +10,10 @@ import click
 
 from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
 from inkpunk.cli.destinations import check_picture_path, make_folder
-from inkpunk.cli.options import (
-    model_options,
-    picture_options,
-    refusals,
-    request_of,
-    say_how_it_starts,
-)
+from inkpunk.cli.options import model_options, picture_options, request_of, say_how_it_starts
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
+from inkpunk.cli.refusing import refusals
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:

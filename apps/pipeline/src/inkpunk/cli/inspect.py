@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from inkpunk.cli.options import refusals
+from inkpunk.cli.refusing import refusals
 
 
 @click.command()

@@ -1,7 +1,6 @@
 """What the subcommands share: the options that choose a model or decide a picture, and how a refusal is told."""
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,7 +77,8 @@ MODEL_OPTIONS = (
         "--model",
         default="sketch",
         show_default=True,
-        help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name), or the built-in sketch.",
+        help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name, owner/name@revision) or its "
+        "page's address, or the built-in sketch.",
     ),
     click.option(
         "--device",
@@ -344,20 +344,3 @@ def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipel
     if pipeline.defaults.note:
         click.echo(f"Note: {pipeline.defaults.note}", err=True)
     return pipeline
-
-
-@contextmanager
-def refusals() -> Generator[None]:
-    """Turn the errors that say what to do into one line on the terminal; let all others show where they arose."""
-    from inkpunk_weights import CheckpointError
-
-    from inkpunk.memory.devices import DeviceError
-    from inkpunk.memory.precision import NotFiniteError
-    from inkpunk.models.hub_errors import HubError
-    from inkpunk.pictures.facts import PictureError
-    from inkpunk.request import RequestError
-
-    try:
-        yield
-    except (CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError) as error:
-        raise click.ClickException(str(error)) from error

@@ -9,13 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from inkpunk.cli.options import (
-    EMBEDDING_OPTION,
-    LANGUAGE_OPTIONS,
-    read_wildcards,
-    refusals,
-    with_options,
-)
+from inkpunk.cli.options import EMBEDDING_OPTION, LANGUAGE_OPTIONS, read_wildcards, with_options
+from inkpunk.cli.refusing import refusals
 
 if TYPE_CHECKING:
     from inkpunk_clip import Chunk, LearnedWords, Timeline, Tokenizer

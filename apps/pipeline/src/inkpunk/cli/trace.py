@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import check_picture_path
-from inkpunk.cli.options import model_options, refusals, request_of, request_options
+from inkpunk.cli.options import model_options, request_of, request_options
 from inkpunk.cli.prompt import say_what_is_cut, told
+from inkpunk.cli.refusing import refusals
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline

@@ -3,14 +3,18 @@
 import hashlib
 import json
 import os
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from inkpunk.pictures.atomic import write_atomically
 
 LENGTH = 10  # hex digits, as in the "Model hash" that AUTOMATIC1111 writes
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
+MOST_CACHE = 16_000_000  # bytes, of a hundred thousand models
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,17 @@ def model_hash(path: Path) -> str:
     return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:LENGTH]
 
 
+def readable_hash(hash_of: Callable[[Path], str], path: Path) -> str:
+    """What `file_hash` or `model_hash` gives, or "" where the file can no longer be read.
+
+    By then a picture was drawn: it is worth more than this line of its recipe.
+    """
+    try:
+        return hash_of(path)
+    except (OSError, RuntimeError):  # RuntimeError: links in a circle
+        return ""
+
+
 def cache_folder() -> Path:
     """Where to keep what can be computed again: $INKPUNK_CACHE, or `inkpunk` in the user's cache folder."""
     if own := os.environ.get("INKPUNK_CACHE"):
@@ -74,26 +89,40 @@ def _sha256(file: Path) -> str:
 
 
 def _recall() -> dict[str, _Seen]:
-    """All that is remembered; nothing, if the cache is missing or damaged."""
+    """All that is remembered; nothing, if the cache is missing or damaged, and of a damaged entry nothing either."""
     try:
-        told = cast("dict[str, Any]", json.loads(_cache().read_bytes()))
-        seen = {
-            name: _Seen(int(size), int(mtime), str(sha256)) for name, (size, mtime, sha256) in told.items()
-        }
-    except (OSError, RuntimeError, ValueError, TypeError, AttributeError, RecursionError):
+        with _cache().open("rb") as file:
+            told = cast("object", json.loads(file.read(MOST_CACHE)))
+    except (OSError, RuntimeError, ValueError, RecursionError):
         return {}
-    return {name: each for name, each in seen.items() if len(each.sha256) == 64}
+    entries = cast("dict[str, object]", told) if isinstance(told, dict) else {}
+    return {name: seen for name, entry in entries.items() if (seen := _entry(entry))}
+
+
+def _entry(told: object) -> _Seen | None:
+    match told:
+        case [int(size), int(mtime), str(sha256)] if _SHA256.fullmatch(sha256):
+            return _Seen(size, mtime, sha256)
+        case _:
+            return None
 
 
 def _remember(name: str, seen: _Seen) -> None:
     """Add to the cache, and drop files that are gone. A cache that cannot be written is done without."""
     try:
-        known = {known: each for known, each in _recall().items() if Path(known).exists()} | {name: seen}
+        known = {known: each for known, each in _recall().items() if _is_there(known)} | {name: seen}
         listed = {name: (each.size, each.mtime_ns, each.sha256) for name, each in known.items()}
         _cache().parent.mkdir(parents=True, exist_ok=True)
         write_atomically(_cache(), json.dumps(listed, indent=1).encode(), overwrite=True)
     except (OSError, RuntimeError, ValueError):
         return
+
+
+def _is_there(name: str) -> bool:
+    try:
+        return Path(name).exists()
+    except (OSError, ValueError):  # no name of a file: too long, or with a NUL
+        return False
 
 
 def _cache() -> Path:

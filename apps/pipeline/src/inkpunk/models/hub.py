@@ -1,16 +1,15 @@
 """Models by name: the sketch in the box, a path, or a repository on the Hugging Face hub."""
 
-import re
 from pathlib import Path
 
 from inkpunk_weights import snapshot_of
 
+from inkpunk.models.addresses import AddressError, HubName, read_hub_name
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import SINGLE_FILES
 
 SKETCH = "sketch"
 
-_HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:/(?P<file>[^\\]+))?", re.ASCII)
 _PATH_LIKE = (".", "~", "/", "\\")
 
 
@@ -18,12 +17,13 @@ def resolve_model(model: str, *, half: bool = False) -> Path:
     """The file or folder of a model, fetched from the hub where that is what the name says.
 
     Args:
-        model: "sketch", a checkpoint file, a diffusers folder, a hub id such as "Envvi/Inkpunk-Diffusion", or
-            one file of a hub repository, such as "Envvi/Inkpunk-Diffusion/Inkpunk-Diffusion-v2.ckpt".
+        model: "sketch", a checkpoint file, a diffusers folder, a hub id such as "Envvi/Inkpunk-Diffusion", one
+            file of a hub repository, such as "Envvi/Inkpunk-Diffusion/Inkpunk-Diffusion-v2.ckpt", either at a
+            revision ("Envvi/Inkpunk-Diffusion@main"), or the address of its page there.
         half: prefer float16 weights on the hub.
 
     Raises:
-        HubError: no such file, no such id, or a download that fails.
+        HubError: no such file, no such id, an address that is no model's, or a download that fails.
         CheckpointError: a folder of the hub's cache without a snapshot.
     """
     if model == SKETCH:
@@ -31,15 +31,33 @@ def resolve_model(model: str, *, half: bool = False) -> Path:
     path = Path(model).expanduser() if model.startswith("~") else Path(model)
     if _exists(path):
         return snapshot_of(path)
-    if (match := _HUB_ID.fullmatch(model)) and not _means_a_path(model, match["file"]):
+    if name := _hub_name(model):
         from inkpunk.models.fetching import fetch
 
-        return fetch(match["repo"], match["file"], half=half)
+        return fetch(name.repo, name.file, revision=name.revision, half=half)
     if model.startswith(_PATH_LIKE) or model.endswith(SINGLE_FILES):
         raise HubError(f"{model}: no such file or folder")
     raise HubError(
         f"model {model!r}: no such file or folder, nor a name on the Hugging Face hub (owner/name)"
     )
+
+
+def short_name(model: str) -> str:
+    """What to call a model: one on the hub by its name there, also where its address was given."""
+    if model == SKETCH or _exists(Path(model)):
+        return model
+    try:
+        return str(_hub_name(model) or model)
+    except HubError:
+        return model
+
+
+def _hub_name(model: str) -> HubName | None:
+    try:
+        name = read_hub_name(model)
+    except AddressError as error:
+        raise HubError(f"{model[:200]}: {error}") from error
+    return None if name is None or _means_a_path(model, name.file) else name
 
 
 def _means_a_path(model: str, file: str | None) -> bool:

@@ -22,10 +22,11 @@ _OTHER_MODELS = (
 )  # a folder that SD v1 does not have
 
 # diffusion_pytorch_model.fp16.safetensors, model-00001-of-00002.safetensors, pytorch_model.bin.index.json ...
-# Older diffusers: model-00001-of-00002.fp16.safetensors, model.safetensors.fp16.index.json.
+# Programs and their versions disagree on where the variant stands in the names of shards and of their index, and a
+# repository may have the shards of one and the index of another.
 _WEIGHTS = re.compile(
-    r"(?:diffusion_pytorch_model|pytorch_model|model)"
-    r"(?:\.(?P<variant>fp16))?(?:-\d{5}-of-(?P<shards>\d{5})(?:\.(?P<old_variant>fp16))?)?"
+    r"(?P<base>diffusion_pytorch_model|pytorch_model|model)"
+    r"(?:\.(?P<variant>fp16))?(?:-(?P<shard>\d{5})-of-(?P<shards>\d{5})(?:\.(?P<late_variant>fp16))?)?"
     r"\.(?P<kind>safetensors|bin)"
     r"(?P<index>(?:\.(?P<old_index_variant>fp16)\.index|\.index(?:\.(?P<index_variant>fp16))?)\.json)?"
 )
@@ -67,24 +68,32 @@ def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
 
 def _component_weights(names: Iterable[str], component: str, half: bool) -> list[str]:
     """The files of one component's best complete set of weights; empty if there is none."""
-    sets = defaultdict[tuple[bool, bool, bool, bool], list[str]](list)
-    shards = dict[str, int]()
-    for name in names:
+    whole = list[tuple[tuple[bool, ...], list[str]]]()
+    shards = defaultdict[tuple[bool, str, str, bool, int], list[str]](list)
+    indexes = defaultdict[tuple[bool, str, str], dict[bool, str]](dict)
+    for name in sorted(names):
         folder, _, file = name.rpartition("/")
         match = _WEIGHTS.fullmatch(file) if folder == component else None
         if match is None:
             continue
-        old = bool(match["old_variant"] or match["old_index_variant"])
-        is_half = bool(match["variant"] or match["index_variant"]) or old
-        sharded = bool(match["shards"] or match["index"])
-        sets[is_half != half, match["kind"] != "safetensors", sharded, old].append(name)
-        shards[name] = int(match["shards"] or 0)
-    for (_, _, sharded, _), files in sorted(sets.items()):
-        if not sharded or len(files) == 1 + max(
-            shards[file] for file in files
-        ):  # all shards, and their index
-            return sorted(files)
-    return []
+        late = bool(match["late_variant"] or match["old_index_variant"])
+        is_half = late or bool(match["variant"] or match["index_variant"])
+        group = is_half, match["kind"], match["base"]
+        if match["index"]:
+            if not match["shards"]:
+                indexes[group].setdefault(late, name)
+        elif match["shards"]:
+            shards[*group, late, int(match["shards"])].append(name)
+        else:
+            whole.append(((is_half != half, match["kind"] != "safetensors", False, False), [name]))
+    for (is_half, kind, base, late, count), files in shards.items():
+        found = indexes[is_half, kind, base]
+        if (
+            len(files) == count and found
+        ):  # all shards, and an index: the one that is named as they are, if any
+            index = found.get(late) or next(iter(found.values()))
+            whole.append(((is_half != half, kind != "safetensors", True, late), [*files, index]))
+    return sorted(min(whole)[1]) if whole else []
 
 
 def _single_files(names: Iterable[str]) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from inkpunk_clip import LearnedWords, TextEncoderConfig, Tokenizer
 from inkpunk_weights import EMBEDDING_FILES, CheckpointError, Embedding, open_embedding
 
-from inkpunk.models.hashing import file_hash
+from inkpunk.models.hashing import file_hash, readable_hash
 
 HASH_LENGTH = 12  # hex digits, as in the "TI hashes" that AUTOMATIC1111 writes
 
@@ -27,9 +27,9 @@ class Learned:
     passed_over: tuple[str, ...] = ()
 
     def hashes(self, tokens: set[int]) -> dict[str, str]:
-        """Of the words that are among these tokens, the first 12 digits of their files' SHA-256."""
+        """Of the words that are among these tokens, the first 12 digits of their files' SHA-256; "" if gone."""
         names = {self.words.name_of(token) for token in tokens} - {""} if self.words else set[str]()
-        return {name: file_hash(self.paths[name])[:HASH_LENGTH] for name in sorted(names)}
+        return {name: readable_hash(file_hash, self.paths[name])[:HASH_LENGTH] for name in sorted(names)}
 
 
 def read_learned(

@@ -9,6 +9,8 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from inkpunk.pictures.leftovers import clear_leftovers
+
 # How a file system says that it has no hard links: exFAT and network mounts differ in their wording.
 _NO_LINKS = {
     errno.EPERM,
@@ -26,7 +28,7 @@ def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> Non
 
     The bytes go to a hidden temporary file in the same folder, reach the disk, and only then get their name.
     Ctrl-C waits for the few milliseconds this takes, then acts as ever. Only a killed process or a power cut
-    can leave something behind: the temporary file, never a part of `path`.
+    can leave something behind: the temporary file, never a part of `path`. The next writing clears it, an hour later.
 
     Args:
         path: where to; its folder must exist.
@@ -40,6 +42,7 @@ def write_atomically(path: Path, data: bytes, *, overwrite: bool = False) -> Non
     """
     if path.name in ("", ".."):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    clear_leftovers(path.parent)
     temporary = path.with_name(f".{secrets.token_hex(8)}.tmp")
     with _interrupts_deferred():
         try:

@@ -24,7 +24,8 @@ class Facts:
             with a path of its own.
         width, height: in pixels.
         model: the model's name, as the user gave it.
-        model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.models.hashing.model_hash` counts it.
+        model_hash: first ten hex digits of the model's SHA-256, as `inkpunk.models.hashing.model_hash` counts it;
+            "" where its file was gone by then.
         strength: of image-to-image, in (0, 1]; None for a picture drawn from noise alone.
         note: what one should know about pictures of this model, such as "untrained random weights".
         version: of inkpunk.

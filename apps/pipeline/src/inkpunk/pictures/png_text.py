@@ -62,7 +62,7 @@ def infotext(facts: Facts) -> str:
         "Init image hash": facts.init_hash,
         **_like_others(facts),
         "Emphasis": _emphasis(facts),
-        "TI hashes": ", ".join(f"{name}: {digits}" for name, digits in facts.embeddings.items()),
+        "TI hashes": ", ".join(f"{name}: {digits}" for name, digits in facts.embeddings.items() if digits),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it

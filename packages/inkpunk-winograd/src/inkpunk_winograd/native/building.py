@@ -3,19 +3,24 @@
 Nobody needs a compiler: without one, or with one that fails, there is no library, and a line that says why.
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import platform
+import re
 import shutil
 import stat
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 COMPILERS = ("cc", "gcc", "clang")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
 SECONDS_TO_COMPILE = 120
+STALE = 3600
+UNFINISHED = re.compile("tmp[a-z0-9_]{8}")  # as tempfile calls them
 SWITCH = "INKPUNK_NATIVE"  # an environment variable: 0 builds and loads nothing
 
 
@@ -53,6 +58,7 @@ def build_library(source: Path) -> ctypes.CDLL:
 def _built(source: Path, compiler: str) -> Path:
     """The shared library's file, compiled unless it is there."""
     built = _folder() / f"{source.stem}-{_key(source, compiler)}.so"
+    _clear_leftovers(built.parent)
     if not built.exists():
         with tempfile.TemporaryDirectory(dir=built.parent) as unfinished:
             fresh = Path(unfinished) / built.name
@@ -60,6 +66,15 @@ def _built(source: Path, compiler: str) -> Path:
             subprocess.run(command, check=True, capture_output=True, timeout=SECONDS_TO_COMPILE)
             fresh.replace(built)  # at once: another process may be doing the same
     return built
+
+
+def _clear_leftovers(folder: Path) -> None:
+    """Delete the folders of builds that were killed: no build may take as long as they are old."""
+    for path in [*folder.iterdir()]:
+        with contextlib.suppress(OSError):
+            stale = time.time() - path.stat().st_mtime > STALE
+            if stale and UNFINISHED.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
 
 
 def _folder() -> Path:
