@@ -81,6 +81,7 @@ def of(cause: BaseException) -> BaseException:
         (RuntimeError("std::bad_alloc"), "not enough memory; try"),
         (OSError(errno.ENOMEM, "Cannot allocate memory"), "not enough memory; try"),
         (ImportError("libx.so: cannot allocate memory"), "not enough memory; try"),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "not enough memory; try"),
         (of(of(MemoryError())), "not enough memory; try"),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "a.bin"), "Error: a.bin: No such file"),
         (OSError(errno.EIO, "Input/output error"), "Error: Input/output error"),

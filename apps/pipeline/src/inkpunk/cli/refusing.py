@@ -58,6 +58,8 @@ def _of_accelerator(said: str) -> bool:
 
 def _said(error: Exception) -> str | None:
     """The message of an error that is made to be read."""
+    if isinstance(error, ImportError):  # torch does not load: no other of these modules would
+        return None
     from inkpunk_weights import CheckpointError
 
     from inkpunk.memory.devices import DeviceError

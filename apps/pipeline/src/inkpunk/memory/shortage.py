@@ -8,8 +8,9 @@ SAID = (
     "cannot allocate memory",  # the system
     "out of memory",  # CUDA, MPS
     "bad_alloc",  # C++
+    "failed to map segment",  # a library that is loaded
 )
-OTHER = "static tls block"  # which is no matter of how much there is
+OTHER = ("static tls block", "operation not permitted")  # which are no matter of how much there is
 _ASKED = re.compile(r"tried to allocate ([\d.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
 
 
@@ -18,7 +19,7 @@ def is_shortage(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return True
     said = str(error).lower() if isinstance(error, RuntimeError | ImportError) else ""
-    if any(words in said for words in SAID) and OTHER not in said:
+    if any(words in said for words in SAID) and not any(words in said for words in OTHER):
         return True
     return error.__cause__ is not None and is_shortage(error.__cause__)
 
