@@ -87,15 +87,24 @@ def of(cause: BaseException) -> BaseException:
         (OSError(errno.EIO, "Input/output error"), "Error: Input/output error"),
     ],
 )
-@pytest.mark.parametrize("where", ["load", "run", "decode"])
 def test_what_the_machine_refuses_is_one_line(
-    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str, where: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, line: str
 ) -> None:
-    monkeypatch.setattr(Pipeline, where, raising(error))
-    result = run("generate", "a raven", "--model", tiny, "--steps", 1, "--out", tmp_path / "a.png")
+    monkeypatch.setattr(Pipeline, "load", raising(error))
+    result = run("generate", "a raven", "--out", tmp_path / "a.png")
     assert result.exit_code == 1
     assert isinstance(result.exception, SystemExit)
     assert line in result.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("where", ["run", "decode"])
+def test_it_is_one_line_wherever_it_arises(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(Pipeline, where, raising(MemoryError()))
+    result = run("generate", "a raven", "--model", tiny, "--steps", 1, "--out", tmp_path / "a.png")
+    assert result.exit_code == 1
+    assert "not enough memory; try --low-memory" in result.output.splitlines()[-1]
 
 
 def test_a_mistake_of_ours_shows_where_it_arose(
