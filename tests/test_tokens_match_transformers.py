@@ -1,9 +1,12 @@
 """Token ids against their oracle: transformers' CLIPTokenizer, built offline from the same merges file."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from inkpunk_clip import Tokenizer
+from inkpunk_clip import Tokenizer, vocabulary_files
 from transformers import CLIPTokenizer
 
 from tests.oracles import clip_tokenizer
@@ -66,3 +69,21 @@ def test_every_character_of_the_living_scripts_and_emoji_has_transformers_ids(or
     # that hardly any are truncated away.
     texts = ["a".join(chr(code) for code in codes[start : start + 12]) for start in range(0, len(codes), 12)]
     assert Tokenizer()(texts).tolist() == ids_of(oracle, texts)
+
+
+LETTERS = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+FEW = [*LETTERS, *(f"{each}</w>" for each in LETTERS), "ra", "rav", "<|startoftext|>", "<|endoftext|>"]
+OWN = {
+    "vocab.json": json.dumps({word: index for index, word in enumerate(FEW)}).encode(),
+    "merges.txt": b"#version: 0.2\nr a\nra v\n",
+}
+ADDED = vocabulary_files() | {"added_tokens.json": b'{"<sks>": 49408, "<two>": 49409}'}
+
+
+@pytest.mark.parametrize("files", [OWN, ADDED])
+def test_a_vocabulary_of_its_own_is_read_alike(files: dict[str, bytes], tmp_path: Path) -> None:
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    theirs, ours = CLIPTokenizer.from_pretrained(tmp_path), Tokenizer.from_files(files)
+    for text in ("Raven", "a raven, over ü sea", "sks <sks> <TWO>x", "1 2", ""):
+        assert theirs(text)["input_ids"] == [ours.start, *ours.encode(text), ours.end]

@@ -26,6 +26,7 @@ CONFIGS = {
     "model_index.json": b"{}",
     "scheduler/scheduler_config.json": b'{"a": 1}',
     "text_encoder/config.json": b'{"b": 2}',
+    "tokenizer/vocab.json": b'{"e": 5}',
     "unet/config.json": b'{"c": 3}',
     "vae/config.json": b'{"d": 4}',
 }
@@ -34,7 +35,6 @@ NEEDLESS = {
     "v1.ckpt": b"c" * 9000,
     "safety_checker/model.safetensors": b"s" * 9000,
     "unet/diffusion_pytorch_model.bin": b"b" * 9000,
-    "tokenizer/vocab.json": b"{}",
 }
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -199,6 +199,22 @@ def test_a_single_file_repository_gives_the_file(hub: Hub, get: Get) -> None:
     assert get().name == "ink.safetensors"
     assert get().read_bytes() == b"i" * 5000
     assert hub.downloaded() == {"ink.safetensors"}
+
+
+def test_a_single_file_comes_with_the_config_beside_it(hub: Hub, get: Get) -> None:
+    hub.files = {"ink.ckpt": b"w" * 5000, "ink.yaml": b"model:"}
+    for wanted in (None, "ink.ckpt"):
+        path = get(file=wanted)
+        assert path.name == "ink.ckpt" and path.with_suffix(".yaml").read_bytes() == b"model:"
+
+
+def test_a_model_cached_before_its_small_files_were_wanted_serves_without_network(
+    hub: Hub, get: Get, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = get()
+    (path / "tokenizer/vocab.json").unlink()
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert get() == path
 
 
 def test_a_named_file_is_fetched_alone(hub: Hub, get: Get) -> None:

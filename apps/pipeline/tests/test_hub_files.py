@@ -6,6 +6,8 @@ from inkpunk.models.hub_files import FilesError, choose_files
 CONFIGS = [
     "model_index.json",
     "scheduler/scheduler_config.json",
+    "tokenizer/merges.txt",
+    "tokenizer/vocab.json",
     "text_encoder/config.json",
     "unet/config.json",
     "vae/config.json",
@@ -19,8 +21,6 @@ NOISE = [
     "safety_checker/model.safetensors",
     "safety_checker/pytorch_model.bin",
     "text_encoder/flax_model.msgpack",
-    "tokenizer/merges.txt",
-    "tokenizer/vocab.json",
     "unet/diffusion_flax_model.msgpack",
     "unet/diffusion_pytorch_model.non_ema.safetensors",
     "unet/diffusion_pytorch_model.onnx",
@@ -87,6 +87,10 @@ def test_an_incomplete_set_of_shards_is_passed_over(lost: str) -> None:
 def test_a_safetensors_file_is_preferred_to_the_same_checkpoint_as_a_pickle() -> None:
     assert choose_files(["README.md", "ink.ckpt", "ink.safetensors"]) == ["ink.safetensors"]
     assert choose_files(["README.md", "ink.ckpt"]) == ["ink.ckpt"]
+
+
+def test_a_single_file_comes_with_the_config_beside_it() -> None:
+    assert choose_files([*NOISE[:4], "ink.ckpt", "ink.yaml", "other.yaml"]) == ["ink.ckpt", "ink.yaml"]
 
 
 def test_a_single_file_stands_in_for_an_incomplete_diffusers_layout() -> None:

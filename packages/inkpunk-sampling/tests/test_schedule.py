@@ -1,6 +1,6 @@
 from decimal import Decimal, localcontext
 from itertools import pairwise
-from math import ceil, exp, floor, inf, isclose, log, nan, nextafter, sqrt, ulp
+from math import ceil, cos, exp, floor, inf, isclose, log, nan, nextafter, pi, sqrt, ulp
 
 import numpy as np
 import pytest
@@ -344,3 +344,50 @@ def test_adding_noise_keeps_the_dtype(dtype: torch.dtype, t: float):
 def test_adding_no_noise_returns_the_latents():
     latents, noise = torch.randn(2, 3), torch.randn(2, 3)
     assert torch.equal(NoiseSchedule().add_noise(latents, noise, CLEAN), latents)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        NoiseSchedule(),
+        NoiseSchedule(zero_snr=True),
+        NoiseSchedule(1000, 0.0001, 0.02, "linear"),
+        NoiseSchedule(1000, 0.0015, 0.0195, "scaled_linear"),
+        NoiseSchedule(1000, 0.0015, 0.0195, "linear", zero_snr=True),
+        NoiseSchedule(50, 0.02, 0.2, "linear"),
+        NoiseSchedule(4000, 0.0002, 0.003, "scaled_linear"),
+    ],
+)
+def test_a_schedule_is_found_by_its_alpha_bars(schedule: NoiseSchedule, dtype: torch.dtype) -> None:
+    bars = torch.tensor(schedule.alphas_cumprod).to(dtype)
+    found = NoiseSchedule.fitted(bars.double().tolist(), max(2**-15, torch.finfo(dtype).eps / 2))
+    assert (found.steps, found.curve, found.zero_snr) == (schedule.steps, schedule.curve, schedule.zero_snr)
+    if dtype == torch.float32:
+        assert found == schedule  # by the numbers that were meant
+    worst = max(abs(found.signal(t) - schedule.signal(t)) for t in range(schedule.steps))
+    assert worst <= torch.finfo(dtype).eps
+
+
+def test_what_stands_for_zero_at_the_end_is_zero() -> None:
+    bars = [*NoiseSchedule(zero_snr=True).alphas_cumprod[:-1], 2.0**-24]
+    assert NoiseSchedule.fitted(bars, 2**-15) == NoiseSchedule(zero_snr=True)
+
+
+@pytest.mark.parametrize(
+    "bars",
+    [
+        [],
+        [0.5],
+        [0.5, 0.9],
+        [0.9, float("nan")],
+        [1.5, 0.5],
+        [0.9, -0.5],
+        [0.0] * 1000,
+        [1.0] * 1000,
+        [cos((t + 1) / 1001 * pi / 2) ** 2 for t in range(1000)],
+    ],
+)
+def test_alpha_bars_of_no_schedule_are_refused(bars: list[float]) -> None:
+    with pytest.raises(ValueError, match="alpha-bars"):
+        NoiseSchedule.fitted(bars, 2**-15)

@@ -63,6 +63,8 @@ def test_ckpts_are_read_bare_and_under_state_dict(
 def test_training_leftovers_are_ignored_and_counted(single: Path, parts: Parts, tmp_path: Path) -> None:
     leftovers = {
         "betas": torch.zeros(1000),
+        "alphas_cumprod": torch.ones(1000),
+        "scale_factor": torch.tensor(0.2),
         "alphas_cumprod_prev": torch.zeros(1000),
         "sqrt_one_minus_alphas_cumprod": torch.zeros(1000),
         "posterior_variance": torch.zeros(1000),
@@ -76,6 +78,8 @@ def test_training_leftovers_are_ignored_and_counted(single: Path, parts: Parts, 
     save_file(load_file(single) | leftovers, tmp_path / "model.safetensors")
     checkpoint = open_checkpoint(tmp_path / "model.safetensors")
     assert set(checkpoint.leftovers) == set(leftovers)
+    assert set(checkpoint.buffers) == {"betas", "alphas_cumprod", "scale_factor"}
+    assert all(torch.equal(tensor, leftovers[name]) for name, tensor in checkpoint.buffers.items())
     assert checkpoint.report().leftovers == len(leftovers)
     assert checkpoint.report().problems == checkpoint.unknown == ()
     for name, tensors in parts.items():

@@ -43,6 +43,7 @@ from inkpunk.models.loading import (
     refuse_problems,
 )
 from inkpunk.models.trained_for import schedule_in_words
+from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
@@ -156,7 +157,7 @@ class Pipeline:
                 f"{path}: its UNet takes {channels} channels, {why}; to draw from a prompt, "
                 "give a text-to-image checkpoint (4 channels)"
             )
-        tokenizer = Tokenizer()
+        tokenizer = read_tokenizer(checkpoint)
         learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
         offload, tiled = offload or low_memory, tiled or low_memory
         halve = low_memory and precision is torch.float32
@@ -279,7 +280,8 @@ class Pipeline:
             for prompt in prompts
         ]
         encode = self._chunk_encoder(read, skip_layers)
-        return side_by_side([contexts(each, encode, language)[0] for each in read], encode, language.padding)
+        encoded = [contexts(each, encode, language)[0] for each in read]
+        return side_by_side(encoded, encode, language.padding, read[0].moments[0].chunks[0].empty)
 
     def readings(self, plan: Plan) -> tuple[Reading, ...]:
         """Tell how the prompts of each of a plan's pictures are understood."""
@@ -289,7 +291,7 @@ class Pipeline:
         """Encode what steers a plan's pictures, each text once, and tell what does so at each timestep."""
         request, language = plan.request, plan.request.language
         readings = self.readings(plan)
-        skipped = request.skipped_layers
+        skipped, empty = request.skipped_layers, readings[0].parts[0].moments[0].chunks[0].empty
         negative = [reading.negative for reading in readings if reading.negative is not None]
         encoders = {
             False: self._chunk_encoder([part for reading in readings for part in reading.parts], skipped),
@@ -298,7 +300,7 @@ class Pipeline:
         return scheduled(
             readings,
             lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
-            lambda each: side_by_side(each, encoders[False], language.padding),
+            lambda each: side_by_side(each, encoders[False], language.padding, empty),
             step_finder(plan, self.schedule),
         )
 

@@ -6,7 +6,7 @@ section 2.4; byte-level as GPT-2's), and it is inside the package: nothing is do
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -17,6 +17,8 @@ from tokenizers import AddedToken, Encoding, Regex, decoders, normalizers, pre_t
 from tokenizers import Tokenizer as BytePairTokenizer
 from tokenizers.models import BPE
 from torch import Tensor
+
+from inkpunk_clip.vocabulary import Vocabulary, read_vocabulary
 
 POSITIONS = 77
 """Tokens a prompt takes up, start and end included: as many as the text encoder has positions."""
@@ -46,8 +48,37 @@ class Tokenizer:
     text with a lone surrogate in it, which no UTF-8 can hold.
     """
 
+    start: int = START
+    """Id of what begins every row."""
+    end: int = END
+    """Id of what ends every row, and fills it up."""
+    own: bool = False
+    """Whether its vocabulary is another than CLIP's."""
+    size: int = END + 1
+    """Ids there are: as many as the text encoder has to have embeddings."""
+
     def __init__(self) -> None:
         self._byte_pairs = _byte_pair_tokenizer()
+
+    @classmethod
+    def from_files(cls, files: Mapping[str, bytes]) -> "Tokenizer":
+        """One with a vocabulary of its own, such as a diffusers folder's `tokenizer`; CLIP's, if it is that.
+
+        Args:
+            files: by name, `vocab.json` and `merges.txt`, or `tokenizer.json`; and what says more of them, as far as
+                it is there: `added_tokens.json`, `special_tokens_map.json`, `tokenizer_config.json`.
+
+        Raises:
+            ValueError: for files that are damaged, or of a tokenizer that does not work as CLIP's does.
+        """
+        vocabulary = read_vocabulary(files)
+        made = cls()
+        if vocabulary != Vocabulary(_vocabulary(_merges()), tuple(_merges()), {}, *SPECIAL):
+            made._byte_pairs = _engine(vocabulary)
+            made.own = True
+        ids = {**vocabulary.entries, **vocabulary.added}
+        made.start, made.end, made.size = ids[vocabulary.start], ids[vocabulary.end], len(ids)
+        return made
 
     def __call__(self, texts: str | Sequence[str]) -> Int[Tensor, "batch 77"]:
         """The ids of each text as one row: START, up to 75 ids of text, then END to the 77th place.
@@ -56,8 +87,8 @@ class Tokenizer:
         is left out: `cut` tells which.
         """
         batch = [texts] if isinstance(texts, str) else list(texts)
-        tokens = torch.full((len(batch), POSITIONS), END, dtype=torch.int64, device="cpu")
-        tokens[:, 0] = START
+        tokens = torch.full((len(batch), POSITIONS), self.end, dtype=torch.int64, device="cpu")
+        tokens[:, 0] = self.start
         for row, text in zip(tokens, batch, strict=True):
             ids = self._encode(text).ids[:ROOM]
             row[1 : 1 + len(ids)] = torch.tensor(ids, dtype=torch.int64, device="cpu")
@@ -135,10 +166,25 @@ def vocabulary_files() -> dict[str, bytes]:
 def _byte_pair_tokenizer() -> BytePairTokenizer:
     """The shared engine. It is never changed after this, so that threads may share it too."""
     merges = _merges()
-    engine = BytePairTokenizer(BPE(_vocabulary(merges), merges, end_of_word_suffix=WORD_END))
-    # Special tokens are looked for in the text as it was typed, before it is lower-cased.
-    added = [AddedToken(token, normalized=False, special=True) for token in SPECIAL]
-    engine.add_special_tokens(added)  # pyright: ignore[reportUnknownMemberType]  # a bare `list` in its stubs
+    return _engine(Vocabulary(_vocabulary(merges), tuple(merges), {}, *SPECIAL))
+
+
+def _engine(vocabulary: Vocabulary) -> BytePairTokenizer:
+    merges = list(vocabulary.merges)
+    # what is not in the vocabulary becomes the end; CLIP's has every byte
+    unknown = {"unk_token": vocabulary.end} if vocabulary.end in vocabulary.entries else {}
+    try:
+        model = BPE(dict(vocabulary.entries), merges, end_of_word_suffix=WORD_END, **unknown)
+    except Exception as error:  # no narrower one is documented
+        raise ValueError(f"merges.txt: does not go with the vocabulary: {error}"[:300]) from error
+    engine = BytePairTokenizer(model)
+    # Special tokens are looked for in the text as it was typed, before it is lower-cased. Each gets the next id, but
+    # for those that have one.
+    specials = dict.fromkeys((vocabulary.start, vocabulary.end))
+    later = sorted(vocabulary.added, key=vocabulary.added.__getitem__)
+    for token in (*(each for each in specials if each in vocabulary.entries), *later):
+        added = AddedToken(token, normalized=token not in specials, special=token in specials)
+        engine.add_tokens([added])  # pyright: ignore[reportUnknownMemberType]  # a bare `list` in its stubs
     engine.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )

@@ -1,7 +1,7 @@
 """How much noise a training timestep holds: x_t = sqrt(alpha-bar_t) x_0 + sqrt(1 - alpha-bar_t) eps."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -9,6 +9,8 @@ from math import inf, log, sqrt
 from operator import mul
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 from jaxtyping import Float
 from torch import Tensor
 
@@ -35,6 +37,10 @@ CURVES: Mapping[str, Callable[[float, float, int], tuple[float, ...]]] = {
     "scaled_linear": _scaled_linear,
     "linear": _line,
 }
+
+MOST_ZERO = 2.0**-20  # alpha-bar; programs that cannot have zero at the end put 2^-24 or 5e-8 there
+USUAL_BETAS = ((0.00085, 0.012), (0.0001, 0.02))  # Stable Diffusion's, and Ho et al.'s
+Array: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,49 @@ class NoiseSchedule:
                 "num_train_timesteps", steps, f"less than 1 and more than {MOST_STEPS} are not supported"
             )
         return cls(steps, _number(config, "beta_start"), _number(config, "beta_end"), curve, zero_snr)
+
+    @classmethod
+    @np.errstate(all="ignore")  # what does not converge is refused
+    def fitted(cls, alphas_cumprod: Sequence[float], tolerance: float) -> "NoiseSchedule":
+        """Find the schedule that has these alpha-bars, as training leaves them in a checkpoint.
+
+        The usual schedules are tried first; then, of each curve, the nearest, with as few digits as will do. So
+        rounded numbers give the schedule that was meant.
+
+        Args:
+            alphas_cumprod: alpha-bar at each trained timestep; at the last, what stands for zero counts as zero.
+            tolerance: how far each of the signals, their square roots, may be off.
+
+        Raises:
+            ValueError: if they are no schedule of ours, or none at all.
+        """
+        bars = np.asarray(alphas_cumprod, dtype=np.float64)
+        if not 2 <= len(bars) <= MOST_STEPS:
+            raise ValueError(f"{len(bars)} alpha-bars: give 2 to {MOST_STEPS}")
+        if (
+            not np.isfinite(bars).all()
+            or (bars < 0).any()
+            or (bars > 1).any()
+            or (np.diff(bars) > tolerance).any()
+            or bars[-1] == bars[0]
+        ):
+            raise ValueError("alpha-bars that are not of [0, 1], or do not fall, are no noise schedule's")
+        zeros = (True, False) if bars[-1] <= MOST_ZERO else (False,)
+        kinds = [(curve, zero) for zero in zeros for curve in CURVES]
+        for start, end in USUAL_BETAS:
+            for curve, zero in kinds:
+                if _off(np.log([start, end]), curve, zero, np.sqrt(bars)) <= tolerance:
+                    return cls(len(bars), start, end, curve, zero)
+        for curve, zero in kinds:
+            logs = _nearest(curve, zero, np.sqrt(bars))
+            for digits in range(1, 10):
+                start, end = (float(f"{value:.{digits - 1}e}") for value in np.exp(logs))
+                if (
+                    0 < start <= end < 1
+                    and _off(np.log([start, end]), curve, zero, np.sqrt(bars)) <= tolerance
+                ):
+                    return cls(len(bars), start, end, curve, zero)
+        raise ValueError(f"alpha-bars that are none of a schedule that is {' or '.join(CURVES)} in beta")
 
     def to_diffusers(self) -> dict[str, object]:
         """Write what `from_diffusers` reads."""
@@ -255,6 +304,40 @@ class NoiseSchedule:
             return 1 / (1 + ratio), ratio / (1 + ratio)  # 1 - alpha-bar would lose digits of a faint noise
         abar = 1.0 if whole == CLEAN else self.alphas_cumprod[whole]
         return abar, 1 - abar
+
+
+def _signals(logs: Array, curve: str, zero_snr: bool, steps: int) -> Array:
+    """Square roots of alpha-bar, by the logarithms of the first beta and the last; fast enough to try many."""
+    power = 0.5 if curve == "scaled_linear" else 1.0
+    start, end = np.exp(power * logs)
+    line: Array = np.linspace(start, end, steps, dtype=np.float64)
+    signals: Array = np.sqrt(np.cumprod(1 - line ** (1 / power)))
+    if not zero_snr:
+        return signals
+    return (signals - signals[-1]) * signals[0] / (signals[0] - signals[-1])
+
+
+def _off(logs: Array, curve: str, zero_snr: bool, signals: Array) -> float:
+    """By how much the signals of two betas are off, at most; what stands for zero at the end is not compared."""
+    compared = slice(None, -1 if zero_snr else None)
+    return float(np.abs(_signals(logs, curve, zero_snr, len(signals)) - signals)[compared].max())
+
+
+def _nearest(curve: str, zero_snr: bool, signals: Array) -> Array:
+    """The logarithms of the first beta and the last whose signals are the nearest, by Gauss and Newton's method."""
+    steps, compared = len(signals), slice(None, -1 if zero_snr else None)
+    low, high = log(1e-9), log(0.999)
+    logs: Array = np.log(np.array(USUAL_BETAS[0]))
+    for _ in range(30):
+        here = _signals(logs, curve, zero_snr, steps)
+        slopes = [(_signals(logs + step, curve, zero_snr, steps) - here) / 1e-5 for step in 1e-5 * np.eye(2)]
+        if not np.isfinite(slopes).all():
+            break
+        move = np.linalg.lstsq(np.stack(slopes, 1)[compared], (signals - here)[compared], rcond=None)[0]
+        logs = np.asarray(np.clip(logs + np.clip(move, -1, 1), low, high), dtype=np.float64)
+        if np.abs(move).max() < 1e-10:
+            break
+    return logs
 
 
 def _number(config: Mapping[str, object], key: str) -> float:

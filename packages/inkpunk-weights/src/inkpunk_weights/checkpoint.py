@@ -32,6 +32,8 @@ class Checkpoint:
         metadata: safetensors' `__metadata__`, or the plain numbers and strings beside the tensors of a
             pickle.
         imports: what a pickle would have imported. Nothing is ever imported.
+        buffers: of a single file, what training left in it of its noise and of its latents' scaling: `betas`,
+            `alphas_cumprod` and `scale_factor`, as far as they are there.
         leftovers: names of tensors that training left in the file; ignored.
         unknown: names of tensors that belong to no component; ignored.
     """
@@ -42,6 +44,7 @@ class Checkpoint:
     configs: Mapping[str, Mapping[str, object]]
     metadata: Mapping[str, object]
     imports: tuple[str, ...]
+    buffers: LazyTensors
     leftovers: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -122,6 +125,7 @@ def open_checkpoint(
         configs={},
         metadata=file.metadata,
         imports=file.imports,
+        buffers=found.buffers,
         leftovers=found.leftovers,
         unknown=found.unknown,
     )
@@ -150,6 +154,7 @@ def _open_folder(path: Path, ema: bool, variant: str | None) -> Checkpoint:
         configs=configs,
         metadata={key: value for part in parts for key, value in part.metadata.items()},
         imports=tuple(sorted({name for part in parts for name in part.imports})),
+        buffers=LazyTensors({}, _nothing),
         leftovers=tuple(name for part in found.values() for name in part.leftovers),
         unknown=tuple(name for part in found.values() for name in part.unknown),
     )

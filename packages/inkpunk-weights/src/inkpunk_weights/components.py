@@ -21,6 +21,8 @@ LEFTOVERS = re.compile(  # what training leaves in a file: schedules, losses, av
     r"|first_stage_model\.loss\.|cond_stage_model\.(logit_scale|text_projection)|vision_model\.|visual_projection\."
     r"|text_projection\.|logit_scale|n_averaged$)|.*\bposition_ids$"
 )
+# Of these, what was true of the training and is to be heeded: its noise, and the scaling of its latents.
+BUFFERS = ("betas", "alphas_cumprod", "scale_factor")
 VAE_ATTENTION = re.compile(r"(en|de)coder\.middle\.attention\.(query|key|value|out)\.weight")
 
 
@@ -61,6 +63,7 @@ class Found:
     """What a file's tensors are: components, training leftovers, and names that belong to neither."""
 
     components: Mapping[str, Component]
+    buffers: LazyTensors
     leftovers: tuple[str, ...]
     unknown: tuple[str, ...]
 
@@ -109,7 +112,8 @@ def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> F
     def as_in_file(bare: Iterable[str]) -> tuple[str, ...]:
         return tuple(name for each in bare for name in file.in_file[each] if name not in taken)
 
-    return Found(ordered, as_in_file(leftovers), as_in_file(name for name in names if name in rest))
+    buffers = LazyTensors({name: names.spec(name) for name in BUFFERS if name in names}, names.__getitem__)
+    return Found(ordered, buffers, as_in_file(leftovers), as_in_file(name for name in names if name in rest))
 
 
 def _component(

@@ -36,12 +36,13 @@ def convert(
 ) -> None:
     """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT.
 
-    What the model predicts, and on which noise, is kept, and marked for other programs.
+    What the model predicts, and on which noise, is kept, and marked for other programs; so are its notes, and a
+    vocabulary of its own.
     """
     with refusals():
         from inkpunk.models.conversion import convert_checkpoint
 
-        convert_checkpoint(
+        notices = convert_checkpoint(
             source,
             out,
             layout=layout,
@@ -51,4 +52,6 @@ def convert(
             zero_snr=zero_snr,
             overwrite=overwrite,
         )
+    for notice in notices:
+        click.echo(notice, err=True)
     click.echo(out)

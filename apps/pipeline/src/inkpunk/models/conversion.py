@@ -26,6 +26,7 @@ from inkpunk.models.trained_for import (
     read_training,
     scheduler_config,
 )
+from inkpunk.models.vocabulary import TOKENIZER_KEY, own_files, read_tokenizer
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
 
 LAYOUTS: dict[str, Layout] = {
@@ -46,8 +47,8 @@ def convert_checkpoint(
     prediction: str | None = None,
     zero_snr: bool | None = None,
     overwrite: bool = False,
-) -> None:
-    """Write the checkpoint `source` to `out`.
+) -> tuple[str, ...]:
+    """Write the checkpoint `source` to `out`; return what a user should know of it, a line each.
 
     Args:
         source: a checkpoint file, a diffusers folder, a hub id, or "sketch".
@@ -80,7 +81,16 @@ def convert_checkpoint(
     size = read_defaults(checkpoint).size
     if size != Defaults.size:  # which a folder's UNet may have told
         metadata[DEFAULTS_KEY] = json.dumps({**json.loads(metadata.get(DEFAULTS_KEY, "{}")), "size": size})
-    if predicted != "epsilon":
+    own = own_files(checkpoint)
+    tokenizer = read_tokenizer(checkpoint) if own or (folder and checkpoint.text_encoder) else None
+    notices = _not_carried(checkpoint)
+    metadata.pop(TOKENIZER_KEY, None)
+    if not folder and tokenizer is not None and tokenizer.own:
+        metadata[TOKENIZER_KEY] = json.dumps({name: data.decode() for name, data in own.items()})
+        notices += (
+            "its own vocabulary is kept in the metadata, where Inkpunk reads it; other programs take CLIP's",
+        )
+    if predicted != "epsilon" or MODELSPEC_KEY in metadata:
         metadata[MODELSPEC_KEY] = predicted
     signs = {V_SIGN: predicted == "v", ZERO_SNR_SIGN: schedule.zero_snr}
     save_checkpoint(
@@ -92,10 +102,21 @@ def convert_checkpoint(
         dtype=DTYPES[dtype] if dtype else None,
         metadata=metadata,
         configs=_in_diffusers_words(told, size) | {"scheduler": scheduler} if folder else {},
-        extra_files=_tokenizer_files() if folder and checkpoint.text_encoder else {},
+        extra_files=_tokenizer_files(own) if folder and checkpoint.text_encoder else {},
         signs=() if folder else tuple(name for name, given in signs.items() if given),
         overwrite=overwrite,
     )
+    return notices
+
+
+def _not_carried(checkpoint: Checkpoint, shown: int = 3) -> tuple[str, ...]:
+    """One line of the tensors that no component has, if there are any: they are not written."""
+    names = [name for name in checkpoint.unknown if name not in (V_SIGN, ZERO_SNR_SIGN)]
+    if not names:
+        return ()
+    some = ", ".join(f"{name!r:.80}" for name in names[:shown]) + (", ..." if len(names) > shown else "")
+    what = "tensor" if len(names) == 1 else "tensors"
+    return (f"not carried over: {len(names)} {what} of no component of Stable Diffusion v1: {some}",)
 
 
 def _told(checkpoint: Checkpoint) -> dict[str, dict[str, int | float]]:
@@ -114,5 +135,5 @@ def _in_diffusers_words(told: Mapping[str, Mapping[str, object]], size: int) -> 
     return configs
 
 
-def _tokenizer_files() -> dict[str, bytes]:
-    return {f"tokenizer/{name}": data for name, data in vocabulary_files().items()}
+def _tokenizer_files(own: Mapping[str, bytes]) -> dict[str, bytes]:
+    return {f"tokenizer/{name}": data for name, data in (own or vocabulary_files()).items()}

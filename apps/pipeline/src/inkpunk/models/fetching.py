@@ -25,7 +25,7 @@ from huggingface_hub.utils import (
 )
 
 from inkpunk.models.hub_errors import hub_errors_explained
-from inkpunk.models.hub_files import FilesError, choose_files
+from inkpunk.models.hub_files import SINGLE_FILES, FilesError, choose_files, with_config
 from inkpunk.pictures.atomic import write_atomically
 
 
@@ -79,9 +79,10 @@ def fetch(
             listing = _list(repo, revision, endpoint)
         except Exception:
             # What another program, or the repository's last version, left here is better than nothing.
-            leftover = known or _leftover(folder, revision)
-            if leftover and (path := _cached(folder, leftover, file, half)):
-                return path
+            # Of what is known to be there, a small file may be new to us.
+            for leftover in (known, known and _leftover(folder, known.commit), _leftover(folder, revision)):
+                if leftover and (path := _cached(folder, leftover, file, half)):
+                    return path
             raise
         chosen = _choose(listing, file, half)
         _check_space(folder, listing, chosen)
@@ -106,12 +107,12 @@ def _choose(listing: _Listing, file: str | None, half: bool) -> list[str]:
         raise FilesError(
             f"no such file in the repository; there is {', '.join(there[:8]) or 'none of its kind'}"
         )
-    return [file]
+    return with_config(file, listing.names)
 
 
 def _place(folder: Path, listing: _Listing, chosen: list[str]) -> Path:
     snapshot = folder / "snapshots" / listing.commit
-    return snapshot / chosen[0] if len(chosen) == 1 else snapshot
+    return snapshot / chosen[0] if len(chosen) == 1 or chosen[0].endswith(SINGLE_FILES) else snapshot
 
 
 def _cached(folder: Path, listing: _Listing, file: str | None, half: bool) -> Path | None:

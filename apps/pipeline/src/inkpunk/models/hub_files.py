@@ -6,12 +6,15 @@ from collections.abc import Collection, Iterable
 from itertools import groupby
 from pathlib import PurePosixPath
 
+from inkpunk.models.vocabulary import FILES as TOKENIZER_FILES
+
 MODEL_INDEX = "model_index.json"
 COMPONENTS = ("text_encoder", "unet", "vae")
 SINGLE_FILES = (".safetensors", ".ckpt")  # in the order of preference
 _SMALL_FILES = (
     MODEL_INDEX,
     "scheduler/scheduler_config.json",
+    *(f"tokenizer/{name}" for name in TOKENIZER_FILES),
     *(f"{name}/config.json" for name in COMPONENTS),
 )
 _OTHER_MODELS = (
@@ -39,8 +42,9 @@ class FilesError(ValueError):
 def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
     """Choose the files that make a Stable Diffusion v1 model, and none besides.
 
-    Of a diffusers layout: the configs, and one set of weights a component. Else the single-file checkpoint.
-    Safety checker, tokenizer, and the same weights in other formats are left where they are.
+    Of a diffusers layout: the configs, the tokenizer, and one set of weights a component. Else the single-file
+    checkpoint, with the config of its name beside it.
+    Safety checker and the same weights in other formats are left where they are.
 
     Args:
         names: every file of the repository, by its path in it.
@@ -56,11 +60,11 @@ def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
         )
     singles = _single_files(names)
     if MODEL_INDEX not in names:
-        return [_only(singles)]
+        return with_config(_only(singles), names)
     chosen = {component: _component_weights(names, component, half) for component in COMPONENTS}
     if absent := [component for component, weights in chosen.items() if not weights]:
         if singles:
-            return [_only(singles)]
+            return with_config(_only(singles), names)
         raise FilesError(f"has no weights for its {' and '.join(absent)}, as .safetensors or .bin")
     small = [name for name in _SMALL_FILES if name in names]
     return [*small, *(file for weights in chosen.values() for file in weights)]
@@ -101,6 +105,12 @@ def _single_files(names: Iterable[str]) -> list[str]:
     top = sorted(name for name in names if "/" not in name and name.endswith(SINGLE_FILES))
     by_stem = groupby(top, key=lambda name: PurePosixPath(name).stem)
     return [min(same, key=lambda name: SINGLE_FILES.index(PurePosixPath(name).suffix)) for _, same in by_stem]
+
+
+def with_config(single: str, names: Collection[str]) -> list[str]:
+    """A single file, and the config of its training where that is beside it."""
+    config = str(PurePosixPath(single).with_suffix(".yaml"))
+    return [single, config] if config in names else [single]
 
 
 def _only(singles: list[str]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
 from inkpunk.models.trained_for import read_training
+from inkpunk.models.training_config import read_training_config
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -82,7 +83,8 @@ def read_configs(
 def read_config(checkpoint: Checkpoint, component: str) -> Any:
     """Learn the config of "text_encoder", "unet" or "vae" from a folder's JSON, or else from shapes and metadata.
 
-    A folder's JSON is held against the shapes, here, before anything of it is built.
+    What metadata do not say, training may have left in a single file, or beside it. A folder's JSON is held against
+    the shapes, here, before anything of it is built.
 
     Raises:
         CheckpointError: where the component is not there, is not SD v1's, or is not what its JSON says.
@@ -96,13 +98,31 @@ def read_config(checkpoint: Checkpoint, component: str) -> Any:
     try:
         if told := checkpoint.configs.get(component):
             return config_from_folder(component, told, weights)
-        return config_from_shapes(
-            component, _metadata_json(checkpoint, CONFIG_KEY).get(component, {}), weights
-        )
+        told = _metadata_json(checkpoint, CONFIG_KEY).get(component, {})
+        if isinstance(told, dict):  # or it is refused
+            told = {**_told_by_training(checkpoint, component), **cast("dict[str, object]", told)}
+        return config_from_shapes(component, told, weights)
     except CheckpointError:
         raise
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: {component}: {error}") from error
+
+
+def _told_by_training(checkpoint: Checkpoint, component: str) -> dict[str, int | float]:
+    """What the config of a file's training, and what that left in it, tell of a component."""
+    config = read_training_config(checkpoint)
+    if component == "unet" and config.heads is not None:
+        return {"heads": config.heads}
+    if component != "vae":
+        return {}
+    scaling, name = config.scaling, "scale_factor"
+    if name in checkpoint.buffers and checkpoint.buffers.spec(name).numel == 1:
+        left = checkpoint.buffers[name].reshape(
+            ()
+        )  # training has found it; the config has what it began with
+        usual = VAEConfig.scaling  # perhaps rounded
+        scaling = usual if torch.equal(left, torch.tensor(usual, dtype=left.dtype)) else left.item()
+    return {} if scaling is None else {"scaling": scaling}
 
 
 def read_defaults(checkpoint: Checkpoint) -> Defaults:

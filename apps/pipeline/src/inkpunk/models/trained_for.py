@@ -1,7 +1,16 @@
 """What a checkpoint's UNet was trained on and for: its noise schedule, and what it predicts of a noisy picture.
 
-A diffusers folder says it in its scheduler's config; a single file by signs that programs have agreed on, or, when we
-wrote it, in its metadata.
+A diffusers folder says it in its scheduler's config. A single file may say it in several ways; where they contradict
+each other, the first of these counts that says anything of the matter, prediction or noise:
+
+1. what the user says (`--prediction`, `--zero-snr`);
+2. the scheduler's config in its metadata, when we wrote it;
+3. signs that programs have agreed on: empty tensors called `v_pred` and `ztsnr`, `modelspec.prediction_type`;
+4. a `.yaml` of the same name beside it, the config it was trained by;
+5. what training left in it: `betas` and `alphas_cumprod`;
+6. Stable Diffusion v1.5's way, where nothing says anything.
+
+So `ztsnr` goes together with a schedule of (4) or (5): it says zero terminal SNR, and nothing of the betas.
 """
 
 import json
@@ -9,8 +18,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import cast
 
+import torch
 from inkpunk_sampling import DIFFUSERS_WORDS, PREDICTIONS, NoiseSchedule, read_prediction
 from inkpunk_weights import Checkpoint, CheckpointError
+from torch import Tensor
+
+from inkpunk.models.training_config import read_training_config
 
 # In a single file's metadata: the scheduler config that a folder would have.
 SCHEDULER_KEY = "inkpunk.scheduler"
@@ -22,6 +35,10 @@ ZERO_SNR_SCHEDULER = {
     "set_alpha_to_one": False,
     "timestep_spacing": "trailing",
 }
+MOST_LEFT = 100_000  # betas, as many as a schedule may have
+SAY_IT = (
+    "write a .yaml beside the file, of its name, with the linear_start and linear_end it was trained with"
+)
 FEWEST_STEPS = 2  # with one, nothing lies between noise and picture
 V_SIGN, ZERO_SNR_SIGN = "v_pred", "ztsnr"  # empty tensors in a single file, as ComfyUI and Forge look for
 
@@ -45,6 +62,8 @@ def read_training(
             schedule = replace(schedule, zero_snr=zero_snr)
         schedule.sigma(0)  # refuses betas that double precision cannot tell apart
         prediction = prediction or _prediction(checkpoint)
+    except CheckpointError:
+        raise
     except ValueError as error:
         raise CheckpointError(f"{checkpoint.path}: scheduler: {error}") from error
     if prediction not in PREDICTIONS:
@@ -79,9 +98,12 @@ def _config(checkpoint: Checkpoint) -> Mapping[str, object]:
 
 def _schedule(checkpoint: Checkpoint) -> NoiseSchedule:
     config = _config(checkpoint)
-    if not config:
-        return NoiseSchedule(zero_snr=ZERO_SNR_SIGN in checkpoint.unknown)
-    schedule = NoiseSchedule.from_diffusers(config)
+    if config:
+        schedule = NoiseSchedule.from_diffusers(config)
+    else:
+        schedule = read_training_config(checkpoint).schedule or _left(checkpoint) or NoiseSchedule()
+        if ZERO_SNR_SIGN in checkpoint.unknown:
+            schedule = replace(schedule, zero_snr=True)
     if schedule.steps < FEWEST_STEPS:
         raise ValueError(
             f"num_train_timesteps = {schedule.steps}: no model of pictures was trained with fewer than "
@@ -101,7 +123,39 @@ def _prediction(checkpoint: Checkpoint) -> str:
         return "v"
     if told not in (None, "", "epsilon", "eps"):
         raise ValueError(f"metadata {MODELSPEC_KEY} is {told!r:.40}; to say it yourself, add --prediction")
-    return "epsilon"
+    return (None if told else read_training_config(checkpoint).prediction) or "epsilon"
+
+
+def _left(checkpoint: Checkpoint) -> NoiseSchedule | None:
+    """The noise schedule of what training left in a file; None if it left nothing."""
+    found = dict[str, tuple[Tensor, float]]()
+    for name in ("betas", "alphas_cumprod"):
+        if name not in checkpoint.buffers:
+            continue
+        spec = checkpoint.buffers.spec(name)
+        if not spec.dtype.is_floating_point or len(spec.shape) != 1 or not 2 <= spec.numel <= MOST_LEFT:
+            raise ValueError(f"its {name} are {spec.dtype} of shape {list(spec.shape)}; {SAY_IT}")
+        values = checkpoint.buffers[name].double()
+        # Alpha-bars are rounded in storing, and again where files were merged. A rounding of one is off by up to a
+        # quarter of its precision in the square root, one of a beta by less; and what is of float32 was multiplied in
+        # float32, a thousand times. A schedule so near draws the same picture.
+        tolerance = max(2.0**-15, torch.finfo(spec.dtype).eps / 2)
+        found[name] = values if name == "alphas_cumprod" else torch.cumprod(1 - values, 0), tolerance
+    if not found:
+        return None
+    bars, tolerance = (
+        found.get("betas") or found["alphas_cumprod"]
+    )  # a beta is the more exact where it is small
+    if len(found) == 2:
+        others, theirs = found["alphas_cumprod"]
+        roots = [each.clamp(min=0).sqrt() for each in (bars, others)]
+        # the end apart: who cannot have zero there puts something near it into one of the two
+        if len(bars) != len(others) or not (roots[0] - roots[1]).abs()[:-1].max() <= tolerance + theirs:
+            raise ValueError(f"its betas and its alphas_cumprod contradict each other; {SAY_IT}")
+    try:
+        return NoiseSchedule.fitted([float(bar) for bar in bars], tolerance)
+    except ValueError as error:
+        raise ValueError(f"its {' and '.join(found)}: {error}; {SAY_IT}") from error
 
 
 def _in_metadata(checkpoint: Checkpoint) -> Mapping[str, object]:

@@ -19,7 +19,10 @@ LARGE = 8
 
 @dataclass(frozen=True)
 class Chunk:
-    """What the text encoder reads at a time: START, 75 tokens, filled up with END, and END; and their weights."""
+    """What the text encoder reads at a time: START, 75 tokens, filled up with END, and END; and their weights.
+
+    These two are the first and the last.
+    """
 
     tokens: tuple[int, ...]
     weights: tuple[float, ...]
@@ -27,8 +30,14 @@ class Chunk:
     @property
     def text(self) -> tuple[tuple[int, float], ...]:
         """The tokens that are of text, with their weights."""
-        count = next(index for index in range(len(self.tokens), 0, -1) if self.tokens[index - 1] != END)
+        end = self.tokens[-1]
+        count = next(index for index in range(len(self.tokens), 0, -1) if self.tokens[index - 1] != end)
         return tuple(zip(self.tokens[1:count], self.weights[1:count], strict=True))
+
+    @property
+    def empty(self) -> "Chunk":
+        """That of an empty prompt, in the same vocabulary."""
+        return chunk([], self.tokens[0], self.tokens[-1])
 
 
 Chunks: TypeAlias = tuple[Chunk, ...]
@@ -36,16 +45,16 @@ Unit: TypeAlias = tuple[tuple[int, ...], float]
 """Tokens that stay together, and their weight."""
 
 
-def chunk(tokens: list[Unit]) -> Chunk:
+def chunk(tokens: list[Unit], start: int = START, end: int = END) -> Chunk:
     """Make a chunk of at most 75 tokens."""
     ids = [token for unit, _ in tokens for token in unit]
     weights = [weight for unit, weight in tokens for _ in unit]
     filling = ROOM - len(ids)
-    return Chunk((START, *ids, *[END] * filling, END), (1.0, *weights, *[1.0] * filling, 1.0))
+    return Chunk((start, *ids, *[end] * filling, end), (1.0, *weights, *[1.0] * filling, 1.0))
 
 
 EMPTY = chunk([])
-"""That of an empty prompt."""
+"""That of an empty prompt, in CLIP's vocabulary."""
 
 
 def chunks(
@@ -65,12 +74,13 @@ def chunks(
     if chunking not in CHUNKINGS:
         raise ValueError(f"chunks {chunking!r}: there is no such way; use {', '.join(CHUNKINGS)}")
     words = words or LearnedWords({}, tokenizer)
-    return tuple(map(chunk, CHUNKINGS[chunking](line, tokenizer, words))) or (EMPTY,)
+    divided = list(CHUNKINGS[chunking](line, tokenizer, words)) or [[]]
+    return tuple(chunk(units, tokenizer.start, tokenizer.end) for units in divided)
 
 
 def at_commas(line: Line, tokenizer: Tokenizer, words: LearnedWords) -> Iterator[list[Unit]]:
     """AUTOMATIC1111's way: of what does not fit, all after the last comma goes on, if that is near enough."""
-    [comma] = tokenizer.encode(",")
+    comma = next(iter(tokenizer.encode(",")), tokenizer.end)  # a vocabulary may have none
     full = list[Unit]()
     for each in merged(line):
         if isinstance(each, Break):

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from math import lcm
 from typing import TypeAlias
 
@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk_clip.prompts.chunks import EMPTY, Chunks, chunks
+from inkpunk_clip.prompts.chunks import EMPTY, Chunk, Chunks, chunks
 from inkpunk_clip.prompts.emphasis import EMPHASES
 from inkpunk_clip.prompts.grammar import parse
 from inkpunk_clip.prompts.language import Language
@@ -116,7 +116,7 @@ def contexts(
     texts = [moment.chunks for moment in timeline.moments]
     if language.together:
         longest = max(map(len, texts))
-        padded = [(*text, *[EMPTY] * (longest - len(text))) for text in texts]
+        padded = [(*text, *[text[0].empty] * (longest - len(text))) for text in texts]
         known = dict(zip(texts, _weighed(padded, encode, language.emphasis), strict=True))
     else:
         known = {text: _weighed([text], encode, language.emphasis)[0] for text in dict.fromkeys(texts)}
@@ -135,22 +135,30 @@ def _weighed(
                 [chunk.weights for chunk in column], dtype=torch.float32, device=encoded.device
             )
             weigh = EMPHASES[emphasis]
-            encoded = weigh(encoded.float(), weights, lambda: encode(EMPTY.tokens).float()).to(encoded.dtype)
+            empty = column[0].empty.tokens
+            encoded = weigh(encoded.float(), weights, partial(_encoded, encode, empty)).to(encoded.dtype)
         weighed.append(encoded)
     return torch.cat(weighed, dim=1)
 
 
+def _encoded(encode: EncodeChunk, tokens: tuple[int, ...]) -> Float[Tensor, "77 width"]:
+    return encode(tokens).float()
+
+
 def side_by_side(
-    contexts: Sequence[Context], encode: EncodeChunk, padding: str = "repeat"
+    contexts: Sequence[Context], encode: EncodeChunk, padding: str = "repeat", empty: Chunk = EMPTY
 ) -> Float[Tensor, "prompts tokens width"]:
-    """Contexts as one batch, the shorter made as long as the longest: see `Language.padding`."""
+    """Contexts as one batch, the shorter made as long as the longest: see `Language.padding`.
+
+    Some are filled up with `empty`; of a tokenizer that is not CLIP's, give its own.
+    """
     if padding == "repeat":
         common = lcm(*map(len, contexts))
         return torch.stack([context.repeat(common // len(context), 1) for context in contexts])
     longest = max(map(len, contexts))
     missing = [(longest - len(context)) // POSITIONS for context in contexts]
-    empty = [encode(EMPTY.tokens)] if any(missing) else []
-    filled = [torch.cat([each, *empty * count]) for each, count in zip(contexts, missing, strict=True)]
+    filling = [encode(empty.tokens)] if any(missing) else []
+    filled = [torch.cat([each, *filling * count]) for each, count in zip(contexts, missing, strict=True)]
     return torch.stack(filled)
 
 
@@ -181,4 +189,5 @@ def context_at(
     encode = chunk_encoder(encoder, skip_layers, words)
     parts = understand(text, steps, tokenizer, words, language, composed=composed)
     rows = [contexts(part, encode, language)[part.at(step)] for part in parts]
-    return side_by_side(rows, encode, language.padding)
+    empty = parts[0].moments[0].chunks[0].empty
+    return side_by_side(rows, encode, language.padding, empty)
