@@ -23,7 +23,7 @@ class Limits:
 
 
 # SD v1.5 has a pickle of 0.3 MB, a few MB with every training leftover, 60 thousand steps and 1,135 records.
-CHECKPOINT: Final = Limits(64 << 20, 2_000_000, 100_000, sys.maxsize)
+CHECKPOINT: Final = Limits(6 << 20, 400_000, 20_000, sys.maxsize)
 
 # The largest in use take 0.4 MB in one record, 11 KB of pickle and 200 steps; notes may hold a small picture.
 EMBEDDING: Final = Limits(2 << 20, 50_000, 10_000, 16 << 20)

@@ -14,6 +14,7 @@ from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.limits import CHECKPOINT, Limits
 from inkpunk_weights.pickle_machine import Inert, Instance, is_dict
+from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.torch_formats import Source, open_source
 from inkpunk_weights.torch_pickles import View, parameters
 
@@ -57,8 +58,8 @@ def open_torch_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = C
         CheckpointError: it is damaged, hostile, of another kind, or holds no dict. Asking for a tensor can
             raise it too, where only that tensor's bytes are damaged.
     """
+    data = _map(path)
     with _naming(path):
-        data = _map(path)
         source = open_source(data, limits)
         root, views = _views(source.pickle.value, roots)
         for name, view in views.items():
@@ -86,11 +87,10 @@ def _naming(path: Path) -> Generator[None]:
 
 
 def _map(path: Path) -> memoryview:
-    if path.exists() and not path.is_file():
-        raise CheckpointError("this is not a file")
+    check_regular(path)
     with path.open("rb") as file:
         if not file.seek(0, 2):
-            raise CheckpointError("the file is empty. Download it again")
+            raise CheckpointError(f"{shown_path(path)}: the file is empty. Download it again")
         # Private and writable: torch has no read-only tensors, and a write makes a private copy of its page.
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
 
