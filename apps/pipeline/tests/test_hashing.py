@@ -147,3 +147,13 @@ def test_the_cache_is_where_the_user_keeps_caches(tmp_path: Path, monkeypatch: p
 def test_a_missing_model_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         model_hash(tmp_path / "none.ckpt")
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKPUNK_CACHE", str(tmp_path))
+    os.mkfifo(tmp_path / "hashes.json")
+    os.mkfifo(tmp_path / "model.ckpt")
+    with pytest.raises(OSError, match="not a regular file"):
+        model_hash(tmp_path / "model.ckpt")
+    (tmp_path / "file").write_bytes(b"x")
+    assert len(model_hash(tmp_path / "file")) == 10

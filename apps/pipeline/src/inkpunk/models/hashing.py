@@ -1,8 +1,10 @@
 """Which weights drew a picture: a short hash of a checkpoint, remembered so that it is computed once."""
 
+import errno
 import hashlib
 import json
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -62,6 +64,8 @@ def cache_folder() -> Path:
 def _sha256(file: Path) -> str:
     file = file.resolve()
     before = file.stat()
+    if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, and a device never ends
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
     seen = _recall().get(str(file))
     if seen and (seen.size, seen.mtime_ns) == (before.st_size, before.st_mtime_ns):
         return seen.sha256
@@ -76,6 +80,8 @@ def _sha256(file: Path) -> str:
 def _recall() -> dict[str, _Seen]:
     """All that is remembered; nothing, if the cache is missing or damaged."""
     try:
+        if not _cache().is_file():
+            return {}
         told = cast("dict[str, Any]", json.loads(_cache().read_bytes()))
         seen = {
             name: _Seen(int(size), int(mtime), str(sha256)) for name, (size, mtime, sha256) in told.items()
