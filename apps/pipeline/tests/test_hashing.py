@@ -210,3 +210,13 @@ def test_what_cannot_be_hashed_any_more_has_no_hash(tmp_path: Path) -> None:
     for name in ("gone.ckpt", "loop"):
         assert readable_hash(model_hash, tmp_path / name) == ""
         assert readable_hash(file_hash, tmp_path / name) == ""
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INKPUNK_CACHE", str(tmp_path))
+    os.mkfifo(tmp_path / "hashes.json")
+    os.mkfifo(tmp_path / "model.ckpt")
+    with pytest.raises(OSError, match="not a regular file"):
+        model_hash(tmp_path / "model.ckpt")
+    (tmp_path / "file").write_bytes(b"x")
+    assert len(model_hash(tmp_path / "file")) == 10

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import tracemalloc
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -252,3 +253,44 @@ def test_a_component_whose_weights_are_not_there_is_refused(folder: Path) -> Non
     (folder / "unet" / f"{WEIGHTS}.safetensors").unlink()
     with pytest.raises(CheckpointError, match="unet: no weights here"):
         open_checkpoint(folder)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a\ud800.safetensors", "a\nb.safetensors", "\x1b[31m.safetensors", "a" * 300, "a\u2028.safetensors"],
+)
+def test_a_shard_with_an_odd_name_is_refused_in_one_line(name: str, folder: Path) -> None:
+    (folder / "vae" / f"{WEIGHTS}.safetensors").unlink()
+    index = folder / "vae" / f"{WEIGHTS}.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"x": name}}))
+    with pytest.raises(CheckpointError) as caught:
+        open_checkpoint(folder)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("name", ["unet/config.json", f"unet/{WEIGHTS}.safetensors.index.json"])
+@pytest.mark.parametrize(
+    "text",
+    [b'{"a":"%s"}' % (b"x" * (30 << 20)), b'{"a":[%s0]}' % (b"[]," * 1_900_000)],
+    ids=["bytes", "values"],
+)
+def test_a_json_file_takes_no_more_memory_than_is_said(text: bytes, name: str, folder: Path) -> None:
+    (folder / name).write_bytes(text)
+    if "index" in name:
+        (folder / "unet" / f"{WEIGHTS}.safetensors").unlink()
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="more than") as caught:
+            open_checkpoint(folder)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+    assert str(caught.value).isprintable()
+
+
+def test_a_folder_of_an_odd_name_is_named_in_one_line(folder: Path) -> None:
+    odd = folder.rename(folder.parent / "a\nb")
+    (odd / "unet" / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match=r"a\\nb/unet/config.json") as caught:
+        open_checkpoint(odd)
+    assert str(caught.value).isprintable()

@@ -2,6 +2,8 @@
 
 import json
 import struct
+import tracemalloc
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -98,8 +100,12 @@ def test_a_written_file_says_that_it_is_torchs(single: Path) -> None:
         (f'{{"a": {json.dumps(A)}, "a": {json.dumps(A)}}}'.encode(), DATA, None),
         (f'{{"a": {json.dumps(A | {"shape": [1]})}, "a": {json.dumps(A)}}}'.encode(), DATA, None),
         (f'{{"__metadata__": {{"x": "1", "x": "2"}}, "a": {json.dumps(A)}}}'.encode(), DATA, None),
+        ({"a": ["F32", [2], [0, 8]]}, DATA, None),  # which the library takes for the three by name
+        (json.dumps({"a": A | {"x": 7}}).replace("7", "7" * 5000).encode(), DATA, None),  # int() refuses
+        (b"[]", b"", None),
+        (b"[" * 100_000, b"", None),
     ],
-    ids=range(25),
+    ids=range(29),
 )
 def test_hostile_headers_are_refused_in_one_line(
     tmp_path: Path, header: object, data: bytes, length: int | None
@@ -142,3 +148,32 @@ def test_metadata_other_than_strings_is_said_to_be_that(tmp_path: Path, metadata
     with pytest.raises(CheckpointError, match="allows only strings") as caught:
         open_safetensors(file)
     assert "\n" not in str(caught.value)
+
+
+BOMBS = {
+    "bytes": b'{"__metadata__":{"note":"%s"}}' % (b"x" * (30 << 20)),
+    "strings": b'{"__metadata__":{%s}}' % b",".join(b'"%x":""' % number for number in range(400_000)),
+    "lists": b'{"a":{"x":[%s[]]}}' % (b"[]," * 1_900_000),
+    "objects": b'{"a":{"x":[%s{}]}}' % (b'{"":0},' * 800_000),
+    "escapes": b'{"__metadata__":{"note":"%s' % (b'\\"' * (3 << 20)),  # and never closed
+    "wide": '{"__metadata__":{"\U0001f58b":"%s"}}'.__mod__("x" * (5 << 20)).encode(),
+}
+
+
+@pytest.mark.parametrize("text", BOMBS.values(), ids=BOMBS)
+def test_a_header_takes_no_more_memory_than_is_said(text: bytes, tmp_path: Path) -> None:
+    file = file_of(tmp_path, text, b"")
+    tracemalloc.start()
+    try:
+        with suppress(CheckpointError):
+            open_safetensors(file)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_the_notes_of_a_long_training_are_read(tmp_path: Path) -> None:
+    tags = json.dumps({f"tag {number}": number for number in range(180_000)})
+    assert len(tags) > 3 << 20
+    save_file({"a": torch.ones(2)}, tmp_path / "x.safetensors", {"ss_tag_frequency": tags})
+    assert open_safetensors(tmp_path / "x.safetensors").metadata == {"ss_tag_frequency": tags}

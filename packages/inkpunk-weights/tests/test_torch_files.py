@@ -3,10 +3,13 @@
 import collections
 import gc
 import io
+import os
 import pickle
 import struct
+import subprocess
 import sys
 import tempfile
+import tracemalloc
 import types
 import zipfile
 from collections.abc import Callable, Sequence
@@ -518,6 +521,102 @@ def test_a_zip_bomb_is_refused() -> None:
     bomb = zip_file({"a": whole()}, [("data/0", bytes(5 << 20))], zipfile.ZIP_DEFLATED)
     assert len(bomb) < 10_000
     assert "would unpack" in refusal(bomb)
+
+
+def deflated(kilobytes: int, tensors: dict[str, TensorStub]) -> bytes:
+    """A storage of bytes, some of them random, so that it is not refused for packing too well."""
+    pieces = (bytes(range(1, 8)) + bytes(1009) + os.urandom(8) for _ in range(kilobytes))
+    return zip_file(tensors, [("data/0", b"".join(pieces))], zipfile.ZIP_DEFLATED)
+
+
+def part(kilobytes: int, start: int, count: int, step: int = 1) -> TensorStub:
+    return TensorStub(StorageStub("0", kilobytes << 10, kind=torch.ByteStorage), start, (count,), (step,))
+
+
+def test_a_packed_storage_of_which_little_is_used_is_refused() -> None:
+    most = 64 << 10
+    assert "unpacks to 67,108,864 bytes, of which" in refusal(deflated(most, {"a": part(most, 0, 4)}))
+    assert "unpacks to" in refusal(deflated(most, {"a": part(most, 0, 1 << 16, 1 << 10)}))  # far apart
+
+
+def test_a_packed_storage_that_many_tensors_share_is_refused() -> None:
+    most = 32 << 10
+    shared = {str(number): part(most, number << 20, 1 << 20) for number in range(32)}
+    assert "share packed storages" in refusal(deflated(most, shared))
+    few = opened(
+        deflated(1 << 10, {str(number): part(1 << 10, number << 16, 1 << 16) for number in range(16)})
+    )
+    assert all(tensor[:9].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0] for tensor in few.tensors.values())
+
+
+def test_a_packed_storage_is_read_in_the_memory_of_what_is_used() -> None:
+    most = 32 << 10
+    file = opened(deflated(most, {"a": part(most, 7, 10 << 20), "b": part(most, 12 << 20, 20 << 20)}))
+    tracemalloc.start()
+    try:
+        read = file.tensors["b"]
+        assert tracemalloc.get_traced_memory()[1] < (20 << 20) + (4 << 20)
+    finally:
+        tracemalloc.stop()
+    assert read[:9].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0]
+    assert file.tensors["a"][1017:1026].tolist() == [1, 2, 3, 4, 5, 6, 7, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(1 << 20) - 1, 1 << 20, (1 << 20) + 1, (3 << 20) + 200])
+@pytest.mark.parametrize("content", [b"abc", bytes(range(256)) * 9 + b"!"], ids=["well", "badly"])
+def test_every_byte_of_a_packed_storage_is_unpacked(size: int, content: bytes) -> None:
+    written = (content * (size // len(content) + 1))[:size]
+    written = bytes(7) + written[7:]
+    stub = TensorStub(StorageStub("0", size, kind=torch.ByteStorage), 0, (size,), (1,))
+    noise = torch.randint(256, (len(written) // 100,), dtype=torch.uint8).numpy().tobytes()
+    written = (noise + written)[:size]
+    file = opened(zip_file({"a": stub}, [("data/0", written)], zipfile.ZIP_DEFLATED))
+    assert torch.equal(file.tensors["a"], torch.frombuffer(bytearray(written), dtype=torch.uint8))
+
+
+PICKLE_BOMBS = {
+    "dicts": b"]" + b"(" + b"}h\x00Ns" * 99_000,
+    "memo": b"".join(b"}r" + struct.pack("<I", number) for number in range(199_000)),
+    "wide": b"X" + struct.pack("<I", 5 << 20) + "\U0001f58b".encode() + bytes((5 << 20) - 4),
+}
+
+
+MEASURE = """
+import sys, tracemalloc
+from pathlib import Path
+from inkpunk_weights import CheckpointError
+from inkpunk_weights.torch_files import open_torch_file
+for name in sys.argv[1:]:
+    tracemalloc.start()
+    try:
+        open_torch_file(Path(name))
+    except CheckpointError:
+        print(tracemalloc.get_traced_memory()[1])
+    tracemalloc.stop()
+"""
+
+
+def test_a_pickle_takes_no_more_memory_than_is_said(tmp_path: Path) -> None:
+    start = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
+    for name, bomb in PICKLE_BOMBS.items():
+        content = b"\x80\x02X\x01\x00\x00\x00aq\x00" + bomb + b"."
+        zipped = name != "memo"  # one format each, as tracing so many steps takes seconds
+        packed = zip_file(content, method=zipfile.ZIP_DEFLATED) if zipped else start + content
+        (tmp_path / name).write_bytes(packed)
+    # In a process without types checked at run time, which would take minutes for as many instructions.
+    files = sorted(map(str, tmp_path.iterdir()))
+    told = subprocess.run([sys.executable, "-c", MEASURE, *files], capture_output=True, text=True, check=True)
+    peaks = list(map(int, told.stdout.split()))
+    assert len(peaks) == len(files)
+    assert max(peaks) < 64 << 20, dict(zip(files, peaks, strict=True))
+
+
+def test_a_huge_zip_directory_is_refused() -> None:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as file:
+        for number in range(100):
+            file.writestr(f"{number}/{'x' * 60_000}", b"")
+    assert "the zip directory takes" in refusal(buffer.getvalue())
 
 
 def test_a_record_that_unpacks_to_other_than_it_announces_is_refused() -> None:

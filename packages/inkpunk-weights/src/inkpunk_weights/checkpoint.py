@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from inkpunk_weights.components import COMPONENTS, Component, Found, find_components
-from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.errors import CheckpointError, shown_path
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.hub_cache import snapshot_of
 from inkpunk_weights.lazy import LazyTensors
@@ -111,11 +111,11 @@ def open_checkpoint(
     if path.is_dir():
         return _open_folder(path, ema, variant)
     if not path.exists():
-        raise CheckpointError(f"{path}: no such file or folder")
+        raise CheckpointError(f"{shown_path(path)}: no such file or folder")
     if not path.is_file():
-        raise CheckpointError(f"{path}: neither a file nor a folder")
+        raise CheckpointError(f"{shown_path(path)}: neither a file nor a folder")
     if variant is not None:
-        raise CheckpointError(f"{path}: a single file has no variants; open it without `variant`")
+        raise CheckpointError(f"{shown_path(path)}: a single file has no variants; open it without `variant`")
     file = open_tensor_file(path)
     found = find_components(path, file.tensors, ema=ema)
     return Checkpoint(
@@ -133,11 +133,13 @@ def open_checkpoint(
 
 def _open_folder(path: Path, ema: bool, variant: str | None) -> Checkpoint:
     if ema:
-        raise CheckpointError(f"{path}: a folder has no EMA weights beside others; open it without `ema`")
+        raise CheckpointError(
+            f"{shown_path(path)}: a folder has no EMA weights beside others; open it without `ema`"
+        )
     try:
         folder = open_folder(path, variant=variant)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        raise CheckpointError(f"{shown_path(path)}: cannot be read ({error.strerror})") from error
     found = {name: find_components(path / name, part.tensors) for name, part in folder.parts.items()}
     components: dict[str, Component] = {}
     configs = dict(folder.configs)
@@ -165,7 +167,7 @@ def _the_one(path: Path, found: Found, wanted: str) -> Component:
     if len(found.components) != 1 or (wanted and wanted not in found.components):
         there = ", ".join(found.components)
         raise CheckpointError(
-            f"{path}: holds {there} where {wanted or 'one component'} should be; fetch it again"
+            f"{shown_path(path)}: holds {there} where {wanted or 'one component'} should be; fetch it again"
         )
     return next(iter(found.components.values()))
 

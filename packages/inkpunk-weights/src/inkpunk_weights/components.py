@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import Tensor
 
 from inkpunk_weights.averages import EMA, averaged_unet, ema_name
-from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.names import DIFFUSERS, LDM, LDM_UNET, Dialect, Names
 from inkpunk_weights.other_models import other_model
@@ -83,7 +83,9 @@ def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> F
     file = unwrap(tensors)
     names = file.tensors
     if other := other_model(names):
-        raise CheckpointError(f"{path}: this is {other}; Inkpunk loads Stable Diffusion v1 checkpoints")
+        raise CheckpointError(
+            f"{shown_path(path)}: this is {other}; Inkpunk loads Stable Diffusion v1 checkpoints"
+        )
     leftovers = tuple(name for name in names if LEFTOVERS.match(name))
     rest = set(names).difference(leftovers)
     components: dict[str, Component] = {}
@@ -102,10 +104,10 @@ def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> F
     if not components:
         some = ", ".join(shown(name) for name in list(tensors)[:3]) or "none at all"
         raise CheckpointError(
-            f"{path}: no component of Stable Diffusion v1 among its {len(tensors)} tensors ({some}, ...)"
+            f"{shown_path(path)}: no component of Stable Diffusion v1 among its {len(tensors)} tensors ({some}, ...)"
         )
     if ema and not any(name.startswith(EMA) for name in names):
-        raise CheckpointError(f"{path}: has no EMA weights ({EMA}*); open it without `ema`")
+        raise CheckpointError(f"{shown_path(path)}: has no EMA weights ({EMA}*); open it without `ema`")
     ordered = {name: components[name] for name in COMPONENTS if name in components}
     taken = {name for part in ordered.values() for name in (*part.in_file.values(), *part.unexpected)}
 
@@ -135,7 +137,7 @@ def _component(
     blocks = dialect.blocks(bare.values())
     if not blocks.layers or (dialect.component != "text_encoder" and not blocks.levels):
         raise CheckpointError(
-            f"{path}: has some names of a {what} but not one whole block; the file is incomplete"
+            f"{shown_path(path)}: has some names of a {what} but not one whole block; the file is incomplete"
         )
     names = Names(dialect, blocks)
     in_file: dict[str, str] = {}
@@ -158,8 +160,8 @@ def _component(
     if len(unexpected) == len(bare):
         some = ", ".join(shown(name) for name in unexpected[:2])
         raise CheckpointError(
-            f"{path}: has names like a {what}'s ({some}, ...), but none that Stable Diffusion v1's has; this is "
-            "another model, and Inkpunk loads Stable Diffusion v1 checkpoints"
+            f"{shown_path(path)}: has names like a {what}'s ({some}, ...), but none that Stable Diffusion v1's has; "
+            "this is another model, and Inkpunk loads Stable Diffusion v1 checkpoints"
         )
     file_specs = {ours: file.stored.spec(name) for ours, name in in_file.items()}
     specs = {ours: Spec(spec.dtype, our_shape(ours, spec.shape)) for ours, spec in file_specs.items()}

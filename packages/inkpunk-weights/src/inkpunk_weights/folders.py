@@ -1,6 +1,5 @@
 """Folders as diffusers writes them: a subfolder per component, each with a config.json and weights."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,13 +9,14 @@ from typing import cast
 from torch import Tensor
 
 from inkpunk_weights.components import COMPONENTS
-from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
+from inkpunk_weights.json_texts import MOST_JSON_BYTES, JSONError, parse_json
 from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.tensor_files import TensorFile, open_tensor_file
 
 MODEL_INDEX = "model_index.json"
 CONFIG_FILES = dict.fromkeys(COMPONENTS, "config.json") | {"scheduler": "scheduler_config.json"}
-MOST_JSON_BYTES = 16_000_000  # the index of a sharded model has a line per tensor; none comes near
 
 WEIGHTS = re.compile(
     r"(?:diffusion_pytorch_model|pytorch_model|model)(?:\.(?P<variant>\w+))?\.(?P<kind>safetensors|bin)"
@@ -40,6 +40,8 @@ class Folder:
 def open_folder(path: Path, *, variant: str | None = None) -> Folder:
     """Open a diffusers folder, or a folder that holds one component; reads configs, indexes and headers only.
 
+    Takes at most 64 MiB of memory for each of these files beyond what it returns, and time linear in them.
+
     Args:
         path: the folder.
         variant: "fp16" takes `*.fp16.safetensors`; None takes the plain files, or the only variant there is.
@@ -52,7 +54,7 @@ def open_folder(path: Path, *, variant: str | None = None) -> Folder:
     if variant is not None and not any(variant in choice for choice in choices.values()):
         there = sorted({str(v) for choice in choices.values() for v in choice if v is not None})
         raise CheckpointError(
-            f"{path}: has no variant {shown(variant)}; there is {', '.join(there) or 'none'}"
+            f"{shown_path(path)}: has no variant {shown(variant)}; there is {', '.join(there) or 'none'}"
         )
     for name, choice in choices.items():
         if not choice:
@@ -61,10 +63,10 @@ def open_folder(path: Path, *, variant: str | None = None) -> Folder:
     configs = {
         name: _read_json(file)
         for name in where
-        if (file := where[name] / CONFIG_FILES.get(name, "config.json")).is_file()
+        if (file := where[name] / CONFIG_FILES.get(name, "config.json")).exists()
     }
     scheduler = path / "scheduler" / CONFIG_FILES["scheduler"]
-    return Folder(parts, configs | ({"scheduler": _read_json(scheduler)} if scheduler.is_file() else {}))
+    return Folder(parts, configs | ({"scheduler": _read_json(scheduler)} if scheduler.exists() else {}))
 
 
 def _weights(folder: Path) -> dict[str | None, Path]:
@@ -88,25 +90,30 @@ def _choose(folder: Path, choice: Mapping[str | None, Path], variant: str | None
             return choice[wanted]
     if len(choice) > 1:
         names = ", ".join(sorted(str(name) for name in choice))
-        raise CheckpointError(f"{folder}: has several variants ({names}); choose one with `variant`")
+        raise CheckpointError(
+            f"{shown_path(folder)}: has several variants ({names}); choose one with `variant`"
+        )
     return next(iter(choice.values()))
 
 
 def _nothing_in(folder: Path) -> str:
     if shards := sorted(file.name for file in folder.iterdir() if SHARD.fullmatch(file.name)):
         return (
-            f"{folder}: has shards ({shown(shards[0])}, ...) but not their index, a file such as "
+            f"{shown_path(folder)}: has shards ({shown(shards[0])}, ...) but not their index, a file such as "
             "diffusion_pytorch_model.safetensors.index.json; fetch it, too"
         )
     singles = sorted(file.name for file in folder.iterdir() if file.suffix in SINGLE_FILES)
     if singles:
         listed = ", ".join(shown(name) for name in singles[:3])
-        return f"{folder}: not a diffusers folder; open the file in it: {listed}"
+        return f"{shown_path(folder)}: not a diffusers folder; open the file in it: {listed}"
     subfolders = {file.name for file in folder.iterdir() if file.is_dir()}
     if "transformer" in subfolders or "prior" in subfolders:
-        return f"{folder}: this is Stable Diffusion 3, Flux or another model; this loads Stable Diffusion v1"
+        return (
+            f"{shown_path(folder)}: this is Stable Diffusion 3, Flux or another model; this loads Stable "
+            "Diffusion v1"
+        )
     return (
-        f"{folder}: no weights here; a diffusers folder has unet/diffusion_pytorch_model.safetensors "
+        f"{shown_path(folder)}: no weights here; a diffusers folder has unet/diffusion_pytorch_model.safetensors "
         "and its like in vae/ and text_encoder/"
     )
 
@@ -120,23 +127,29 @@ def _open_shards(index: Path) -> TensorFile:
     named = cast("dict[str, object]", weight_map) if isinstance(weight_map, dict) else {}
     file_of = {tensor: name for tensor, name in named.items() if isinstance(name, str)}
     if not file_of or len(file_of) < len(named):
-        raise CheckpointError(f'{index}: no "weight_map" from tensor to file; fetch it again')
+        raise CheckpointError(f'{shown_path(index)}: no "weight_map" from tensor to file; fetch it again')
     shards: dict[str, TensorFile] = {}
     for name in sorted(set(file_of.values())):
         if name in ("", ".", "..") or "/" in name or "\\" in name or "\0" in name or Path(name).is_absolute():
             raise CheckpointError(
-                f"{index}: names a shard outside its folder ({shown(name)}); do not trust this model"
+                f"{shown_path(index)}: names a shard outside its folder ({shown(name)}); do not trust this model"
+            )
+        if (
+            not name.isprintable()
+        ):  # a line break, or half a surrogate pair, with which no file can be asked for
+            raise CheckpointError(
+                f"{shown_path(index)}: names a shard {shown(name)}, as no file is called; fetch it again"
             )
         shards[name] = open_tensor_file(index.parent / name)
     if absent := [tensor for tensor, name in file_of.items() if tensor not in shards[name].tensors]:
         first = shown(absent[0])
         raise CheckpointError(
-            f"{index}: {len(absent)} tensors, first {first}, are not in their shards; fetch it again"
+            f"{shown_path(index)}: {len(absent)} tensors, first {first}, are not in their shards; fetch it again"
         )
     if extra := [tensor for shard in shards.values() for tensor in shard.tensors if tensor not in file_of]:
         first = shown(extra[0])
         raise CheckpointError(
-            f"{index}: {len(extra)} tensors, first {first}, are in shards only; fetch it again"
+            f"{shown_path(index)}: {len(extra)} tensors, first {first}, are in shards only; fetch it again"
         )
 
     def read(tensor: str) -> Tensor:
@@ -149,18 +162,16 @@ def _open_shards(index: Path) -> TensorFile:
 
 
 def _read_json(file: Path) -> Mapping[str, object]:
+    """An object of JSON. Takes at most 64 MiB of memory, and time linear in the file."""
+    where = shown_path(file)
     try:
+        check_regular(file)
         with file.open("rb") as opened:
-            text = opened.read(MOST_JSON_BYTES + 1)
-        if len(text) > MOST_JSON_BYTES:
-            raise CheckpointError(f"{file}: larger than any such file; fetch it again")
-        value = cast(object, json.loads(text))
+            value = parse_json(opened.read(MOST_JSON_BYTES + 1))
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror})") from error
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{file}: not JSON ({error}); fetch it again") from error
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
+    except JSONError as error:
+        raise CheckpointError(f"{where}: {error}; fetch it again") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{file}: not a JSON object; fetch it again")
+        raise CheckpointError(f"{where}: not a JSON object; fetch it again")
     return cast("dict[str, object]", value)

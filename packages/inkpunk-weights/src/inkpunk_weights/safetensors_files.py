@@ -17,8 +17,10 @@ from torch import Tensor
 
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.foreign import interrupts_deferred, memory_told
+from inkpunk_weights.json_texts import JSONError, parse_json
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.limits import CHECKPOINT, Limits
+from inkpunk_weights.regular_files import check_regular
 
 DTYPES = {
     "F64": torch.float64,
@@ -57,43 +59,41 @@ def open_safetensors(path: Path, limits: Limits = CHECKPOINT) -> SafetensorsFile
     """Open a safetensors file; its tensors are views of the mapped file and cost no memory until they are
     used.
 
+    Takes at most 64 MiB of memory beyond what it returns, and time linear in the header.
+
     Args:
         path: the file.
         limits: how much its header may ask for.
 
     Raises:
+        OSError: there is no such file, or it cannot be read.
         CheckpointError: if the file is damaged, or holds what this package does not understand.
     """
     where = shown_path(path)
+    check_regular(path)
     with path.open("rb") as file:
         length = int.from_bytes(file.read(LENGTH_BYTES), "little")
-    if length > limits.description:
-        raise CheckpointError(
-            f"{where}: its header takes {length:,} bytes, and we read at most {limits.description:,}; fetch it "
-            "again, or save it without the notes in it"
-        )
+        if length > limits.description:
+            raise CheckpointError(
+                f"{where}: its header takes {length:,} bytes, and we read at most {limits.description:,}; fetch it "
+                "again, or save it without the notes in it"
+            )
+        text = file.read(length)
+    header = _header(where, text)
     try:  # checks that the tensors' places are of the right size and cover the file exactly
         with memory_told():
             mapped: Any = safe_open(path, framework="pt")
+    except FileNotFoundError as error:  # it was there a moment ago
+        raise CheckpointError(f"{where}: gone while it was read") from error
     except (SafetensorError, OSError) as error:
-        _refuse_metadata(where, path, length)
+        _refuse_metadata(where, header)
         raise CheckpointError(
             f"{where}: damaged safetensors file ({_line(error)}); fetch it again"
         ) from error
-    with path.open("rb") as file:
-        file.seek(LENGTH_BYTES)
-        text = file.read(length)
-    try:
-        header: Any = json.loads(text, object_pairs_hook=lambda pairs: _no_twice(where, pairs))
-    except CheckpointError:
-        raise
-    except ValueError as error:  # it was JSON a moment ago
-        raise CheckpointError(f"{where}: changed while it was read; try again") from error
     metadata: dict[str, str] = header.pop(METADATA, None) or {}
-    specs = {
-        name: Spec(_dtype(where, name, entry["dtype"]), tuple(entry["shape"]))
-        for name, entry in header.items()
-    }
+    if {*mapped.keys()} != {*header}:
+        raise CheckpointError(f"{where}: changed while it was read; try again")
+    specs = {name: _spec(where, name, entry) for name, entry in header.items()}
 
     def read(name: str) -> Tensor:
         try:
@@ -139,22 +139,40 @@ def write_safetensors(file: BinaryIO, tensors: LazyTensors, metadata: Mapping[st
             file.write(memoryview((ctypes.c_char * spec.bytes).from_address(tensor.data_ptr())))
 
 
-def _refuse_metadata(where: str, path: Path, length: int) -> None:
-    """Say so if all that is wrong with a header is metadata of another kind than the format has: strings."""
+def _header(where: str, text: bytes) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            file.seek(LENGTH_BYTES)
-            header: Any = json.loads(file.read(length))
-        metadata: Any = header.get(METADATA) or {}
-        values = cast("dict[str, Any]", metadata if isinstance(metadata, dict) else {METADATA: metadata})
-    except (OSError, ValueError, RecursionError, AttributeError):
-        return
+        header = parse_json(text, lambda pairs: _no_twice(where, pairs))
+    except JSONError as error:
+        raise CheckpointError(
+            f"{where}: damaged safetensors file (its header: {error}); fetch it again"
+        ) from error
+    if not isinstance(header, dict):
+        raise CheckpointError(
+            f"{where}: damaged safetensors file (its header is no JSON object); fetch it again"
+        )
+    return cast("dict[str, Any]", header)
+
+
+def _refuse_metadata(where: str, header: dict[str, Any]) -> None:
+    """Say so if all that is wrong with a header is metadata of another kind than the format has: strings."""
+    metadata: Any = header.get(METADATA) or {}
+    values = cast("dict[str, Any]", metadata if isinstance(metadata, dict) else {METADATA: metadata})
     for key, value in values.items():
         if values is not metadata or not isinstance(value, str):
             raise CheckpointError(
                 f"{where}: its metadata {shown(key)} is {shown(json.dumps(value), 40)}, and safetensors allows only "
                 "strings by name; save it again with str() around each value"
             )
+
+
+def _spec(where: str, name: str, entry: object) -> Spec:
+    if not isinstance(entry, dict):  # the library also takes a list of the three, which no other reader does
+        raise CheckpointError(
+            f"{where}: damaged safetensors file (header has {shown(name)} as a {type(entry).__name__}, and not as an "
+            "object of dtype, shape and data_offsets); fetch it again"
+        )
+    told = cast("dict[str, Any]", entry)
+    return Spec(_dtype(where, name, told["dtype"]), tuple(told["shape"]))
 
 
 def _dtype(where: str, name: str, stored: str) -> torch.dtype:

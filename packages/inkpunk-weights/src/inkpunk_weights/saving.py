@@ -15,7 +15,7 @@ from inkpunk_weights.anatomy import Anatomy, anatomy_of
 from inkpunk_weights.atomic import new_file, new_folder
 from inkpunk_weights.components import COMPONENTS, ldm_shape
 from inkpunk_weights.diffusers_configs import SCHEDULER, Config, component_config, model_index
-from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.folders import CONFIG_FILES, MODEL_INDEX
 from inkpunk_weights.foreign import callbacks_told
 from inkpunk_weights.lazy import LazyTensors, Spec
@@ -80,11 +80,11 @@ def save_checkpoint(
     path = Path(path)
     if layout not in get_args(Layout):
         raise CheckpointError(
-            f"{path}: there is no layout {layout!r}; choose from {', '.join(get_args(Layout))}"
+            f"{shown_path(path)}: there is no layout {layout!r}; choose from {', '.join(get_args(Layout))}"
         )
     if dtype is not None and dtype not in DTYPES:
         raise CheckpointError(
-            f"{path}: weights cannot be {dtype}; choose torch.float16, bfloat16, float32 or float64"
+            f"{shown_path(path)}: weights cannot be {dtype}; choose torch.float16, bfloat16, float32 or float64"
         )
     given = {"text_encoder": text_encoder, "unet": unet, "vae": vae}
     named = {name: tensors for name in COMPONENTS if (tensors := given[name])}
@@ -96,7 +96,7 @@ def save_checkpoint(
     notes, configs, extra_files = dict(metadata or {}), configs or {}, extra_files or {}
     if layout == "diffusers folder" and signs:
         raise CheckpointError(
-            f"{path}: a folder says in its configs what {shown(signs[0])} would be a sign of"
+            f"{shown_path(path)}: a folder says in its configs what {shown(signs[0])} would be a sign of"
         )
     if layout == "diffusers folder":
         files = _small_files(path, parts, anatomies, configs, extra_files)
@@ -104,7 +104,7 @@ def save_checkpoint(
             _write_folder(folder, parts, files, notes)
     elif configs or extra_files:
         raise CheckpointError(
-            f"{path}: a single file has no room for configs or extra files; save a diffusers folder"
+            f"{shown_path(path)}: a single file has no room for configs or extra files; save a diffusers folder"
         )
     else:
         write = write_safetensors if layout == "single-file safetensors" else _write_ckpt
@@ -130,9 +130,9 @@ def _checked(path: Path, named: Mapping[str, Named]) -> dict[str, Anatomy]:
             if shapes.get(name, shape) != shape
         ]
     if problems:
-        raise CheckpointError(f"{path}: not written, it would be broken: {'; '.join(problems)}")
+        raise CheckpointError(f"{shown_path(path)}: not written, it would be broken: {'; '.join(problems)}")
     if not anatomies:
-        raise CheckpointError(f"{path}: nothing to write; give a text encoder, a UNet or a VAE")
+        raise CheckpointError(f"{shown_path(path)}: nothing to write; give a text encoder, a UNet or a VAE")
     return anatomies
 
 
@@ -194,7 +194,7 @@ def _small_files(
     """Everything in a folder but the weights, by relative name."""
     if unknown := sorted(set(configs).difference(CONFIG_FILES)):
         raise CheckpointError(
-            f"{path}: no config is called {shown(unknown[0])}; there are {', '.join(CONFIG_FILES)}"
+            f"{shown_path(path)}: no config is called {shown(unknown[0])}; there are {', '.join(CONFIG_FILES)}"
         )
     scheduler = configs.get("scheduler") or {}
     if "_class_name" not in scheduler:
@@ -216,7 +216,7 @@ def _small_files(
     for name in extra_files:
         if name in taken or not all(re.fullmatch(r"\w[\w.-]*", part) for part in name.split("/")):
             raise CheckpointError(
-                f"{path}: an extra file cannot be called {shown(name)}; choose another name in the folder"
+                f"{shown_path(path)}: an extra file cannot be called {shown(name)}; choose another name in the folder"
             )
     return {name: json.dumps(value, indent=2).encode() for name, value in jsons.items()} | dict(extra_files)
 

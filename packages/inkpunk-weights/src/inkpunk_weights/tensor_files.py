@@ -8,6 +8,7 @@ from inkpunk_weights.errors import CheckpointError, shown_path
 from inkpunk_weights.foreign import memory_told
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.limits import CHECKPOINT, Limits
+from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.safetensors_files import looks_like_safetensors, open_safetensors
 from inkpunk_weights.torch_files import ROOTS, open_torch_file
 
@@ -44,7 +45,7 @@ class TensorFile:
 
 def open_tensor_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = CHECKPOINT) -> TensorFile:
     """Open a safetensors file, or one written by `torch.save`; nothing in it is run, and only its header is
-    read.
+    read. Takes at most 64 MiB of memory beyond what it returns, and time linear in the file's description.
 
     Args:
         path: the file.
@@ -56,6 +57,7 @@ def open_tensor_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = 
     """
     where = shown_path(path)
     try:
+        check_regular(path)
         with memory_told():
             return _open(path, where, roots, limits)
     except OSError as error:  # not there, not readable; or gone between one look and the next

@@ -5,8 +5,8 @@ Before, a stream of five pickles (a magic number, a version, the writer's machin
 storages), then each storage as its count of numbers (int64) and these numbers.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 from inkpunk_weights.errors import CheckpointError, shown
@@ -18,7 +18,7 @@ from inkpunk_weights.zip_records import unpack_record, zip_records
 
 _LEGACY_MAGIC: Final = 0x1950A86A20F9469CFC6C
 _LEGACY_VERSION: Final = 1001
-_SHORT_PICKLE: Final = 1024  # bytes that a number's pickle fits in
+_SHORT_PICKLE: Final = 1024  # bytes that the first three pickles fit in; the largest takes some 140
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,15 @@ class Source:
     format: str
     pickle: Unpickled
     sizes: Mapping[str, int]  # bytes of each storage, by key
-    read: Callable[[str], memoryview]  # these bytes
+    read: Callable[
+        [str, int, int], memoryview | bytearray
+    ]  # these bytes from one to another: in place, or a copy
+    packed: Collection[str] = ()  # the storages that are copied, as they must be unpacked first
 
 
 def open_source(data: memoryview, limits: Limits) -> Source:
-    """Tell the format of a file and find its parts.
+    """Tell the format of a file and find its parts. Takes at most 64 MiB of memory, and time linear in the parts that
+    describe the file.
 
     Raises:
         CheckpointError: it is damaged, hostile, or not a file of `torch.save`.
@@ -65,24 +69,24 @@ def _open_zip(data: memoryview, limits: Limits) -> Source:
             f"its data.pkl takes {index.size:,} bytes, more than the {limits.description:,} we read"
         )
     storages = f"{folder}/data/"
+    stored = {
+        name.removeprefix(storages): record for name, record in records.items() if name.startswith(storages)
+    }
     return Source(
         "zip",
-        read_pickle(unpack_record(data, index), TORCH_GLOBALS, from_outside, limits),
-        {
-            name.removeprefix(storages): record.size
-            for name, record in records.items()
-            if name.startswith(storages)
-        },
-        lambda key: unpack_record(data, records[storages + key]),
+        read_pickle(memoryview(unpack_record(data, index)), TORCH_GLOBALS, from_outside, limits),
+        {key: record.size for key, record in stored.items()},
+        lambda key, start, stop: unpack_record(data, stored[key], start, stop),
+        {key for key, record in stored.items() if record.deflated},
     )
 
 
 def _open_legacy(data: memoryview, limits: Limits) -> Source:
     at = _after_magic(data, limits)
-    version, at = _next_pickle(data, at, limits)
+    version, at = _next_pickle(data[: at + _SHORT_PICKLE], at, limits)
     if type(version) is not int or version != _LEGACY_VERSION:
         raise CheckpointError(f"its format is not version {_LEGACY_VERSION}, the only one there is")
-    machine, at = _next_pickle(data, at, limits)
+    machine, at = _next_pickle(data[: at + _SHORT_PICKLE], at, limits)
     if is_dict(machine) and machine.get("little_endian") is False:
         raise CheckpointError("its numbers are big-endian; save it again on a little-endian machine")
 
@@ -98,7 +102,9 @@ def _open_legacy(data: memoryview, limits: Limits) -> Source:
         return found
 
     pickle = read_pickle(data[at:], TORCH_GLOBALS, outside, limits)
-    keys, at = _next_pickle(data, at + pickle.end, limits)
+    # Beside the pickle, so that both together take no more than one may: a key takes two steps.
+    few = replace(limits, steps=min(limits.steps, 4 * len(itemsizes) + 100))
+    keys, at = _next_pickle(data, at + pickle.end, few)
     if not is_list(keys):
         raise CheckpointError("its list of storages is missing")
     starts: dict[str, tuple[int, int]] = {}
@@ -116,7 +122,7 @@ def _open_legacy(data: memoryview, limits: Limits) -> Source:
         "legacy",
         pickle,
         {key: end - start for key, (start, end) in starts.items()},
-        lambda key: data[slice(*starts[key])],
+        lambda key, start, stop: data[slice(*starts[key])][start:stop],
     )
 
 

@@ -15,6 +15,8 @@ from inkpunk_weights.limits import Limits
 
 _MAX_GROWTH: Final = 200  # deflate can reach 1,032 on zeros alone; weights hardly reach 2
 _SMALL: Final = 1 << 20  # bytes that any record may unpack to, however well it is packed
+_PIECE_IN: Final = 1 << 14  # bytes to unpack in one go, of which what is left over is copied
+_PIECE_OUT: Final = 1 << 20
 
 _END: Final = struct.Struct("<4s4H2IH")
 _END64_LOCATOR: Final = struct.Struct("<4sIQI")
@@ -41,10 +43,16 @@ class Record:
 def zip_records(data: memoryview, limits: Limits) -> dict[str, Record]:
     """The records of a zip file, by name, in the order of its directory.
 
+    Takes at most 40 MiB of memory, and time linear in the directory.
+
     Raises:
         CheckpointError: it is cut short, damaged, not as torch writes it, or beyond `limits`.
     """
     at, end, count = _directory(data)
+    if end - at > limits.directory:
+        raise CheckpointError(
+            f"the zip directory takes {end - at:,} bytes, and we read at most {limits.directory:,}"
+        )
     if count > limits.records:
         raise CheckpointError(f"the zip directory claims {count:,} records, far more than such a file has")
     records: dict[str, Record] = {}
@@ -75,27 +83,48 @@ def stored_at(data: memoryview, record: Record) -> int:
     return start
 
 
-def unpack_record(data: memoryview, record: Record) -> memoryview:
-    """The bytes of a record: in place, or unpacked where it is deflated.
+def unpack_record(
+    data: memoryview, record: Record, start: int = 0, stop: int | None = None
+) -> memoryview | bytearray:
+    """Some of the bytes of a record, by default all: in place, or unpacked where it is deflated.
+
+    Unpacking takes at most 2 MiB of memory beside these bytes, and time linear in the whole record: its checksum is
+    of all of it.
 
     Raises:
         CheckpointError: it is damaged.
     """
-    start = stored_at(data, record)
-    packed = data[start : start + record.packed]
-    if not record.deflated:
-        return packed
-    inflate = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    at = stored_at(data, record)
+    packed = data[at : at + record.packed]
+    stop = record.size if stop is None else stop
+    return _inflated(packed, record, start, stop) if record.deflated else packed[start:stop]
+
+
+def _inflated(packed: memoryview, record: Record, start: int, stop: int) -> bytearray:
+    inflate, crc, size = zlib.decompressobj(wbits=-zlib.MAX_WBITS), 0, 0
+    kept = bytearray(stop - start)
+    damaged = f"the zip record {shown(record.name)} is damaged"
     try:
-        # One byte more than announced, so that a record that unpacks to more is noticed, and goes no further.
-        unpacked = inflate.decompress(packed, record.size + 1)
+        for at in range(0, len(packed), _PIECE_IN):
+            left: bytes | memoryview = packed[at : at + _PIECE_IN]
+            piece = None
+            while (
+                left or piece is None or len(piece) == _PIECE_OUT
+            ):  # a full one: more may come of what is consumed
+                piece = inflate.decompress(left, _PIECE_OUT)
+                crc = zlib.crc32(piece, crc)
+                first, last = max(start, size), min(stop, size + len(piece))
+                if first < last:
+                    kept[first - start : last - start] = piece[first - size : last - size]
+                size += len(piece)
+                left = b"" if inflate.eof else inflate.unconsumed_tail
+                if size > record.size:  # than announced: go no further
+                    raise CheckpointError(f"{damaged} (its size is wrong)")
     except zlib.error as error:
-        raise CheckpointError(f"the zip record {shown(record.name)} is damaged ({error})") from None
-    if len(unpacked) != record.size or not inflate.eof or zlib.crc32(unpacked) != record.crc:
-        raise CheckpointError(
-            f"the zip record {shown(record.name)} is damaged (its size or checksum is wrong)"
-        )
-    return memoryview(bytearray(unpacked))
+        raise CheckpointError(f"{damaged} ({error})") from None
+    if size != record.size or not inflate.eof or crc != record.crc:
+        raise CheckpointError(f"{damaged} (its size or checksum is wrong)")
+    return kept
 
 
 def _directory(data: memoryview) -> tuple[int, int, int]:

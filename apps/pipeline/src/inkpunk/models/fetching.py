@@ -134,6 +134,8 @@ def _remember(folder: Path, revision: str, listing: _Listing) -> None:
 
 def _recall(folder: Path, revision: str) -> _Listing | None:
     try:
+        if not _note(folder, revision).is_file():
+            return None
         told = cast("dict[str, Any]", json.loads(_note(folder, revision).read_bytes()))
         return _Listing(str(told["commit"]), tuple(map(str, told["names"])), {})
     except (OSError, ValueError, TypeError, KeyError, RecursionError):

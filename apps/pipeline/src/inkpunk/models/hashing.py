@@ -1,9 +1,11 @@
 """Which weights drew a picture: a short hash of a checkpoint, remembered so that it is computed once."""
 
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,8 @@ def cache_folder() -> Path:
 def _sha256(file: Path) -> str:
     file = file.resolve()
     before = file.stat()
+    if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, and a device never ends
+        raise OSError(errno.EINVAL, "not a regular file", str(file))
     seen = _recall().get(str(file))
     if seen and (seen.size, seen.mtime_ns) == (before.st_size, before.st_mtime_ns):
         return seen.sha256
@@ -91,6 +95,8 @@ def _sha256(file: Path) -> str:
 def _recall() -> dict[str, _Seen]:
     """All that is remembered; nothing, if the cache is missing or damaged, and of a damaged entry nothing either."""
     try:
+        if not _cache().is_file():
+            return {}
         with _cache().open("rb") as file:
             told = cast("object", json.loads(file.read(MOST_CACHE)))
     except (OSError, RuntimeError, ValueError, RecursionError):

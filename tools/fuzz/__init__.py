@@ -1,0 +1,1 @@
+"""Feeds the readers of strangers' files with damaged ones."""

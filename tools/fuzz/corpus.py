@@ -1,0 +1,74 @@
+"""What is damaged: small valid files of every kind, made by code, and what once broke a reader, kept as files."""
+
+import io
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import save
+
+CANARY = "INKPUNK_FUZZ_CANARY"
+"""What a pickle sets in the environment if it is run."""
+KEPT = Path(__file__).parent / "regressions"
+TWO = torch.arange(6.0).reshape(2, 3)
+
+
+class Evil:
+    """Pickles as code."""
+
+    def __reduce__(self) -> object:
+        """Set the canary when it is loaded."""
+        return os.putenv, (CANARY, "run")
+
+
+def torch_saved(content: object, zipped: bool) -> bytes:
+    """What `torch.save` writes, in either format."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer, _use_new_zipfile_serialization=zipped)
+    return buffer.getvalue()
+
+
+def _deflated(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return buffer.getvalue()
+
+
+def _png(**texts: str) -> bytes:
+    info, buffer = PngInfo(), io.BytesIO()
+    for name, text in texts.items():
+        info.add_itxt(name, text) if name == "inkpunk" else info.add_text(name, text)
+    Image.new("RGB", (2, 2)).save(buffer, "PNG", pnginfo=info)
+    return buffer.getvalue()
+
+
+def corpus(parser: str) -> list[bytes]:
+    """Valid inputs of a parser, then its kept ones."""
+    content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
+    word = {"string_to_param": {"*": TWO}, "name": "neon", "step": 5, "sd_checkpoint": Evil()}
+    index = {"metadata": {"total_size": 24}, "weight_map": {"a": "model-1.safetensors"}}
+    config = {"_class_name": "AutoencoderKL", "block_out_channels": [4, 6], "scaling_factor": 0.18215}
+    made = {
+        "safetensors": [
+            save({"a": TWO, "b": torch.ones(3).half()}, {"note": "x"}),
+            save({"a": torch.ones(())}),
+        ],
+        "zip": [torch_saved(content, True), _deflated(torch_saved(content, True))],
+        "legacy": [torch_saved(content, False), pickle.dumps(Evil())],
+        "embeddings": [
+            torch_saved(word, True),
+            torch_saved(word, False),
+            save({"emb_params": TWO}, {"step": "5"}),
+        ],
+        "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
+        "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
+        "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],
+    }
+    return made[parser] + [file.read_bytes() for file in sorted(KEPT.glob(f"{parser}-*"))]

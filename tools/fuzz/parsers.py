@@ -1,0 +1,78 @@
+"""The readers under test: each takes bytes, and may raise only what its documentation says."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.png_text import read_facts
+from inkpunk.pictures.recipe import read_recipe
+from inkpunk_clip import GRAMMARS, parse
+from inkpunk_weights import CheckpointError, open_embedding
+from inkpunk_weights.folders import open_folder
+from inkpunk_weights.tensor_files import open_tensor_file
+from inkpunk_weights.torch_files import open_torch_file
+from safetensors.torch import save
+
+from .corpus import TWO
+
+SHARD = save({"a": TWO})
+
+
+def _write(path: Path, data: bytes) -> Path:
+    path.unlink(missing_ok=True)  # a new file each time: tensors of the last may still be mapped
+    path.write_bytes(data)
+    return path
+
+
+def _tensors(data: bytes, folder: Path) -> None:
+    dict(open_tensor_file(_write(folder / "model.safetensors", data)).tensors)
+
+
+def _torch(data: bytes, folder: Path) -> None:
+    dict(open_torch_file(_write(folder / "model.ckpt", data)).tensors)
+
+
+def _embedding(data: bytes, folder: Path) -> None:
+    open_embedding(_write(folder / "word.pt", data))
+
+
+def _folder(data: bytes, folder: Path) -> None:
+    """The same bytes as a config, and as an index of shards."""
+    _write(folder / "model-1.safetensors", SHARD)
+    for config, index in ((data, b'{"weight_map": {"a": "model-1.safetensors"}}'), (b"{}", data)):
+        _write(folder / "config.json", config)
+        _write(folder / "model.safetensors.index.json", index)
+        try:
+            dict(open_folder(folder).parts[""].tensors)
+        except CheckpointError as error:
+            one_line(error)
+
+
+def _picture(data: bytes, folder: Path) -> None:
+    path = _write(folder / "picture.png", data)
+    for reader in (read_recipe, read_facts):
+        try:
+            reader(path)
+        except PictureError:
+            continue
+
+
+def _prompt(data: bytes, _: Path) -> None:
+    for grammar in GRAMMARS:
+        parse(data.decode(errors="surrogateescape"), grammar)
+
+
+def one_line(error: Exception) -> None:
+    """Refusals are one printable line."""
+    assert str(error).isprintable(), f"a message of several lines: {str(error)!r}"
+
+
+PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], ...]]] = {
+    "safetensors": (_tensors, (CheckpointError,)),
+    "zip": (_torch, (CheckpointError,)),
+    "legacy": (_torch, (CheckpointError,)),
+    "embeddings": (_embedding, (CheckpointError,)),
+    "folders": (_folder, (CheckpointError,)),
+    "pictures": (_picture, ()),
+    "prompts": (_prompt, ()),
+}
