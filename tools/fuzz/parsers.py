@@ -1,6 +1,7 @@
 """The readers under test: each takes bytes, and may raise only what its documentation says."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from inkpunk.pictures.facts import PictureError
@@ -39,6 +40,7 @@ def _embedding(data: bytes, folder: Path) -> None:
 def _folder(data: bytes, folder: Path) -> None:
     """The same bytes as a config, and as an index of shards."""
     _write(folder / "model-1.safetensors", SHARD)
+    refusal = None
     for config, index in ((data, b'{"weight_map": {"a": "model-1.safetensors"}}'), (b"{}", data)):
         _write(folder / "config.json", config)
         _write(folder / "model.safetensors.index.json", index)
@@ -46,15 +48,16 @@ def _folder(data: bytes, folder: Path) -> None:
             dict(open_folder(folder).parts[""].tensors)
         except CheckpointError as error:
             one_line(error)
+            refusal = error
+    if refusal:
+        raise refusal
 
 
 def _picture(data: bytes, folder: Path) -> None:
     path = _write(folder / "picture.png", data)
-    for reader in (read_recipe, read_facts):
-        try:
-            reader(path)
-        except PictureError:
-            continue
+    with suppress(PictureError):
+        read_facts(path)
+    read_recipe(path)
 
 
 def _prompt(data: bytes, _: Path) -> None:
@@ -73,6 +76,6 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "legacy": (_torch, (CheckpointError,)),
     "embeddings": (_embedding, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
-    "pictures": (_picture, ()),
+    "pictures": (_picture, (PictureError,)),
     "prompts": (_prompt, ()),
 }

@@ -185,6 +185,12 @@ def told(tiny: Path, tmp_path: Path, text: str) -> Path:
     return path
 
 
+def test_metadata_of_too_many_characters_is_refused_unparsed(tiny: Path, tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(told(tiny, tmp_path, '{"unet": [' + "[]," * 50_000 + "[]]}"))
+    with pytest.raises(CheckpointError, match="100,000 characters"):
+        read_config(checkpoint, "unet")
+
+
 def test_metadata_may_write_whole_numbers_with_a_point(tiny: Path, tmp_path: Path) -> None:
     checkpoint = open_checkpoint(
         told(tiny, tmp_path, '{"unet": {"heads": 4.0, "groups": 8}, "vae": {"groups": 4.0}}')

@@ -156,7 +156,10 @@ def test_metadata_that_says_what_there_is_not_is_refused(tiny: Path, tmp_path: P
     assert told(path, prediction="v") == ("v", NoiseSchedule())  # as it says
 
 
-@pytest.mark.parametrize("text", ["[1]", "{", "7", '{"prediction_type": "flow"}'])
+BOMB = '{"lists": [' + "[]," * 50_000 + "[]]}"
+
+
+@pytest.mark.parametrize("text", ["[1]", "{", "7", '{"prediction_type": "flow"}', BOMB], ids=range(5))
 def test_our_own_metadata_may_come_from_a_stranger(tiny: Path, tmp_path: Path, text: str) -> None:
     path = with_header(tiny, tmp_path / "told.safetensors", **{"inkpunk.scheduler": text})
     with pytest.raises(CheckpointError, match="scheduler"):

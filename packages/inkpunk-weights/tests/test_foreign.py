@@ -137,6 +137,8 @@ def test_a_file_that_goes_or_changes_while_it_is_opened_is_one_line(
         return mapped(*arguments, **options)
 
     monkeypatch.setattr(inkpunk_weights.safetensors_files, "safe_open", going)
-    with pytest.raises(CheckpointError, match=r"x\.safetensors: (gone while|damaged|changed while)") as refusal:
+    with pytest.raises(
+        CheckpointError, match=r"x\.safetensors: (gone while|damaged|changed while)"
+    ) as refusal:
         open_checkpoint(path)
     assert "\n" not in str(refusal.value)

@@ -15,7 +15,7 @@ from inkpunk_weights import Checkpoint, CheckpointError, narrowed
 from torch import Tensor, nn
 
 from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
-from inkpunk.models.trained_for import read_training
+from inkpunk.models.trained_for import MOST_NOTES, read_training
 from inkpunk.models.training_config import read_training_config
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
 
@@ -224,6 +224,10 @@ def _metadata_json(checkpoint: Checkpoint, key: str) -> Mapping[str, Any]:
     text = checkpoint.metadata.get(key)
     if text is None:
         return {}
+    if len(str(text)) > MOST_NOTES:  # parsed, short lists take thirty times as much
+        raise CheckpointError(
+            f"{checkpoint.path}: metadata {key!r} takes more than {MOST_NOTES:,} characters; cut it"
+        )
     try:
         value = json.loads(str(text))
     except (ValueError, RecursionError) as error:

@@ -27,6 +27,7 @@ from inkpunk.models.training_config import read_training_config
 
 # In a single file's metadata: the scheduler config that a folder would have.
 SCHEDULER_KEY = "inkpunk.scheduler"
+MOST_NOTES = 100_000  # characters of JSON in a single file's metadata; ours take some hundred
 MODELSPEC_KEY = "modelspec.prediction_type"  # of the Stability AI model metadata standard
 # PNDM, which SD v1.5's config names, knows no zero SNR; and leading timesteps would not begin at it.
 ZERO_SNR_SCHEDULER = {
@@ -162,6 +163,8 @@ def _in_metadata(checkpoint: Checkpoint) -> Mapping[str, object]:
     text = checkpoint.metadata.get(SCHEDULER_KEY)
     if text is None:
         return {}
+    if len(str(text)) > MOST_NOTES:  # parsed, short lists take thirty times as much
+        raise ValueError(f"metadata {SCHEDULER_KEY!r} takes more than {MOST_NOTES:,} characters; cut it")
     try:
         value: object = json.loads(str(text))
     except (ValueError, RecursionError) as error:
