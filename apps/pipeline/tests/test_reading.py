@@ -1,3 +1,4 @@
+import os
 import struct
 import subprocess
 import sys
@@ -13,7 +14,9 @@ from inkpunk.pictures import plain, reading
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import cut_off, size_like
 from inkpunk.pictures.kinds import KINDS, kind_of, readable_kinds
+from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.reading import load_image, read_picture
+from inkpunk.pictures.recipe import is_picture, read_recipe
 from PIL import Image, features
 
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -153,7 +156,7 @@ def test_floating_point_pixels_are_refused(tmp_path: Path) -> None:
 def test_a_missing_file_and_a_folder_are_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="none: no such file"):
         load_image(tmp_path / "none", 8, 8)
-    with pytest.raises(PictureError, match="Is a directory"):
+    with pytest.raises(PictureError, match="a folder; give a picture's file"):
         load_image(tmp_path, 8, 8)
 
 
@@ -375,3 +378,14 @@ def test_what_is_cut_off_is_told() -> None:
     assert cut_off((300, 100), (50, 50)) == "66.7% of its width"
     assert cut_off((100, 300), (50, 50)) == "66.7% of its height"
     assert cut_off((6000, 4000), (624, 416)) == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    for read in (read_picture, read_recipe, read_facts):
+        for path, kind in ((pipe, "a pipe or device"), (tmp_path, "a folder")):
+            with pytest.raises(PictureError, match=rf"{path}: {kind}; give a picture's file"):
+                read(path)
+    assert not is_picture(pipe)

@@ -1,6 +1,8 @@
 """A model's own vocabulary: drawn with, kept by conversion, or refused; and what else conversion keeps."""
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -153,3 +155,13 @@ def test_convert_tells_what_it_does_not_carry_over(tiny: Path, tmp_path: Path) -
     assert result.stderr == (
         "not carried over: 4 tensors of no component of Stable Diffusion v1: 'lora.a', 'lora.b', 'lora.c', ...\n"
     )
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_in_the_place_of_a_vocabulary_is_not_waited_for(own: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    shutil.copytree(own, folder)
+    (folder / "tokenizer/merges.txt").unlink()
+    os.mkfifo(folder / "tokenizer/merges.txt")
+    with pytest.raises(CheckpointError, match=r"merges\.txt: not a file"):
+        read_tokenizer(open_checkpoint(folder))

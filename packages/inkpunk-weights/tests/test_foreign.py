@@ -15,7 +15,7 @@ import torch
 from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
 from inkpunk_weights.safetensors_files import open_safetensors
 from safetensors import SafetensorError
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 Parts = dict[str, dict[str, Tensor]]
@@ -110,7 +110,12 @@ def test_no_memory_to_map_a_pickle_is_not_the_files_fault(
 
 
 def test_no_memory_for_a_tensor_is_not_its_files_fault(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = list(load_file(saved / "single.safetensors"))
+
     class Full:
+        def keys(self) -> list[str]:
+            return names
+
         def get_tensor(self, name: str) -> Tensor:
             raise RuntimeError(
                 "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"

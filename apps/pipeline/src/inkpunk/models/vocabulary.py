@@ -30,6 +30,8 @@ def own_files(checkpoint: Checkpoint) -> dict[str, bytes]:
         files = dict[str, bytes]()
         for name in FILES:
             try:
+                if (folder / name).exists() and not (folder / name).is_file():
+                    raise CheckpointError(f"{folder / name}: not a file; put the tokenizer's in its place")
                 with (folder / name).open("rb") as file:
                     files[name] = file.read(MOST_BYTES + 1)
             except (FileNotFoundError, NotADirectoryError):

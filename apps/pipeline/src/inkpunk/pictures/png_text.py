@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.grid_facts import Axis, GridFacts
+from inkpunk.pictures.regular import check_regular
 from inkpunk.road.programs import PROGRAMS
 
 Told = TypeVar("Told")
@@ -155,9 +156,12 @@ def read_grid_facts(path: str | Path) -> GridFacts:
 
 def _read(path: str | Path, from_json: Callable[[str], Told]) -> Told:
     try:
+        check_regular(Path(path))
         # Not Image.open: that also judges the size of pixels which nobody asks for.
         with PngImageFile(path) as image:
             text: object = image.info.get("inkpunk")
+    except PictureError:
+        raise
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except Exception as error:  # a stranger's file: Pillow's parser raises whatever it stumbles over

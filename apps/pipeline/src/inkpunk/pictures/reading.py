@@ -101,6 +101,8 @@ def refuse_too_large(width: int, height: int, kind: str | None = None) -> None:
 
 
 def _opened(path: Path) -> ImageFile.ImageFile:
+    if path.exists() and not path.is_file():  # opening a pipe waits for whoever writes to it
+        raise PictureError(f"a {'folder' if path.is_dir() else 'pipe or device'}; give a picture's file")
     with path.open("rb") as file:
         start = file.read(START_BYTES)
         if is_icon(start):

@@ -10,6 +10,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.regular import check_regular
 
 READERS = {  # by the first bytes; not Image.open, which also judges the size of pixels that nobody asks for
     b"\x89PNG\r\n\x1a\n": PngImageFile,
@@ -41,6 +42,8 @@ class Recipe:
 def is_picture(path: Path) -> bool:
     """Whether a file begins as a PNG, a JPEG or a WebP does."""
     try:
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return file.read(START_BYTES).startswith(tuple(READERS))
     except OSError:
@@ -54,6 +57,7 @@ def read_recipe(path: Path) -> Recipe:
         PictureError: for a file that is no such picture, or damaged.
     """
     try:
+        check_regular(path)
         with path.open("rb") as file:
             start = file.read(START_BYTES)
             reader = next((reader for magic, reader in READERS.items() if start.startswith(magic)), None)
