@@ -41,8 +41,8 @@ def test_a_terminal_that_cannot_show_a_path_loses_no_picture(tiny: Path, tmp_pat
     assert "\\u7d75\\udcff" in result.stdout
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "ascii", "utf-8"])
-def test_a_terminal_that_cannot_show_a_prompt_shows_escapes(encoding: str) -> None:
+def test_a_terminal_that_cannot_show_a_prompt_shows_escapes() -> None:
+    encoding = "cp1252"
     result = python("prompt", "烏, a raven", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
     assert result.returncode == 0, result.stderr
     assert "a | raven" in result.stdout and "Traceback" not in result.stderr
@@ -163,7 +163,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no alarms")
-@pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt", "x"])
+@pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt"])
 def test_ctrl_c_in_convert_is_no_fault_of_the_file(tiny: Path, tmp_path: Path, name: str) -> None:
     # as a user does it, at a moment that is late enough to have begun and early enough not to have ended
     script = """if True:

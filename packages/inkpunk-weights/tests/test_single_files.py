@@ -182,6 +182,9 @@ def test_a_tensor_is_read_when_it_is_asked_for(
         def __init__(self, path: Path, framework: str) -> None:
             self.file = safe_open(path, framework=framework)
 
+        def keys(self) -> list[str]:
+            return list(self.file.keys())
+
         def get_tensor(self, name: str) -> Tensor:
             read.append(name)
             return self.file.get_tensor(name)
