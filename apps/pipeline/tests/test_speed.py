@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from inkpunk import Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.cli.options import WAYS
-from inkpunk.pipeline import CHUNKS
+from inkpunk.road.encoding import CHUNKS
 from inkpunk.speed import PLAIN, Speed, speed_up
 from inkpunk.speed.attention import natively
 from inkpunk.speed.blocks import IN_PLACE, TOKENS_AT_ONCE, feed_forward

@@ -50,6 +50,7 @@ from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_hash, image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
+from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
 from inkpunk.road.image_to_image import from_image
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
@@ -57,7 +58,6 @@ from inkpunk.road.road import Images, Latents, Road, Start
 from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
-CHUNKS = 64  # of prompts, whose encodings are kept, a quarter of a megabyte each
 
 OTHER_CHANNELS = {
     8: "as models that edit by instruction do (InstructPix2Pix)",
@@ -97,9 +97,7 @@ class Pipeline:
     path: Path | None = None
     loaded: Loaded = Loaded()  # noqa: RUF009  # frozen
     learned: Learned = field(default_factory=Learned)
-    encoded: dict[tuple[tuple[int, ...], int], Tensor] = field(
-        default_factory=dict[tuple[tuple[int, ...], int], Tensor], repr=False
-    )
+    encoded: Encoded = field(default_factory=Encoded, repr=False)
 
     @classmethod
     def load(
@@ -306,37 +304,10 @@ class Pipeline:
 
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
         """What gives the encoding of any chunk; those of the timelines are encoded now, in one go."""
-        chunks = [chunk for each in timelines for moment in each.moments for chunk in moment.chunks]
-        known = self._encode_chunks([chunk.tokens for chunk in chunks], skip_layers)
-
-        def encode(tokens: tuple[int, ...]) -> Float[Tensor, "77 width"]:
-            if tokens not in known:
-                known.update(self._encode_chunks([tokens], skip_layers))
-            return known[tokens]
-
-        return encode
-
-    def _encode_chunks(
-        self, chunks: Sequence[tuple[int, ...]], skip_layers: int
-    ) -> dict[tuple[int, ...], Float[Tensor, "77 width"]]:
-        known = {chunk: self.encoded.get((chunk, skip_layers)) for chunk in chunks}
         words = self.learned.words
-        if fresh := [chunk for chunk, encoded in known.items() if encoded is None]:
-
-            def work(network: TextEncoder, dtype: torch.dtype) -> Float[Tensor, "chunks 77 width"]:
-                vectors = words.vectors.to(dtype) if words else None
-                tokens = torch.tensor(fresh, device=self.device)
-                # one by one, so that none rounds otherwise than alone
-                encoded = [network(one, skip_layers, vectors) for one in torch.split(tokens, 1)]
-                return torch.cat(encoded).to(self.dtype)
-
-            with self.text_encoder.awake() as text_encoder, torch.no_grad():
-                encoded = finite("text encoder", text_encoder, self.dtype, work)
-            for chunk, one in zip(fresh, encoded, strict=True):
-                known[chunk] = self.encoded[chunk, skip_layers] = one.clone()  # not held by the others
-        for oldest in [*self.encoded][:-CHUNKS]:
-            self.encoded.pop(oldest, None)
-        return {chunk: encoded for chunk, encoded in known.items() if encoded is not None}
+        encode = ChunkEncoder(self.text_encoder, words, self.device, self.dtype, skip_layers, self.encoded)
+        encode.prepare(timelines)
+        return encode
 
     def encode(
         self,
@@ -519,8 +490,7 @@ class Pipeline:
         if self.learned.words is None:
             return {}
         reading = self.readings(plan)[plan.request.seeds.index(seed)]
-        timelines = [*reading.parts, *([reading.negative] if reading.negative else [])]
-        moments = [moment for timeline in timelines for moment in timeline.moments]
+        moments = [moment for timeline in reading.timelines for moment in timeline.moments]
         tokens = {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
         return self.learned.hashes(tokens)
 

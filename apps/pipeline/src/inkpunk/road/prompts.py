@@ -136,6 +136,11 @@ class Reading:
     negative: Timeline | None = None
 
     @property
+    def timelines(self) -> tuple[Timeline, ...]:
+        """Those of all parts, and of the negative prompt."""
+        return (*self.parts, *([self.negative] if self.negative else []))
+
+    @property
     def composed(self) -> bool:
         """Whether the prompt is more than one of weight 1."""
         return [part.weight for part in self.parts] != [1.0]

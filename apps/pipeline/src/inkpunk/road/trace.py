@@ -152,8 +152,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
 def _chunks(readings: Sequence[Reading]) -> Sequence[int]:
     """The shape of all chunks of a picture's prompts."""
     [reading] = readings
-    timelines = [*reading.parts, *([reading.negative] if reading.negative else [])]
-    return sum(len(moment.chunks) for each in timelines for moment in each.moments), POSITIONS
+    return sum(len(moment.chunks) for each in reading.timelines for moment in each.moments), POSITIONS
 
 
 def _shape(tensor: Tensor) -> Sequence[int]:
