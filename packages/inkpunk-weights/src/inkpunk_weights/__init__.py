@@ -6,8 +6,12 @@ unet.load_state_dict(checkpoint.unet, assign=True)      # mapped from the file, 
 save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
                 text_encoder=checkpoint.text_encoder, unet=checkpoint.unet, vae=checkpoint.vae)
 open_embedding("neon.pt").vectors                       # a learned word: (vectors, width), float32
+open_adapter("ink.safetensors").unet                    # a LoRA or its like: the change of each weight, by our names
 """
 
+from inkpunk_weights.adapters.changes import Change
+from inkpunk_weights.adapters.reading import ADAPTER_FILES, Adapter, open_adapter
+from inkpunk_weights.adapters.writing import LowRank, save_lora
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
@@ -18,19 +22,25 @@ from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
 
 __all__ = [
+    "ADAPTER_FILES",
     "EMBEDDING_FILES",
+    "Adapter",
+    "Change",
     "Checkpoint",
     "CheckpointError",
     "ComponentReport",
     "Embedding",
     "Layout",
     "LazyTensors",
+    "LowRank",
     "Misshapen",
     "Report",
     "Spec",
     "narrowed",
+    "open_adapter",
     "open_checkpoint",
     "open_embedding",
     "save_checkpoint",
+    "save_lora",
     "snapshot_of",
 ]

@@ -1,0 +1,1 @@
+"""Adapters, trained: a plain network learns in matrices of low rank that lie beside its layers."""

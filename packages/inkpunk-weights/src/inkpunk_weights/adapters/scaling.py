@@ -1,0 +1,119 @@
+"""What a PEFT config says of an adapter's scale and its tensors do not: alpha and rank, of all layers or of one."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from inkpunk_weights.errors import CheckpointError, shown
+from inkpunk_weights.json_texts import JSONError, parse_json
+
+METADATA_KEY = "lora_adapter_metadata"  # where diffusers keeps the configs of a file's components
+READ = ("LORA", "LOHA", "LOKR")  # of PEFT's kinds
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Alpha and rank of one component's layers, as far as a config says them.
+
+    Attributes:
+        alpha, rank: of all layers.
+        alphas, ranks: of those whose names end so.
+        by_root: divide by the root of the rank, and not by the rank (rank-stabilised LoRA, Kalajdzievski, arXiv
+            2312.03732).
+    """
+
+    alpha: float | None = None
+    rank: float | None = None
+    alphas: Mapping[str, float] = field(default_factory=dict[str, float])
+    ranks: Mapping[str, float] = field(default_factory=dict[str, float])
+    by_root: bool = False
+
+    def of(self, layer: str, rank: int | None) -> float:
+        """What a layer's difference is multiplied by; `rank` is its tensors', which a config can only repeat."""
+        alpha = _matching(self.alphas, layer, self.alpha)
+        divisor = rank or _matching(self.ranks, layer, self.rank)
+        if alpha is None or divisor is None:
+            return 1.0
+        return alpha / (math.sqrt(divisor) if self.by_root else divisor)
+
+
+def read_scaling(config: Mapping[str, object], where: str, prefix: str = "") -> Scaling:
+    """Read one component's from a config.
+
+    Args:
+        config: of PEFT, or of several components, each entry's name after its component's.
+        where: for messages.
+        prefix: before each entry's name, as "unet.".
+
+    Raises:
+        CheckpointError: for a kind that is not read, and values that no config could have.
+    """
+    told = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
+    kind = told.get("peft_type", "LORA")
+    if kind not in READ:
+        raise CheckpointError(f"{where}: an adapter of kind {shown(str(kind))}, which Inkpunk does not read")
+
+    def number(key: str, value: object) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
+            raise CheckpointError(f"{where}: {shown(prefix + key)} cannot be {shown(str(value), 40)}")
+        return float(value)
+
+    def one(*keys: str) -> float | None:
+        return next((number(key, told[key]) for key in keys if told.get(key) is not None), None)
+
+    def several(key: str) -> dict[str, float]:
+        patterns: object = told.get(key) or {}
+        if not isinstance(patterns, dict):
+            raise CheckpointError(f"{where}: {shown(prefix + key)} should be an object of names and numbers")
+        found = dict[str, float]()
+        for pattern, value in cast("dict[str, object]", patterns).items():
+            # PEFT runs them as regular expressions, which can run for ever; those that are written are names
+            if not re.fullmatch(r"\^?[\w.-]+\$?", pattern.replace(r"\.", ".")):
+                raise CheckpointError(
+                    f"{where}: {shown(prefix + key)} has {shown(pattern)}, which is no layer's name"
+                )
+            found[pattern.replace(r"\.", ".").rstrip("$")] = number(key, value)
+        return found
+
+    return Scaling(
+        alpha=one("lora_alpha", "alpha"),
+        rank=one("r"),
+        alphas=several("alpha_pattern"),
+        ranks=several("rank_pattern"),
+        by_root=told.get("use_rslora") is True,
+    )
+
+
+def read_told(metadata: Mapping[str, object], where: str) -> Mapping[str, object]:
+    """The configs that diffusers wrote into a file's metadata; empty if it did not.
+
+    Raises:
+        CheckpointError: where they are no JSON object.
+    """
+    text = metadata.get(METADATA_KEY)
+    return {} if text is None else parse_config(str(text).encode(), f"{where}: metadata {METADATA_KEY!r}")
+
+
+def parse_config(text: bytes, where: str) -> Mapping[str, object]:
+    """A JSON object.
+
+    Raises:
+        CheckpointError: where it is none.
+    """
+    try:
+        config = parse_json(text)
+    except JSONError as error:
+        raise CheckpointError(f"{where}: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{where}: not a JSON object")
+    return cast("dict[str, object]", config)
+
+
+def _matching(patterns: Mapping[str, float], layer: str, usual: float | None) -> float | None:
+    for pattern, value in patterns.items():
+        name = pattern.removeprefix("^")
+        if layer == name or (name == pattern and layer.endswith(f".{name}")):
+            return value
+    return usual
