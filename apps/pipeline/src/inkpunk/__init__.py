@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from inkpunk.models.loras import Lora
     from inkpunk.pictures.facts import Facts
     from inkpunk.pictures.picture import Picture
     from inkpunk.pictures.png_text import read_facts
@@ -32,6 +33,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 
 _HOMES = {
     "Facts": "inkpunk.pictures.facts",
+    "Lora": "inkpunk.models.loras",
     "Picture": "inkpunk.pictures.picture",
     "Pipeline": "inkpunk.pipeline",
     "Request": "inkpunk.request",
@@ -40,7 +42,7 @@ _HOMES = {
     "read_facts": "inkpunk.pictures.png_text",
 }
 
-__all__ = ["Facts", "Picture", "Pipeline", "Request", "RequestError", "load_image", "read_facts"]
+__all__ = ["Facts", "Lora", "Picture", "Pipeline", "Request", "RequestError", "load_image", "read_facts"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 from inkpunk_clip import (
@@ -42,6 +44,7 @@ from inkpunk.models.loading import (
     read_defaults,
     refuse_problems,
 )
+from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts
@@ -81,6 +84,11 @@ class Pipeline:
         loaded: how it was loaded.
         learned: the learned words (textual inversion embeddings) that prompts may use.
         encoded: the chunks of the last prompts, encoded: by their tokens, and the layers left out.
+        loras: the adapters that the networks' weights are with.
+        lora_notes: what a user should know of them, a line each.
+        lora_folder: where prompts find adapters by their names.
+        plain: the model without adapters; None for one of networks that were given by hand, as they are.
+        tagged: the same model with the adapters, too, that the last prompt asked for.
     """
 
     tokenizer: Tokenizer
@@ -98,6 +106,13 @@ class Pipeline:
     loaded: Loaded = Loaded()  # noqa: RUF009  # frozen
     learned: Learned = field(default_factory=Learned)
     encoded: Encoded = field(default_factory=Encoded, repr=False)
+    loras: tuple[OpenLora, ...] = ()
+    lora_notes: tuple[str, ...] = ()
+    lora_folder: Path | None = None
+    plain: Plain | None = field(default=None, repr=False)
+    tagged: dict[tuple[Lora, ...], "Pipeline"] = field(
+        default_factory=dict[tuple[Lora, ...], "Pipeline"], repr=False
+    )
 
     @classmethod
     def load(
@@ -113,6 +128,8 @@ class Pipeline:
         prediction: str | None = None,
         zero_snr: bool | None = None,
         embeddings: Sequence[str | Path] = (),
+        loras: Sequence[str | Path | Lora] = (),
+        lora_folder: str | Path | None = None,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -133,13 +150,15 @@ class Pipeline:
             zero_snr: whether it was trained with a zero-terminal-SNR schedule; None for what its files say.
             embeddings: files of learned words (textual inversion), and folders of them; a prompt calls each by its
                 file's name.
+            loras: adapters of the LoRA family, as `with_adapters` takes them.
+            lora_folder: of adapters that prompts, and `loras`, call by their files' names.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
             DeviceError: for a device or dtype that is not to be had.
             HubError: for a model that cannot be fetched.
             CheckpointError: for a file that is not a whole SD v1 checkpoint; it lists all that is wrong. For an
-                embedding that is none, or not for this model.
+                embedding or an adapter that is none, or not for this model.
         """
         compute = choose_device(device)
         precision = choose_dtype(dtype, compute)
@@ -160,8 +179,13 @@ class Pipeline:
         offload, tiled = offload or low_memory, tiled or low_memory
         halve = low_memory and precision is torch.float32
         waiting = torch.device("cpu") if offload else compute
+        kept = None if halve else precision
+        weights = {"text_encoder": checkpoint.text_encoder, "unet": checkpoint.unet}
+        plain = Plain(weights, defaults, str(path), kept)
+        folder = None if lora_folder is None else Path(lora_folder)
+        opened, notes = plain.opened(loras, folder)
         text_encoder, unet, vae = build_components(
-            checkpoint, configs, device=waiting, dtype=None if halve else precision
+            checkpoint, configs, device=waiting, dtype=kept, changed=plain.with_loras(opened)
         )
         speed_up(text_encoder, unet, vae, compute, speed)
         return cls(
@@ -173,13 +197,75 @@ class Pipeline:
             vae=Residence(vae, compute, offload, halve),
             schedule=configs.schedule,
             prediction=configs.prediction,
-            defaults=defaults,
+            defaults=with_defaults_of(opened, defaults),
+            loras=opened,
+            lora_notes=notes,
+            lora_folder=folder,
+            plain=plain,
             device=compute,
             dtype=precision,
             tiled=tiled,
             name=_name(model),
             path=path,
         )
+
+    def with_adapters(self, *loras: str | Path | Lora) -> "Pipeline":
+        """The same model with these adapters, of the LoRA family, and no others; without any, as its files have it.
+
+        They are merged into a copy of the weights that they change, in float32, so that a step costs what it cost;
+        all other weights are shared, and this pipeline stays as it is. Weights that come back are read from the
+        model's file again, and so the same to the last bit.
+
+        Args:
+            loras: each a file, the folder that PEFT or diffusers saved, or a name in `lora_folder` or of one in the
+                box; "FILE:0.8" or `Lora(file, weight=0.8, text_encoder=0.5)` for one at a weight other than 1.
+
+        Raises:
+            CheckpointError: for a file that is no such adapter, or not for this model.
+        """
+        return self._with_loras((), loras)
+
+    def _with_loras(self, kept: tuple[OpenLora, ...], asked: Sequence[str | Path | Lora]) -> "Pipeline":
+        plain = self._without_loras
+        opened, notes = plain.opened(asked, self.lora_folder)
+        loras = (*kept, *opened)
+        networks = {"text_encoder": self.text_encoder, "unet": self.unet}
+        exchanged: dict[str, Any] = {
+            name: network.with_tensors(plain.exchanged(name, network.tensors, self.loras, loras))
+            for name, network in networks.items()
+        }
+        return replace(
+            self,
+            **exchanged,
+            plain=plain,
+            loras=loras,
+            lora_notes=notes,
+            defaults=with_defaults_of(loras, plain.defaults),
+            encoded={},
+            tagged={},
+        )
+
+    @property
+    def _without_loras(self) -> Plain:
+        """The model without adapters; one whose networks were given by hand is so now."""
+        if self.plain is not None:
+            return self.plain
+        networks = {"text_encoder": self.text_encoder.tensors, "unet": self.unet.tensors}
+        weights = {name: as_lazy(tensors) for name, tensors in networks.items()}
+        return Plain(weights, self.defaults, self.name, None if self.loaded.halved else self.dtype)
+
+    def with_tags(self, loras: tuple[Lora, ...]) -> "Pipeline":
+        """The same model with the adapters, too, that a prompt asks for; the last is remembered.
+
+        Raises:
+            CheckpointError: as `with_adapters`.
+        """
+        if not loras:
+            return self
+        if loras not in self.tagged:
+            self.tagged.clear()
+            self.tagged[loras] = self._with_loras(self.loras, loras)
+        return self.tagged[loras]
 
     def plan(self, request: Request) -> Plan:
         """Decide what the request leaves open, and check what only a model can judge.
@@ -188,9 +274,12 @@ class Pipeline:
             RequestError: for a strength too small for a single step, settings of guidance without effect, or a
                 sampler that cannot draw with this model.
         """
-        steps = request.steps or self.defaults.steps
+        asked = [request.asked_of(seed) for seed in request.seeds]
+        loras = tuple(loras for _, loras in asked)
+        defaults = self.with_tags(loras[0]).defaults if len({*loras}) == 1 else self.defaults
+        steps = request.steps or defaults.steps
         conventions = request.program.sampling
-        sampler, spacing = request.named_sampler()
+        sampler, spacing = request.named_sampler(defaults.sampler)
         settings = self.schedule, sampler, steps
         spacing = spacing or conventions.spacing(*settings)
         try:
@@ -215,13 +304,14 @@ class Pipeline:
             sampler=sampler,
             spacing=spacing,
             steps=steps,
-            guidance=float(self.defaults.guidance if request.guidance is None else request.guidance),
+            guidance=float(defaults.guidance if request.guidance is None else request.guidance),
             width=width,
             height=height,
             eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
             clip_skip=request.skipped_layers + request.program.last_layer,
             path=path,
-            texts=tuple(request.chosen(seed) for seed in request.seeds),
+            texts=tuple(texts for texts, _ in asked),
+            loras=loras,
         )
         refuse_guidance_without_effect(plan, self.schedule)
         return plan
@@ -392,20 +482,24 @@ class Pipeline:
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
         plans = self._alone(plan)
-        roads = [self.road(each) for each in plans]
+        pipelines = [self.with_tags(each.loras[0]) for each in plans]
+        roads = [pipeline.road(each) for pipeline, each in zip(pipelines, plans, strict=True)]
         # one network after the other: where memory is short, two at once would not fit
         begun = [(road.start(), road.denoise(road.predict)) for road in roads]
-        with self.unet.awake() as unet:
+        with ExitStack() as awake:
             runs = [
-                self._finite_steps(each, self.sampled(each, denoise, start), unet)
-                for each, (start, denoise) in zip(plans, begun, strict=True)
+                pipeline._finite_steps(
+                    each, pipeline.sampled(each, denoise, start), awake.enter_context(pipeline.unet.awake())
+                )
+                for pipeline, each, (start, denoise) in zip(pipelines, plans, begun, strict=True)
             ]
             yield from map(together, zip(*runs, strict=True))
 
     def _alone(self, plan: Plan) -> list[Plan]:
         """The plans of pictures that are drawn each by itself, or the one of all together."""
-        if draws_alone(self.device, self.dtype, plan.width * plan.height):
-            return [self.plan(replace(plan.request, seeds=(seed,))) for seed in plan.request.seeds]
+        alone = draws_alone(self.device, self.dtype, plan.width * plan.height)
+        if alone or len({*plan.loras}) > 1:
+            return [plan.of(index) for index in range(len(plan.loras))]
         return [plan]
 
     def _finite_steps(self, plan: Plan, steps: Iterator[Step], unet: UNet) -> Iterator[Step]:
@@ -449,6 +543,7 @@ class Pipeline:
         """Tell what it takes to draw the plan's picture of this seed again."""
         request = plan.request
         prompt, negative_prompt = request.chosen(seed)
+        tagged = open_loras(plan.loras[request.seeds.index(seed)], self.lora_folder)
         return Facts(
             prompt=prompt,
             negative_prompt=negative_prompt,
@@ -483,6 +578,8 @@ class Pipeline:
             speed=self.loaded.speed,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
+            loras={lora.name: lora.weights for lora in self.loras},
+            lora_hashes={lora.name: lora.hash for lora in (*self.loras, *tagged)},
         )
 
     def _embeddings(self, plan: Plan, seed: int) -> dict[str, str]:

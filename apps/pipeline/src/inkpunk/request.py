@@ -13,10 +13,12 @@ from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
 from PIL import Image
 
+from inkpunk.models.loras import Lora
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.reading import plain, read_picture
 from inkpunk.road import given
+from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
@@ -141,7 +143,7 @@ class Request:
         for seed in self.seeds:
             if not 0 <= seed < 2**63:
                 raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
-            self.chosen(seed)
+            self.asked_of(seed)
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
@@ -213,19 +215,42 @@ class Request:
         except VariantError as error:
             raise RequestError(str(error)) from error
 
+    def asked_of(self, seed: int) -> tuple[tuple[str, str], tuple[Lora, ...]]:
+        """The prompts of a seed's picture as they are read, and the LoRAs that its prompt asks for.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from, and LoRAs that are not asked for rightly.
+        """
+        prompt, negative = self.chosen(seed)
+        if self.language.grammar == "plain":
+            return (prompt, negative), ()
+        if has_tags(negative):
+            raise RequestError(
+                "negative prompt: asks for a LoRA, which acts on the whole picture; name it in the prompt, with a "
+                "weight below 0 to go away from it"
+            )
+        try:
+            text, loras = split_tags(prompt)
+        except TagError as error:
+            raise RequestError(f"prompt: {error}") from error
+        return (text, negative), loras
+
     @property
     def skipped_layers(self) -> int:
         """How many of the text encoder's last layers are left out."""
         return 0 if self.clip_skip is None else self.clip_skip - self.program.last_layer
 
-    def named_sampler(self) -> tuple[str, str | None]:
+    def named_sampler(self, usual: str | None = None) -> tuple[str, str | None]:
         """Our names of sampler and spacing, None for a spacing that is left open.
+
+        Args:
+            usual: the sampler where none is asked for; None for the program's.
 
         Raises:
             RequestError: for a name that nobody has, or a sampler's name that tells another spacing.
         """
         try:
-            sampler, told = find_sampler(self.sampler or self.program.sampling.sampler)
+            sampler, told = find_sampler(self.sampler or usual or self.program.sampling.sampler)
             asked = find_spacing(self.spacing) if self.spacing else None
         except ValueError as error:
             raise RequestError(str(error)) from error
@@ -274,7 +299,8 @@ class Plan:
         sampler, spacing, steps, guidance, width, height, eta, clip_skip: as in the request, by our names. The spacing
             is None for a sampler with a path of its own, the eta for one that leaves no choice.
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
-        texts: the prompt and the negative prompt of each picture, as its seed has chosen them.
+        texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
+        loras: those that the prompt of each picture asks for.
     """
 
     request: Request
@@ -288,6 +314,12 @@ class Plan:
     height: int
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
+    loras: tuple[tuple[Lora, ...], ...]
+
+    def of(self, index: int) -> "Plan":
+        """The plan of one of its pictures alone."""
+        seed, text, loras = self.request.seeds[index], self.texts[index], self.loras[index]
+        return replace(self, request=replace(self.request, seeds=(seed,)), texts=(text,), loras=(loras,))
 
     @cached_property
     def start(self) -> Image.Image | None:

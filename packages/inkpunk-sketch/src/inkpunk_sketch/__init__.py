@@ -9,6 +9,6 @@ with path.open("rb") as file:
 ```
 """
 
-from inkpunk_sketch.files import weights
+from inkpunk_sketch.files import adapters, weights
 
-__all__ = ["weights"]
+__all__ = ["adapters", "weights"]

@@ -1,5 +1,6 @@
 """Where the weights are."""
 
+from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,3 +21,9 @@ def weights() -> Path:
             f"{path}: the weights of inkpunk-sketch are not there; install the package again, unpacked"
         )
     return path
+
+
+def adapters() -> Mapping[str, Path]:
+    """The adapters of the model, by their names."""
+    folder = Path(str(files("inkpunk_sketch")))
+    return {file.stem: file for file in sorted(folder.glob("*.safetensors")) if file.stem != "sketch"}

@@ -72,6 +72,23 @@ EMBEDDING_OPTION = click.option(
     "times.",
 )
 
+LORA_OPTIONS = (
+    click.option(
+        "--lora",
+        "loras",
+        multiple=True,
+        metavar="FILE[:WEIGHT[:TEXT_ENCODER]]",
+        help="An adapter (LoRA, LoCon, LoHa, LoKr, DoRA), and how much of it, as neon.safetensors:0.8; the text "
+        "encoder may have a weight of its own. Can be given several times.",
+    ),
+    click.option(
+        "--lora-folder",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Where --lora, and <lora:name:0.8> in a prompt, find adapters by their names.",
+    ),
+)
+
 MODEL_OPTIONS = (
     click.option(
         "--model",
@@ -117,6 +134,7 @@ MODEL_OPTIONS = (
     ),
     click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
     EMBEDDING_OPTION,
+    *LORA_OPTIONS,
     *TRAINED_FOR_OPTIONS,
 )
 
@@ -310,6 +328,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         prediction: str | None,
         zero_snr: bool | None,
         embeddings: tuple[Path, ...],
+        loras: tuple[str, ...],
+        lora_folder: Path | None,
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -324,6 +344,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "prediction": prediction,
             "zero_snr": zero_snr,
             "embeddings": embeddings,
+            "loras": loras,
+            "lora_folder": lora_folder,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)
@@ -341,6 +363,8 @@ def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipel
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
     for each in pipeline.learned.passed_over:
         click.echo(f"Passed over: {each}", err=True)
+    for each in pipeline.lora_notes:
+        click.echo(each, err=True)
     if pipeline.defaults.note:
         click.echo(f"Note: {pipeline.defaults.note}", err=True)
     return pipeline

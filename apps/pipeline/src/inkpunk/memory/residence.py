@@ -1,9 +1,10 @@
 """Where networks wait while they have nothing to do, and how they come to where they compute."""
 
+import copy
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from threading import RLock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from inkpunk_weights import narrowed
@@ -67,6 +68,32 @@ class Residence(Generic[Module]):
         """What waking it up takes on the computing device, at most."""
         weights = self._module.parameters() if self._offload else ()
         return sum(weight.numel() * (HALF if self._halve else weight.itemsize) for weight in weights)
+
+    def with_tensors(self, tensors: Mapping[str, Tensor]) -> "Residence[Module]":
+        """Another residence, of a copy of the network that has these tensors for its own, and shares all others.
+
+        Args:
+            tensors: by the names of parameters, on the waiting device.
+        """
+        with self._lock:
+            # while it is awake, the network's own are those that compute
+            waiting = self._waiting if self._guests else self._module.state_dict()
+            memo: dict[int, Any] = {
+                id(parameter): nn.Parameter(tensors.get(name, waiting[name]), requires_grad=False)
+                for name, parameter in self._module.named_parameters()
+            }
+            twin = copy.deepcopy(self._module, memo)
+            if getattr(self._module, "_compiled_call_impl", None) is not None:
+                cast(Any, twin).compile()  # which a copy leaves behind
+        residence = Residence(twin, self._compute, self._offload)
+        residence._halve = self._halve  # and is wrapped for it already
+        return residence
+
+    @property
+    def tensors(self) -> Mapping[str, Tensor]:
+        """The network's own, as they wait."""
+        with self._lock:
+            return self._waiting if self._guests else dict(self._module.state_dict())
 
     @contextmanager
     def awake(self) -> Generator[Module]:

@@ -4,14 +4,15 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeGuard, TypeVar, cast
 
 import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig
-from inkpunk_sampling import NoiseSchedule
+from inkpunk_sampling import SAMPLERS, NoiseSchedule
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
-from inkpunk_weights import Checkpoint, CheckpointError, narrowed
+from inkpunk_weights import Checkpoint, CheckpointError, LazyTensors, narrowed
 from torch import Tensor, nn
 
 from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
@@ -33,6 +34,7 @@ class Defaults:
     size: int = 512
     steps: int = 25
     guidance: float = 7.5
+    sampler: str | None = None  # None: what the program that is followed takes
     note: str | None = None  # what a user should know about every picture of this model
 
 
@@ -98,7 +100,7 @@ def read_config(checkpoint: Checkpoint, component: str) -> Any:
     try:
         if told := checkpoint.configs.get(component):
             return config_from_folder(component, told, weights)
-        told = _metadata_json(checkpoint, CONFIG_KEY).get(component, {})
+        told = _metadata_json(checkpoint.metadata, checkpoint.path, CONFIG_KEY).get(component, {})
         if isinstance(told, dict):  # or it is refused
             told = {**_told_by_training(checkpoint, component), **cast("dict[str, object]", told)}
         return config_from_shapes(component, told, weights)
@@ -133,17 +135,7 @@ def read_defaults(checkpoint: Checkpoint) -> Defaults:
     Raises:
         CheckpointError: for a setting that does not exist, or of a value that no request could have.
     """
-    settings: dict[str, Any] = {
-        name: value if name in ("guidance", "note") or (whole := as_whole(value)) is None else whole
-        for name, value in _metadata_json(checkpoint, DEFAULTS_KEY).items()
-    }
-    for name, value in settings.items():
-        if name not in ALLOWED or not ALLOWED[name](value):
-            raise CheckpointError(
-                f"{checkpoint.path}: metadata {DEFAULTS_KEY!r}: {name[:40]!r} cannot be {value!r:.40}"
-            )
-    if "guidance" in settings:
-        settings["guidance"] = float(settings["guidance"])  # JSON writers may drop the ".0"
+    settings = told_defaults(checkpoint.metadata, checkpoint.path)
     if "size" not in settings:
         try:
             size = default_size(checkpoint.configs.get("unet", {}), SIZE_MULTIPLE, MOST_SIZE)
@@ -151,6 +143,24 @@ def read_defaults(checkpoint: Checkpoint) -> Defaults:
             raise CheckpointError(f"{checkpoint.path}: unet: {error}") from error
         settings |= {"size": size} if size else {}
     return Defaults(**settings)
+
+
+def told_defaults(metadata: Mapping[str, object], path: Path) -> dict[str, Any]:
+    """The settings that a file's metadata say, by their names in `Defaults`.
+
+    Raises:
+        CheckpointError: for a setting that does not exist, or of a value that no request could have.
+    """
+    settings: dict[str, Any] = {
+        name: value if (whole := as_whole(value)) is None or name == "guidance" else whole
+        for name, value in _metadata_json(metadata, path, DEFAULTS_KEY).items()
+    }
+    for name, value in settings.items():
+        if name not in ALLOWED or not ALLOWED[name](value):
+            raise CheckpointError(f"{path}: metadata {DEFAULTS_KEY!r}: {name[:40]!r} cannot be {value!r:.40}")
+    if "guidance" in settings:
+        settings["guidance"] = float(settings["guidance"])  # JSON writers may drop the ".0"
+    return settings
 
 
 def _is_whole(value: object) -> TypeGuard[int]:
@@ -162,6 +172,7 @@ ALLOWED: Mapping[str, Callable[[object], bool]] = {
     "size": lambda value: _is_whole(value) and 0 < value <= MOST_SIZE and value % SIZE_MULTIPLE == 0,
     "steps": lambda value: _is_whole(value) and 1 <= value <= 1000,
     "guidance": lambda value: is_number(value) and 0 <= value <= 100,
+    "sampler": lambda value: isinstance(value, str) and value in SAMPLERS,
     "note": lambda value: (
         value is None or (isinstance(value, str) and value.isprintable() and len(value) <= 300)
     ),
@@ -195,13 +206,22 @@ def build(
 
 
 def build_components(
-    checkpoint: Checkpoint, configs: Configs, *, device: torch.device, dtype: torch.dtype | None
+    checkpoint: Checkpoint,
+    configs: Configs,
+    *,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    changed: Mapping[str, LazyTensors] | None = None,
 ) -> tuple[TextEncoder, UNet, VAE]:
-    """Build all three networks of a checkpoint that `refuse_problems` has let pass."""
+    """Build all three networks of a checkpoint that `refuse_problems` has let pass.
+
+    `changed` has, by component, the weights to take in place of the checkpoint's own.
+    """
     build_one = partial(build, device=device, dtype=dtype, where=str(checkpoint.path))
+    weights = {"text_encoder": checkpoint.text_encoder, "unet": checkpoint.unet, **(changed or {})}
     return (
-        build_one(lambda: TextEncoder(configs.text_encoder), checkpoint.text_encoder),
-        build_one(lambda: UNet(configs.unet), checkpoint.unet),
+        build_one(lambda: TextEncoder(configs.text_encoder), weights["text_encoder"]),
+        build_one(lambda: UNet(configs.unet), weights["unet"]),
         build_one(lambda: VAE(configs.vae), checkpoint.vae),
     )
 
@@ -220,18 +240,16 @@ def refuse_problems(checkpoint: Checkpoint, shown: int = 20) -> None:
         raise CheckpointError(f"{checkpoint.path}: damaged, or not SD v1; fetch it again:{lines}{more}")
 
 
-def _metadata_json(checkpoint: Checkpoint, key: str) -> Mapping[str, Any]:
-    text = checkpoint.metadata.get(key)
+def _metadata_json(metadata: Mapping[str, object], path: Path, key: str) -> Mapping[str, Any]:
+    text = metadata.get(key)
     if text is None:
         return {}
     if len(str(text)) > MOST_NOTES:  # parsed, short lists take thirty times as much
-        raise CheckpointError(
-            f"{checkpoint.path}: metadata {key!r} takes more than {MOST_NOTES:,} characters; cut it"
-        )
+        raise CheckpointError(f"{path}: metadata {key!r} takes more than {MOST_NOTES:,} characters; cut it")
     try:
         value = json.loads(str(text))
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{checkpoint.path}: metadata {key!r} is not JSON: {error}") from error
+        raise CheckpointError(f"{path}: metadata {key!r} is not JSON: {error}") from error
     if not isinstance(value, dict):
-        raise CheckpointError(f"{checkpoint.path}: metadata {key!r} is not a JSON object")
+        raise CheckpointError(f"{path}: metadata {key!r} is not a JSON object")
     return cast("dict[str, Any]", value)

@@ -34,6 +34,9 @@ class Facts:
         emphasis: how weights in the prompts act.
         plain_prompt: whether every character of them was taken as text.
         embeddings: the learned words in them, each with the first 12 hex digits of its file's SHA-256.
+        loras: the adapters that were given beside the prompt, each with its weight: "0.8", or "0.8:0.5" where the
+            text encoder's is another.
+        lora_hashes: all adapters, each with the first 12 hex digits of its file's SHA-256.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
@@ -69,6 +72,8 @@ class Facts:
     emphasis: str = "mean"
     plain_prompt: bool = False
     embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
+    loras: Mapping[str, str] = field(default_factory=dict[str, str])
+    lora_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None

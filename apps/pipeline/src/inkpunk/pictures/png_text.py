@@ -1,7 +1,7 @@
 """Facts as text inside a PNG: `parameters` for AUTOMATIC1111's readers, `inkpunk` for ourselves."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
@@ -63,7 +63,8 @@ def infotext(facts: Facts) -> str:
         "Init image hash": facts.init_hash,
         **_like_others(facts),
         "Emphasis": _emphasis(facts),
-        "TI hashes": ", ".join(f"{name}: {digits}" for name, digits in facts.embeddings.items() if digits),
+        "TI hashes": _pairs(facts.embeddings),
+        "Lora hashes": _pairs(facts.lora_hashes),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it
@@ -79,6 +80,10 @@ def infotext(facts: Facts) -> str:
     return _storable("\n".join(lines))
 
 
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in values.items() if value)
+
+
 def _schedule_type(facts: Facts) -> str | None:
     return next((theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == facts.spacing), None)
 
@@ -87,6 +92,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
     """What AUTOMATIC1111 has no words for, where it is not the usual: its readers pass over keys they do not know."""
     interval = facts.guidance_interval
     return {
+        "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
