@@ -267,6 +267,11 @@ class Pipeline:
             self.tagged[loras] = self._with_loras(self.loras, loras)
         return self.tagged[loras]
 
+    def notes_of(self, plan: Plan) -> tuple[str, ...]:
+        """What a user should know of the adapters that a plan's prompts ask for, a line each."""
+        asked = dict.fromkeys(lora for loras in plan.loras for lora in loras)
+        return self._without_loras.opened(asked, self.lora_folder)[1] if asked else ()
+
     def plan(self, request: Request) -> Plan:
         """Decide what the request leaves open, and check what only a model can judge.
 
@@ -276,7 +281,9 @@ class Pipeline:
         """
         asked = [request.asked_of(seed) for seed in request.seeds]
         loras = tuple(loras for _, loras in asked)
-        defaults = self.with_tags(loras[0]).defaults if len({*loras}) == 1 else self.defaults
+        defaults = self.defaults
+        if len({*loras}) == 1:
+            defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
         steps = request.steps or defaults.steps
         conventions = request.program.sampling
         sampler, spacing = request.named_sampler(defaults.sampler)

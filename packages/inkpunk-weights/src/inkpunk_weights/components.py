@@ -11,7 +11,7 @@ from inkpunk_weights.averages import EMA, averaged_unet, ema_name
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.names import DIFFUSERS, LDM, LDM_UNET, Dialect, Names
-from inkpunk_weights.other_models import other_model
+from inkpunk_weights.other_models import READ, other_model
 from inkpunk_weights.wrappers import Unwrapped, unwrap
 
 COMPONENTS = ("text_encoder", "unet", "vae")
@@ -84,7 +84,8 @@ def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> F
     names = file.tensors
     if other := other_model(names):
         raise CheckpointError(
-            f"{shown_path(path)}: this is {other}; Inkpunk loads Stable Diffusion v1 checkpoints"
+            f"{shown_path(path)}: this is {other}; Inkpunk loads Stable Diffusion v1 checkpoints",
+            found=READ.get(other),
         )
     leftovers = tuple(name for name in names if LEFTOVERS.match(name))
     rest = set(names).difference(leftovers)

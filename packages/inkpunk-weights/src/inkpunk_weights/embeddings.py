@@ -11,10 +11,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from inkpunk_weights.components import find_components
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.limits import EMBEDDING as LIMITS
-from inkpunk_weights.other_models import EMBEDDING, other_model
+from inkpunk_weights.other_models import EMBEDDING, READ, other_model
 from inkpunk_weights.tensor_files import SAFETENSORS, TensorFile, open_tensor_file
 
 EMBEDDING_FILES = (".pt", ".bin", ".safetensors")
@@ -97,8 +98,19 @@ def _check_file(path: Path, where: str) -> None:
     if found.st_size > MOST_BYTES:
         raise CheckpointError(
             f"{where}: takes {found.st_size:,} bytes, and an embedding less than {MOST_BYTES:,}; this looks like "
-            "a LoRA or a whole checkpoint, not a textual inversion embedding"
+            "a LoRA or a whole checkpoint, not a textual inversion embedding",
+            found=_larger(path),
         )
+
+
+def _larger(path: Path) -> str | None:
+    """What a file is that is too large for an embedding."""
+    try:
+        tensors = open_tensor_file(path).tensors
+        other = other_model(tensors)
+        return READ.get(other) if other else find_components(path, tensors) and "checkpoint"
+    except CheckpointError:
+        return None
 
 
 def _the_one(where: str, tensors: LazyTensors) -> str:
@@ -113,7 +125,9 @@ def _the_one(where: str, tensors: LazyTensors) -> str:
         return next(iter(tensors))
     other = other_model(tensors)
     if other not in (None, EMBEDDING):
-        raise CheckpointError(f"{where}: not a textual inversion embedding but {other}")
+        raise CheckpointError(
+            f"{where}: not a textual inversion embedding but {other}", found=READ.get(other)
+        )
     raise CheckpointError(
         f"{where}: not one textual inversion embedding; it holds {len(tensors):,} tensors ({there}), and should "
         "hold one. Save each word to a file of its own"

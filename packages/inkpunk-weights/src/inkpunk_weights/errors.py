@@ -4,7 +4,15 @@ from pathlib import Path
 
 
 class CheckpointError(ValueError):
-    """A file that is no usable checkpoint. Its message is one line: what is wrong, where, what to do."""
+    """A file that is not what it was taken for, or not usable. Its message is one line: what, where, what to do.
+
+    Attributes:
+        found: what it is instead, where that is something this package reads: "checkpoint", "adapter", "embedding".
+    """
+
+    def __init__(self, message: str, *, found: str | None = None) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 def shown_path(path: Path) -> str:

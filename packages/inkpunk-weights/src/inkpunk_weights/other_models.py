@@ -10,8 +10,11 @@ LATENT_CONSISTENCY = (
     "a latent consistency model (LCM) with guidance embedded in its UNet, which Inkpunk does not draw with"
 )
 TINY_AUTOENCODER = "TAESD, a tiny autoencoder that stands in for a VAE in previews"
+ADAPTER = "a LoRA or its like, which `open_adapter` reads"
+READ: Mapping[str, str] = {ADAPTER: "adapter", EMBEDDING: "embedding"}
+"""Of these, what this package reads by another name."""
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
-    r"lora_(up|down|A|B|unet|te)|\.lora\.|lokr_|hada_w": "a LoRA, which changes a checkpoint but is none",
+    r"lora_(up|down|A|B|unet|te)|[._]lora\.|lokr_|hada_w|oft_(blocks|diag)": ADAPTER,
     r"^control_model\.|^control_net|^controlnet_|^input_hint_block\.": "a ControlNet",
     r"motion_modules\.": "an AnimateDiff motion module",
     r"^image_proj\.|^ip_adapter\.|^adapter\.": "an image adapter",

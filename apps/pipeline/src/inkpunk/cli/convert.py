@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inkpunk.cli.options import trained_for_options
+from inkpunk.cli.options import lora_options, trained_for_options
 from inkpunk.cli.refusing import refusals
 
 
@@ -22,6 +22,7 @@ from inkpunk.cli.refusing import refusals
     help="In which precision. [default: as it is]",
 )
 @click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+@lora_options
 @trained_for_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT when it exists.")
 def convert(
@@ -30,6 +31,8 @@ def convert(
     layout: str | None,
     dtype: str | None,
     ema: bool,
+    loras: tuple[str, ...],
+    lora_folder: Path | None,
     prediction: str | None,
     zero_snr: bool | None,
     overwrite: bool,
@@ -37,7 +40,7 @@ def convert(
     """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT.
 
     What the model predicts, and on which noise, is kept, and marked for other programs; so are its notes, and a
-    vocabulary of its own.
+    vocabulary of its own. Adapters given as --lora are merged into its weights for good.
     """
     with refusals():
         from inkpunk.models.conversion import convert_checkpoint
@@ -48,6 +51,8 @@ def convert(
             layout=layout,
             dtype=dtype,
             ema=ema,
+            loras=loras,
+            lora_folder=lora_folder,
             prediction=prediction,
             zero_snr=zero_snr,
             overwrite=overwrite,

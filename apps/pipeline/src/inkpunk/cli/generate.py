@@ -64,7 +64,10 @@ def generate(
         pipeline = load()
         say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
-        say_what_is_idle(pipeline.plan(asked))
+        plan = pipeline.plan(asked)
+        say_what_is_idle(plan)
+        for note in pipeline.notes_of(plan):
+            click.echo(note, err=True)
         for start in range(0, count, batch):
             request = replace(asked, seeds=asked.seeds[start : start + batch])
             title = f"seed {request.seeds[0]}" + (

@@ -95,6 +95,8 @@ def grid(
         prompts = {(each.like, each.prompt, each.negative_prompt): each for row in requests for each in row}
         for request in prompts.values():
             say_what_is_cut(request, pipeline.tokenizer)
+            for note in pipeline.notes_of(pipeline.plan(request)):
+                click.echo(note, err=True)
         saved = list[Path]()
         drawn = None
         title = f"{len(x.axis.values)} x {len(y.axis.values) if y else 1} cells"

@@ -1,4 +1,4 @@
-"""`inkpunk inspect`: what a checkpoint or a picture is, without running or believing it."""
+"""`inkpunk inspect`: what a checkpoint, an adapter, an embedding or a picture is, without running or believing it."""
 
 import json
 from dataclasses import asdict
@@ -18,10 +18,11 @@ from inkpunk.cli.refusing import refusals
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
-    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; or a picture) is.
+    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; an adapter, an embedding or a picture) is.
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
-    wrong with it. Of a picture, ours or another program's, it shows the recipe.
+    wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
+    picture, ours or another program's, the recipe.
     """
     with refusals():
         from inkpunk.pictures.recipe import is_picture
@@ -29,13 +30,55 @@ def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json:
         if is_picture(Path(file)):
             _show_recipe(Path(file), as_json)
             return
-        from inkpunk_weights import open_checkpoint
+        from inkpunk_weights import CheckpointError, open_checkpoint
 
         from inkpunk.models.hub import resolve_model
+        from inkpunk.models.loras import is_adapter_folder
 
-        report = open_checkpoint(resolve_model(file), ema=ema).report(finite=finite)
+        path = resolve_model(file)
+        try:
+            if is_adapter_folder(path):
+                raise CheckpointError("", found="adapter")
+            report = open_checkpoint(path, ema=ema).report(finite=finite)
+        except CheckpointError as error:
+            if error.found not in SHOWN:
+                raise
+            facts = SHOWN[error.found](path)
+            click.echo(json.dumps(facts, indent=2, default=str) if as_json else _lines(path, facts))
+            return
     click.echo(json.dumps(asdict(report), indent=2, default=str) if as_json else str(report))
     context.exit(1 if report.problems else 0)
+
+
+def _adapter(path: Path) -> dict[str, object]:
+    from inkpunk.models.lora_notes import describe_adapter
+
+    return describe_adapter(path)
+
+
+def _embedding(path: Path) -> dict[str, object]:
+    from inkpunk_weights import open_embedding
+
+    embedding = open_embedding(path)
+    count, width = embedding.vectors.shape
+    return {
+        "kind": "a textual inversion embedding",
+        "called": ", ".join(embedding.names),
+        "vectors": f"{count} of width {width}",
+        "trained": None if embedding.step is None else f"{embedding.step:,} steps",
+        "on": embedding.model,
+    }
+
+
+SHOWN = {"adapter": _adapter, "embedding": _embedding}
+"""What is no checkpoint, and what is told of it."""
+
+
+def _lines(path: Path, facts: dict[str, object]) -> str:
+    told = [
+        f"  {name:<14}{value}" for name, value in facts.items() if name != "kind" and value not in (None, "")
+    ]
+    return "\n".join([f"{path}: {facts['kind']}", *told])
 
 
 def _show_recipe(path: Path, as_json: bool) -> None:

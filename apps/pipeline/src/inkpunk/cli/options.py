@@ -268,6 +268,11 @@ def with_options(options: tuple[Callable[..., Any], ...]) -> Callable[[Command],
     return decorate
 
 
+def lora_options(command: Command) -> Command:
+    """Add the adapters that are put on a model."""
+    return with_options(LORA_OPTIONS)(command)
+
+
 def trained_for_options(command: Command) -> Command:
     """Add what a user may say of a model that its files do not."""
     return with_options(TRAINED_FOR_OPTIONS)(command)

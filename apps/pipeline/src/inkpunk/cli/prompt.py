@@ -65,18 +65,21 @@ def prompt(
         learned = read_learned(embeddings, tokenizer)
         for each in learned.passed_over:
             click.echo(f"Passed over: {each}", err=True)
-        chosen = request.chosen(seed)
+        chosen, (read, loras) = request.chosen(seed), request.asked_of(seed)
         parts, unwanted = (
             understand(text, steps, tokenizer, learned.words, request.language, composed=composed)
-            for text, composed in zip(chosen, (True, False), strict=True)
+            for text, composed in zip(read, (True, False), strict=True)
         )
         reading = Reading(parts, unwanted[0] if negative else None)
     if as_json:
-        click.echo(json.dumps(asdict(reading), indent=2))
+        click.echo(json.dumps({**asdict(reading), "loras": [asdict(lora) for lora in loras]}, indent=2))
         return
     for name, text, before in zip(("prompt", "negative prompt"), chosen, (prompt, negative), strict=True):
         if text != before:
             click.echo(f"{name}, as seed {seed} chooses: {text}")
+    for lora in loras:
+        text_encoder = lora.strengths["text_encoder"]
+        click.echo(f"LoRA {lora.file}: UNet {lora.weight:g}, text encoder {text_encoder:g}")
     for line in told(reading, steps, tokenizer, learned.words):
         click.echo(line)
     say_what_is_cut(request, tokenizer)

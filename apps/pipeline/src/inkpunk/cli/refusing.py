@@ -6,6 +6,9 @@ from typing import Any
 
 import click
 
+OPTIONS = {"checkpoint": "--model", "adapter": "--lora", "embedding": "--embedding"}
+"""Where each kind of file belongs."""
+
 
 @contextmanager
 def refusals() -> Generator[None]:
@@ -69,4 +72,16 @@ def _said(error: Exception) -> str | None:
     from inkpunk.request import RequestError
 
     told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError
-    return str(error) if isinstance(error, told) else None
+    if not isinstance(error, told):
+        return None
+    belongs = _option_of(error.found) if isinstance(error, CheckpointError) else None
+    return f"{error}; give it as {belongs}" if belongs else str(error)
+
+
+def _option_of(found: str | None) -> str | None:
+    """The option that takes what a file was found to be, of the command that is running."""
+    option, context = OPTIONS.get(found or ""), click.get_current_context(silent=True)
+    known = (
+        {name for parameter in context.command.params for name in parameter.opts} if context else set[str]()
+    )
+    return option if option in known else None

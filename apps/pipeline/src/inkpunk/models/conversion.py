@@ -1,7 +1,7 @@
 """The same weights in another layout or precision."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from inkpunk_clip import vocabulary_files
@@ -17,6 +17,7 @@ from inkpunk.models.loading import (
     read_defaults,
     refuse_problems,
 )
+from inkpunk.models.loras import COMPONENTS, Lora, Plain, changes_by, with_changes
 from inkpunk.models.told import UNTOLD
 from inkpunk.models.trained_for import (
     MODELSPEC_KEY,
@@ -44,6 +45,8 @@ def convert_checkpoint(
     layout: str | None = None,
     dtype: str | None = None,
     ema: bool = False,
+    loras: Sequence[str | Path | Lora] = (),
+    lora_folder: Path | None = None,
     prediction: str | None = None,
     zero_snr: bool | None = None,
     overwrite: bool = False,
@@ -56,6 +59,7 @@ def convert_checkpoint(
         layout: "safetensors", "ckpt" or "diffusers"; by default what `out`'s ending says.
         dtype: "float32", "float16" or "bfloat16"; by default each tensor keeps its own.
         ema: take a training checkpoint's averaged (EMA) weights.
+        loras, lora_folder: adapters that are merged into the weights, in float32: see `Pipeline.with_adapters`.
         prediction, zero_snr: what the model was trained for, where its files do not say it: see `Pipeline.load`.
         overwrite: replace `out` when it exists.
 
@@ -83,7 +87,16 @@ def convert_checkpoint(
         metadata[DEFAULTS_KEY] = json.dumps({**json.loads(metadata.get(DEFAULTS_KEY, "{}")), "size": size})
     own = own_files(checkpoint)
     tokenizer = read_tokenizer(checkpoint) if own or (folder and checkpoint.text_encoder) else None
-    notices = _not_carried(checkpoint)
+    weights = {name: tensors for name in COMPONENTS if (tensors := getattr(checkpoint, name))}
+    plain = Plain(weights, read_defaults(checkpoint), str(checkpoint.path), None)
+    opened, notes = plain.opened(loras, lora_folder)
+    notices = (*_not_carried(checkpoint), *notes)
+    baked = {
+        name: with_changes(
+            tensors, changes_by(opened, name), lambda own: DTYPES.get(dtype or "", own), plain.where
+        )
+        for name, tensors in weights.items()
+    }
     metadata.pop(TOKENIZER_KEY, None)
     if not folder and tokenizer is not None and tokenizer.own:
         metadata[TOKENIZER_KEY] = json.dumps({name: data.decode() for name, data in own.items()})
@@ -95,8 +108,8 @@ def convert_checkpoint(
     signs = {V_SIGN: predicted == "v", ZERO_SNR_SIGN: schedule.zero_snr}
     save_checkpoint(
         out,
-        text_encoder=checkpoint.text_encoder,
-        unet=checkpoint.unet,
+        text_encoder=baked.get("text_encoder"),
+        unet=baked.get("unet"),
         vae=checkpoint.vae,
         layout=LAYOUTS[layout],
         dtype=DTYPES[dtype] if dtype else None,

@@ -124,7 +124,7 @@ def open_lora(asked: Lora, folder: Path | None) -> OpenLora:
     path = Path(asked.file)
     if not path.exists():
         path = _named(str(asked.file), folder)
-    if path.is_dir() and not any((path / name).exists() for name in _signs(path)):
+    if path.is_dir() and not is_adapter_folder(path):
         raise CheckpointError(
             f"{path}: a folder of no adapter; to call adapters in it by their names, give it as --lora-folder"
         )
@@ -142,7 +142,12 @@ def _asked(given: str | Path | Lora) -> Lora:
     return Lora.read(given) if isinstance(given, str) and not Path(given).exists() else Lora(given)
 
 
-def _signs(path: Path) -> Iterable[str]:
+def is_adapter_folder(path: Path) -> bool:
+    """Whether PEFT or diffusers saved an adapter as this folder."""
+    return path.is_dir() and any((path / name).exists() for name in _signs())
+
+
+def _signs() -> Iterable[str]:
     return (*FOLDER_SIGNS, *(f"{name}/adapter_config.json" for name in COMPONENTS))
 
 

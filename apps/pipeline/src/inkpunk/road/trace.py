@@ -62,7 +62,8 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
 
 def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     request = replace(request, seeds=request.seeds[:1])
-    plan = pipeline.plan(request)
+    plan, plain = pipeline.plan(request), pipeline
+    pipeline = plain.with_tags(plan.loras[0])
 
     def stage(
         name: str,
@@ -146,7 +147,7 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         lambda: tensor_to_image(image[0]),
         lambda final: (*final.size[::-1], 3),
     )
-    yield replace(told, picture=Picture(final, pipeline.facts(plan, request.seeds[0])))
+    yield replace(told, picture=Picture(final, plain.facts(plan, request.seeds[0])))
 
 
 def _chunks(readings: Sequence[Reading]) -> Sequence[int]:

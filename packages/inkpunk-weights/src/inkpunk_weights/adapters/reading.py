@@ -28,7 +28,7 @@ from inkpunk_weights.components import find_components
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.json_texts import MOST_JSON_BYTES
 from inkpunk_weights.lazy import LazyTensors
-from inkpunk_weights.other_models import other_model
+from inkpunk_weights.other_models import READ, other_model
 from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.tensor_files import open_tensor_file
 
@@ -269,7 +269,7 @@ def _alpha(tensors: LazyTensors, name: str, where: str) -> float:
 
 def _refuse_what_is_none(where: str, file: _File) -> None:
     if other := other_model(file.tensors):
-        raise CheckpointError(f"{where}: not an adapter but {other}")
+        raise CheckpointError(f"{where}: not an adapter but {other}", found=READ.get(other))
     try:
         found = find_components(file.path, file.tensors)
     except CheckpointError:
@@ -280,7 +280,8 @@ def _refuse_what_is_none(where: str, file: _File) -> None:
         ) from None
     parts = ", ".join(name.replace("_", " ") for name in found.components)
     raise CheckpointError(
-        f"{where}: not an adapter but a checkpoint of Stable Diffusion v1, or a part of one ({parts})"
+        f"{where}: not an adapter but a checkpoint of Stable Diffusion v1, or part of one ({parts})",
+        found="checkpoint",
     )
 
 
