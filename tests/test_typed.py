@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from beartype.roar import BeartypeCallHintViolation
 from inkpunk.models.conversion import convert_checkpoint
 from inkpunk_clip import Tokenizer
 from inkpunk_sampling import NoiseSchedule
@@ -82,5 +81,5 @@ def test_what_fits_passes() -> None:
     ],
 )
 def test_what_does_not_is_refused(call) -> None:
-    with pytest.raises((BeartypeCallHintViolation, TypeCheckError)):
+    with pytest.raises(TypeCheckError):
         call()

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar, get_type_hints
 
 import jaxtyping
-from beartype import beartype
+from beartype import BeartypeConf, beartype
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
 shapes = jaxtyping.jaxtyped
+check = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as by the hook
 
 
 def typed(checked: Checked) -> Checked:
@@ -30,7 +31,7 @@ def typed(checked: Checked) -> Checked:
     hints = checked.__annotations__
     for name in hints:
         hints[name] = resolved(hints[name], checked.__globals__)
-    fast, shaped = beartype(checked), "jaxtyping" in repr(hints)
+    fast, shaped = check(checked), "jaxtyping" in repr(hints)
 
     @functools.wraps(checked)
     def call(*arguments: Any, **options: Any) -> Any:
