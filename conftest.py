@@ -6,6 +6,10 @@ import pytest
 import torch
 from hypothesis import settings
 
+from tests import typed
+
+typed.install()
+
 # Half as many as by default, so that the whole takes minutes; each package's tests by themselves try all of them.
 settings.register_profile("workspace", max_examples=50)
 settings.load_profile("workspace")

@@ -198,21 +198,29 @@ def test_emphasis_raises_and_lowers_a_colours_share(pipeline: Pipeline, critic: 
     assert shares[2] > shares[0] + 0.02 and shares[3] > shares[2] + 0.01
 
 
-def test_a_switch_draws_a_fox_in_a_ravens_pose(pipeline: Pipeline, critic: judge.Judge) -> None:
-    raven, fox, switched = (
-        drawn(pipeline, f"nvinkpunk red {subject}") for subject in ("raven", "fox", "[raven:fox:0.3]")
-    )
+@pytest.fixture(scope="module")
+def raven(pipeline: Pipeline) -> Float[Tensor, "8 3 128 128"]:
+    return drawn(pipeline, "nvinkpunk red raven")
+
+
+@pytest.fixture(scope="module")
+def fox(pipeline: Pipeline) -> Float[Tensor, "8 3 128 128"]:
+    return drawn(pipeline, "nvinkpunk red fox")
+
+
+def test_a_switch_draws_a_fox_in_a_ravens_pose(
+    pipeline: Pipeline, critic: judge.Judge, raven: Tensor, fox: Tensor
+) -> None:
+    switched = drawn(pipeline, "nvinkpunk red [raven:fox:0.3]")
     assert subject_of(critic, switched) == ["fox"] * 8
     pairs = zip(ink(switched), ink(fox), ink(raven), strict=True)
     assert sum(overlap(one, pose) > overlap(other, pose) for one, other, pose in pairs) >= 7
 
 
-def test_alternation_mixes(pipeline: Pipeline, critic: judge.Judge) -> None:
-    raven, fox, mixed = (
-        ink(drawn(pipeline, f"nvinkpunk red {subject}")) for subject in ("raven", "fox", "[raven|fox]")
-    )
-    apart = sum(map(overlap, raven, fox)) / 8
-    for one in (raven, fox):
+def test_alternation_mixes(pipeline: Pipeline, raven: Tensor, fox: Tensor) -> None:
+    mixed = ink(drawn(pipeline, "nvinkpunk red [raven|fox]"))
+    apart = sum(map(overlap, ink(raven), ink(fox))) / 8
+    for one in (ink(raven), ink(fox)):
         assert sum(map(overlap, mixed, one)) / 8 > apart + 0.1  # nearer to either than they are to each other
 
 

@@ -1,6 +1,7 @@
 """What a checkpoint's model was trained to predict, and on which noise: read, followed, and kept by conversion."""
 
 import json
+import shutil
 import struct
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +34,16 @@ def with_header(tiny: Path, out: Path, tensors: tuple[str, ...] = (), **metadata
     return out
 
 
-def folder(tiny: Path, out: Path, scheduler: dict[str, object]) -> Path:
-    convert_checkpoint(tiny, out)
+@pytest.fixture(scope="module")
+def converted(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a folder."""
+    path = tmp_path_factory.mktemp("converted") / "folder"
+    convert_checkpoint(tiny, path)
+    return path
+
+
+def folder(converted: Path, out: Path, scheduler: dict[str, object]) -> Path:
+    shutil.copytree(converted, out)
     path = out / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | scheduler))
     return out
@@ -45,7 +54,10 @@ def scheduler_of(path: Path) -> dict[str, object]:
 
 
 def told(path: Path, **options: Any) -> tuple[str, NoiseSchedule]:
-    pipeline = Pipeline.load(path, device="cpu", **options)
+    return of(Pipeline.load(path, device="cpu", **options))
+
+
+def of(pipeline: Pipeline) -> tuple[str, NoiseSchedule]:
     return pipeline.prediction, pipeline.schedule
 
 
@@ -82,26 +94,30 @@ def test_a_single_file_says_it_by_signs(
     ],
 )
 def test_a_folder_says_it_in_its_schedulers_config(
-    tiny: Path, tmp_path: Path, scheduler: dict[str, object], expected: tuple[str, NoiseSchedule]
+    converted: Path, tmp_path: Path, scheduler: dict[str, object], expected: tuple[str, NoiseSchedule]
 ) -> None:
-    assert told(folder(tiny, tmp_path / "folder", scheduler)) == expected
+    assert told(folder(converted, tmp_path / "folder", scheduler)) == expected
 
 
-def test_conversion_there_and_back_keeps_it_and_draws_the_same_pixels(tiny: Path, tmp_path: Path) -> None:
-    first = folder(tiny, tmp_path / "first", LINEAR | V | {"rescale_betas_zero_snr": True})
-    expected = np.asarray(Pipeline.load(first, device="cpu").generate(REQUEST)[0].image)
+def test_conversion_there_and_back_keeps_it_and_draws_the_same_pixels(
+    converted: Path, tmp_path: Path
+) -> None:
+    first = folder(converted, tmp_path / "first", LINEAR | V | {"rescale_betas_zero_snr": True})
+    before = Pipeline.load(first, device="cpu")
+    expected = np.asarray(before.generate(REQUEST)[0].image)
     for source, name in (
         ("first", "second.safetensors"),
         ("second.safetensors", "third"),
         ("third", "fourth.ckpt"),
     ):
         convert_checkpoint(tmp_path / source, tmp_path / name)
-        assert told(tmp_path / name) == told(first)
+        pipeline = Pipeline.load(tmp_path / name, device="cpu")
+        assert of(pipeline) == of(before)
         if (tmp_path / name).is_dir():
             assert scheduler_of(tmp_path / name) == scheduler_of(first)
         else:
             assert {"v_pred", "ztsnr"} <= {*open_checkpoint(tmp_path / name).unknown}  # for other programs
-        drawn = Pipeline.load(tmp_path / name, device="cpu").generate(REQUEST)[0].image
+        drawn = pipeline.generate(REQUEST)[0].image
         # One level: weights that lie otherwise aligned in their file are multiplied in another order.
         assert np.abs(np.asarray(drawn).astype(int) - expected).max() <= 1
 
@@ -135,9 +151,9 @@ def test_what_the_user_says_counts_for_more(tiny: Path, tmp_path: Path) -> None:
     ],
 )
 def test_a_folder_that_says_what_there_is_not_is_refused(
-    tiny: Path, tmp_path: Path, scheduler: dict[str, object], words: str
+    converted: Path, tmp_path: Path, scheduler: dict[str, object], words: str
 ) -> None:
-    path = folder(tiny, tmp_path / "folder", scheduler)
+    path = folder(converted, tmp_path / "folder", scheduler)
     with pytest.raises(CheckpointError, match=words):
         told(path)
     if "prediction" in words:  # the user may do as is said

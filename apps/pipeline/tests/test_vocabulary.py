@@ -102,7 +102,7 @@ def test_a_vocabulary_that_does_not_go_with_the_model_is_refused_in_one_line(
     own: Path, tmp_path: Path, name: str, data: bytes | None, words: str
 ) -> None:
     path = tmp_path / "folder"
-    convert_checkpoint(own, path)
+    shutil.copytree(own, path)
     if data is None:
         for file in (path / "tokenizer").glob(name):
             file.unlink()
