@@ -20,12 +20,12 @@ from inkpunk_clip import TextEncoder
 from inkpunk_sampling import NoiseSchedule
 from inkpunk_unet import UNet
 from inkpunk_vae import VAE
-from inkpunk_weights import save_checkpoint
+from inkpunk_weights import LowRank, save_checkpoint, save_lora
 from PIL import Image
 from safetensors.torch import save_file
 
 #: Options of `generate` that say which picture, where to, or how it is told, and not how it is drawn.
-ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "model"}
+ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "model", "lora_folder"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
 OF_THE_MACHINE = {"device", "compile_", "offload"}
 
@@ -54,6 +54,8 @@ def folder(
     (home / "lists").mkdir()
     (home / "lists" / "bird.txt").write_text("raven\nowl\n")
     save_file({"emb_params": torch.randn(2, 32)}, home / "word.safetensors")
+    change = LowRank(torch.randn(2, 32, 3, 3), torch.randn(32, 2, 1, 1), alpha=2.0)
+    save_lora(home / "bent.safetensors", unet={"down.0.resnets.0.conv1": change})
     return home
 
 
@@ -78,6 +80,7 @@ OPTIONS: dict[str, list[str]] = {
     "init": ["--init", "{start}"],
     "strength": ["--init", "{start}", "--strength", "0.5"],
     "embeddings": ["--embedding", "{word}"],
+    "loras": ["--lora", "{bent}:0.5"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -102,6 +105,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
     """The pixels, and both texts of the recipe."""
     out = folder / "drawn.png"
     places = {"lists": folder / "lists", "start": folder / "start.png", "word": folder / "word.safetensors"}
+    places["bent"] = folder / "bent.safetensors"
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(
         main, ["generate", PROMPT, "--model", str(folder / "model.safetensors"), "--device", "cpu", "--seed", "3",

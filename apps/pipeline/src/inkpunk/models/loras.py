@@ -162,9 +162,12 @@ def _named(name: str, folder: Path | None) -> Path:
         return found[0]
     if name in boxed_adapters():
         return boxed_adapters()[name]
-    where = f"neither a file nor in {folder}" if folder else "no such file, and no --lora-folder is given"
-    there = sorted({*(known), *boxed_adapters()})
-    raise CheckpointError(f"LoRA {name!r}: {where}; there is {', '.join(there[:12]) or 'none'}")
+    where = (
+        f"neither a file nor in {folder}" if folder else "no such file, and no folder of adapters is given"
+    )
+    there = [*{*known, *boxed_adapters()}]
+    some = f"; there is {', '.join(sorted(there)[:12])}" if there else ""
+    raise CheckpointError(f"LoRA {name!r}: {where}{some}")
 
 
 def adapters_in(folder: Path) -> dict[str, tuple[Path, ...]]:
@@ -175,12 +178,11 @@ def adapters_in(folder: Path) -> dict[str, tuple[Path, ...]]:
     """
     if not folder.is_dir():
         raise CheckpointError(f"{folder}: no such folder of adapters")
-    found = dict[str, tuple[Path, ...]]()
-    for file in sorted(folder.rglob("*")):
-        if file.suffix in ADAPTER_FILES and file.is_file():
-            found[file.stem] = (*found.get(file.stem, ()), file)
-            found[file.relative_to(folder).with_suffix("").as_posix()] = (file,)
-    return found
+    files = [file for file in sorted(folder.rglob("*")) if file.suffix in ADAPTER_FILES and file.is_file()]
+    by_name = dict[str, tuple[Path, ...]]()
+    for file in files:
+        by_name[file.stem] = (*by_name.get(file.stem, ()), file)
+    return by_name | {file.relative_to(folder).with_suffix("").as_posix(): (file,) for file in files}
 
 
 def refuse_misfits(opened: OpenLora, shapes: Mapping[str, Mapping[str, tuple[int, ...]]]) -> tuple[str, ...]:
