@@ -2,8 +2,8 @@
 
     uv run python -m tools.fuzz [--inputs 100000] [--seed 0] [PARSER ...]
 
-Each parser runs in a process of its own. Prints a table; an input that breaks a reader is written to runs/fuzz, to be
-kept in tools/fuzz/regressions under its parser's name once the reader is mended.
+Each parser runs in a process of its own, as many at once as there are cores. Prints a table; an input that breaks a
+reader is written to runs/fuzz, to be kept in tools/fuzz/regressions under its parser's name once that is mended.
 """
 
 import argparse
@@ -22,6 +22,6 @@ parser.add_argument("--seed", type=int, default=0)
 if __name__ == "__main__":
     options = parser.parse_args()
     print("| parser |", " | ".join(COLUMNS), "|\n|" + " --- |" * (len(COLUMNS) + 1), flush=True)
-    for name in options.parsers or PARSERS:
-        counts = fuzz_apart(name, options.inputs, options.seed, Path("runs/fuzz"))
+    names = options.parsers or list(PARSERS)
+    for name, counts in fuzz_apart(names, options.inputs, options.seed, Path("runs/fuzz")):
         print(f"| {name} |", " | ".join(f"{count:,}" for count in counts), "|", flush=True)

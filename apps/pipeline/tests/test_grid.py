@@ -3,9 +3,11 @@
 import csv
 import json
 import re
+import shutil
 from dataclasses import fields, replace
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -372,6 +374,26 @@ def test_ctrl_c_keeps_the_cells_that_are_done_and_no_half_of_a_grid(
     assert [read_facts(cell).seed for cell in cells] == [1, 2]
     assert all(str(cell) in result.output for cell in cells)
     assert [path.name for path in tmp_path.iterdir()] == ["cells"]
+
+
+def test_a_grid_whose_model_goes_while_it_draws_is_saved_and_said_once(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "model.safetensors"
+    shutil.copy(tiny, model)
+    decode = Pipeline.decode
+
+    def gone(*arguments: Any) -> Any:
+        model.unlink(missing_ok=True)
+        return decode(*arguments)
+
+    whole = draw(model, "--x", "steps=1,2", "--out", tmp_path / "whole.png")
+    assert "no model hash" not in whole.stderr
+    monkeypatch.setattr(Pipeline, "decode", gone)
+    result = draw(model, "--x", "steps=1,2", "--out", tmp_path / "grid.png")
+    assert result.exit_code == 0, result.output
+    assert read_facts(tmp_path / "grid.png").model_hash == ""
+    assert result.stderr.count("no model hash: model cannot be read any more") == 1
 
 
 def test_grids_are_numbered_among_the_pictures_of_a_folder(tiny: Path, tmp_path: Path) -> None:

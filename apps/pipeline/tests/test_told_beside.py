@@ -163,10 +163,12 @@ def test_what_training_left_of_its_noise_is_followed(
     assert told(path) == ("epsilon", schedule)
 
 
-@pytest.mark.parametrize("name", ["betas", "alphas_cumprod"])
+@pytest.mark.parametrize("name", ["betas", "alphas_cumprod", "sqrt_alphas_cumprod"])
 @pytest.mark.parametrize("schedule", [LINEAR, ZERO_SNR])
 def test_either_is_enough(tiny: Path, tmp_path: Path, name: str, schedule: NoiseSchedule) -> None:
-    values = torch.tensor(getattr(schedule, name))
+    values = torch.tensor(getattr(schedule, name.removeprefix("sqrt_")))
+    if name.startswith("sqrt_"):
+        values = values.sqrt()
     path = of_training(tiny, tmp_path, metadata={"modelspec.prediction_type": "v"}, **{name: values})
     assert told(path) == ("v", schedule)
     convert_checkpoint(path, tmp_path / "folder")
@@ -182,6 +184,8 @@ def test_either_is_enough(tiny: Path, tmp_path: Path, name: str, schedule: Noise
         ({"betas": torch.ones(1000, dtype=torch.int64)}, "torch.int64"),
         ({"alphas_cumprod": torch.linspace(0.9, 0.1, 1000) ** 3}, "none of a schedule"),
         ({"alphas_cumprod": torch.tensor(0.5)}, "of shape []"),
+        ({"sqrt_alphas_cumprod": torch.linspace(0.9, 0.1, 1000)}, "its sqrt_alphas_cumprod: "),
+        ({"sqrt_alphas_cumprod": -torch.tensor(LINEAR.alphas_cumprod).sqrt()}, "not of [0, 1]"),
         (
             {
                 "betas": torch.tensor(LINEAR.betas),

@@ -1,6 +1,7 @@
 """Small components with random weights."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,14 @@ ANATOMIES = {
     "vae": VAEAnatomy(widths=(4, 6), layers=1),
 }
 
+
+# By which the widths above divide.
+CONFIGS = {
+    "text_encoder": {"num_attention_heads": 2},
+    "unet": {"attention_head_dim": 2, "norm_num_groups": 2},
+    "vae": {"norm_num_groups": 2},
+}
+FOLDER = "diffusers folder"
 
 Parts = dict[str, dict[str, Tensor]]
 
@@ -32,7 +41,7 @@ def drawn() -> Parts:
 def saved(drawn: Parts, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("saved")
     save_checkpoint(path / "single.safetensors", **drawn)
-    save_checkpoint(path / "folder", **drawn, layout="diffusers folder")
+    save_checkpoint(path / "folder", **drawn, layout=FOLDER, configs=CONFIGS)
     return path
 
 
@@ -52,3 +61,9 @@ def single(saved: Path, tmp_path: Path) -> Path:
 def folder(saved: Path, tmp_path: Path) -> Path:
     """A diffusers folder of `parts`."""
     return Path(shutil.copytree(saved / "folder", tmp_path / "folder"))
+
+
+@pytest.fixture
+def laid_out() -> Callable[[str], dict[str, object]]:
+    """Arguments that write `parts` in a layout: a folder must say heads and groups, a file has no room for them."""
+    return lambda layout: {"layout": layout} | ({"configs": CONFIGS} if layout == FOLDER else {})

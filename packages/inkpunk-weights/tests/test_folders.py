@@ -3,7 +3,7 @@
 import json
 import shutil
 import tracemalloc
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -166,9 +166,11 @@ def test_a_component_in_anothers_folder_is_refused(folder: Path) -> None:
         open_checkpoint(folder)
 
 
-def test_an_inpainting_model_is_written_for_its_pipeline(parts: Parts, tmp_path: Path) -> None:
+def test_an_inpainting_model_is_written_for_its_pipeline(
+    parts: Parts, tmp_path: Path, laid_out: Callable[[str], dict[str, object]]
+) -> None:
     unet = parts["unet"] | {"conv_in.weight": torch.zeros(4, 9, 3, 3)}
-    save_checkpoint(tmp_path / "inpainting", unet=unet, layout="diffusers folder")
+    save_checkpoint(tmp_path / "inpainting", unet=unet, **laid_out("diffusers folder"))
     index = json.loads((tmp_path / "inpainting" / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionInpaintPipeline"
     assert index["vae"] == [None, None]

@@ -66,6 +66,7 @@ def test_training_leftovers_are_ignored_and_counted(single: Path, parts: Parts, 
         "alphas_cumprod": torch.ones(1000),
         "scale_factor": torch.tensor(0.2),
         "alphas_cumprod_prev": torch.zeros(1000),
+        "sqrt_alphas_cumprod": torch.ones(1000),
         "sqrt_one_minus_alphas_cumprod": torch.zeros(1000),
         "posterior_variance": torch.zeros(1000),
         "logvar": torch.zeros(1000),
@@ -78,7 +79,7 @@ def test_training_leftovers_are_ignored_and_counted(single: Path, parts: Parts, 
     save_file(load_file(single) | leftovers, tmp_path / "model.safetensors")
     checkpoint = open_checkpoint(tmp_path / "model.safetensors")
     assert set(checkpoint.leftovers) == set(leftovers)
-    assert set(checkpoint.buffers) == {"betas", "alphas_cumprod", "scale_factor"}
+    assert set(checkpoint.buffers) == {"betas", "alphas_cumprod", "sqrt_alphas_cumprod", "scale_factor"}
     assert all(torch.equal(tensor, leftovers[name]) for name, tensor in checkpoint.buffers.items())
     assert checkpoint.report().leftovers == len(leftovers)
     assert checkpoint.report().problems == checkpoint.unknown == ()

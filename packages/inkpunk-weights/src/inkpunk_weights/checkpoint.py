@@ -33,7 +33,7 @@ class Checkpoint:
             pickle.
         imports: what a pickle would have imported. Nothing is ever imported.
         buffers: of a single file, what training left in it of its noise and of its latents' scaling: `betas`,
-            `alphas_cumprod` and `scale_factor`, as far as they are there.
+            `alphas_cumprod`, `sqrt_alphas_cumprod` and `scale_factor`, as far as they are there.
         leftovers: names of tensors that training left in the file; ignored.
         unknown: names of tensors that belong to no component; ignored.
     """

@@ -22,7 +22,7 @@ LEFTOVERS = re.compile(  # what training leaves in a file: schedules, losses, av
     r"|text_projection\.|logit_scale|n_averaged$)|.*\bposition_ids$"
 )
 # Of these, what was true of the training and is to be heeded: its noise, and the scaling of its latents.
-BUFFERS = ("betas", "alphas_cumprod", "scale_factor")
+BUFFERS = ("betas", "alphas_cumprod", "sqrt_alphas_cumprod", "scale_factor")
 VAE_ATTENTION = re.compile(r"(en|de)coder\.middle\.attention\.(query|key|value|out)\.weight")
 
 

@@ -1,6 +1,7 @@
 """The JSON files that diffusers and transformers read beside the weights."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import cast
 
 from inkpunk_weights.anatomy import Anatomy, TextEncoderAnatomy, UNetAnatomy
 
@@ -93,6 +94,35 @@ def _unet(anatomy: UNetAnatomy) -> Config:
         "sample_size": 64,
         "up_block_types": up,
     }
+
+
+def undivided(anatomy: Anatomy, config: Config) -> dict[str, str]:
+    """Keys of a component's config by which its widths do not divide, with what is wrong: nobody could load it."""
+    found: dict[str, str] = {}
+    for key, widths in _divided(anatomy).items():
+        told = config[key]
+        numbers: list[object] = [told] * len(widths)
+        if key == "attention_head_dim" and isinstance(told, list | tuple):  # a number for each level
+            numbers = list(cast("Sequence[object]", told))
+        if len(numbers) != len(widths):
+            found[key] = f"{key} has {len(numbers)} for {len(widths)} levels"
+            continue
+        for number, width in zip(numbers, widths, strict=True):
+            if type(number) is not int or number < 1 or width % number:
+                found.setdefault(key, f"width {width} does not divide by {key}, {number!r:.40}")
+    return found
+
+
+def _divided(anatomy: Anatomy) -> dict[str, tuple[int, ...]]:
+    """The widths of each level that divide by a key of the config; 0, which divides by all, where none needs to."""
+    if isinstance(anatomy, TextEncoderAnatomy):
+        return {"num_attention_heads": (anatomy.width,)}
+    groups = {"norm_num_groups": anatomy.widths}
+    if not isinstance(anatomy, UNetAnatomy):
+        return groups
+    attends = (*anatomy.attention[:-1], True)  # with the deepest width at least the middle does
+    heads = tuple(width * attend for width, attend in zip(anatomy.widths, attends, strict=True))
+    return {"attention_head_dim": heads, **groups}
 
 
 def model_index(anatomies: Mapping[str, Anatomy], scheduler: Config, tokenizer: bool) -> Config:

@@ -14,7 +14,7 @@ from torch import Tensor
 from inkpunk_weights.anatomy import Anatomy, anatomy_of
 from inkpunk_weights.atomic import new_file, new_folder
 from inkpunk_weights.components import COMPONENTS, ldm_shape
-from inkpunk_weights.diffusers_configs import SCHEDULER, Config, component_config, model_index
+from inkpunk_weights.diffusers_configs import SCHEDULER, Config, component_config, model_index, undivided
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.folders import CONFIG_FILES, MODEL_INDEX
 from inkpunk_weights.foreign import callbacks_told
@@ -66,7 +66,8 @@ def save_checkpoint(
         metadata: notes for the header of safetensors files, or beside the tensors of a ckpt.
         configs: for a folder, entries of the config.json of "text_encoder", "unet", "vae", and of the
             "scheduler", over SD v1.5's (one that names its class is written as it is): what shapes cannot tell
-            (`attention_head_dim`, `norm_num_groups`, `num_attention_heads`) goes here.
+            (`attention_head_dim`, `norm_num_groups`, `num_attention_heads`) goes here, and must where the
+            widths do not divide by SD v1.5's.
         extra_files: for a folder, further files by relative name: a tokenizer's, without which diffusers'
             pipeline wants one from its caller.
         signs: for a single file, names of empty tensors beside the components', by which programs mark what they
@@ -74,8 +75,8 @@ def save_checkpoint(
         overwrite: replace what is at `path`.
 
     Raises:
-        CheckpointError: if something is at `path`, or tensors are missing, unknown or misshapen: nothing is
-            written.
+        CheckpointError: if something is at `path`, or tensors are missing, unknown or misshapen, or widths do not
+            divide by the heads or groups of a folder's configs: nothing is written.
     """
     path = Path(path)
     if layout not in get_args(Layout):
@@ -204,8 +205,14 @@ def _small_files(
         MODEL_INDEX: model_index(anatomies, scheduler, tokenizer),
         f"scheduler/{CONFIG_FILES['scheduler']}": scheduler,
     }
+    problems = dict[str, dict[str, str]]()
     for name, anatomy in anatomies.items():
-        jsons[f"{name}/{CONFIG_FILES[name]}"] = dict(component_config(anatomy)) | dict(configs.get(name, {}))
+        config = dict(component_config(anatomy)) | dict(configs.get(name, {}))
+        jsons[f"{name}/{CONFIG_FILES[name]}"] = config
+        if wrong := undivided(anatomy, config):
+            problems[name] = wrong
+    if problems:
+        raise CheckpointError(_unloadable(path, problems))
     if "text_encoder" in parts:  # transformers loads in the dtype that this file says
         config = {
             key: value for key, value in jsons["text_encoder/config.json"].items() if key != "torch_dtype"
@@ -219,6 +226,18 @@ def _small_files(
                 f"{shown_path(path)}: an extra file cannot be called {shown(name)}; choose another name in the folder"
             )
     return {name: json.dumps(value, indent=2).encode() for name, value in jsons.items()} | dict(extra_files)
+
+
+def _unloadable(path: Path, problems: Mapping[str, Mapping[str, str]]) -> str:
+    """What to say of configs that contradict their component's widths."""
+    what = "; ".join(f"{name}'s {wrong}" for name, keys in problems.items() for wrong in keys.values())
+    keys = ", ".join(
+        f"{name!r}: {{{', '.join(f'{key!r}: ...' for key in keys)}}}" for name, keys in problems.items()
+    )
+    return (
+        f"{shown_path(path)}: not written, no program could load it: {what}; say what it was trained with: "
+        f"configs={{{keys}}}"
+    )
 
 
 def _write_folder(

@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import check_picture_path, make_folder
-from inkpunk.cli.options import model_options, picture_options, request_of, say_how_it_starts
+from inkpunk.cli.options import (
+    model_options,
+    picture_options,
+    request_of,
+    say_how_it_starts,
+    say_what_is_unknown,
+)
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
 
 if TYPE_CHECKING:
-    from inkpunk.pictures.facts import Facts
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Plan
 
@@ -77,12 +82,6 @@ def generate(
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
                 say_what_is_unknown(drawn.facts)
-
-
-def say_what_is_unknown(facts: "Facts") -> None:
-    """Warn of a recipe that does not say which file drew the picture."""
-    if not facts.model_hash:
-        click.echo(f"Its recipe has no model hash: {facts.model} cannot be read any more.", err=True)
 
 
 def say_what_is_idle(plan: "Plan") -> None:

@@ -10,7 +10,13 @@ import click
 
 from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
 from inkpunk.cli.destinations import check_picture_path, make_folder
-from inkpunk.cli.options import model_options, picture_options, request_of, say_how_it_starts
+from inkpunk.cli.options import (
+    model_options,
+    picture_options,
+    request_of,
+    say_how_it_starts,
+    say_what_is_unknown,
+)
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
@@ -113,6 +119,10 @@ def grid(
                 click.echo(path)
         assert drawn is not None  # the last step has it
         click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+        cells = [facts for row in drawn.grid.cells for facts in row]
+        say_what_is_unknown(
+            next((facts for facts in cells if not facts.model_hash), drawn.facts)
+        )  # once for all
 
 
 def _refuse_idle_axes(x: OptionAxis, y: OptionAxis | None, settings: Settings) -> None:

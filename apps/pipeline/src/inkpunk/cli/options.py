@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from inkpunk.pictures.facts import Facts
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request
 
@@ -315,6 +316,12 @@ def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, in
     cut = cut_off(request.picture.size, size)
     told = f"; {cut} is cut off, evenly at both sides" if cut else ""
     click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told}", err=True)
+
+
+def say_what_is_unknown(facts: "Facts") -> None:
+    """Warn of a recipe that does not say which file drew the picture."""
+    if not facts.model_hash:
+        click.echo(f"Its recipe has no model hash: {facts.model} cannot be read any more.", err=True)
 
 
 def model_options(command: Callable[..., Any]) -> Callable[..., Any]:

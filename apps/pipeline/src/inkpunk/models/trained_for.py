@@ -7,7 +7,7 @@ each other, the first of these counts that says anything of the matter, predicti
 2. the scheduler's config in its metadata, when we wrote it;
 3. signs that programs have agreed on: empty tensors called `v_pred` and `ztsnr`, `modelspec.prediction_type`;
 4. a `.yaml` of the same name beside it, the config it was trained by;
-5. what training left in it: `betas` and `alphas_cumprod`;
+5. what training left in it: `betas` and `alphas_cumprod`, or `sqrt_alphas_cumprod`;
 6. Stable Diffusion v1.5's way, where nothing says anything.
 
 So `ztsnr` goes together with a schedule of (4) or (5): it says zero terminal SNR, and nothing of the betas.
@@ -130,9 +130,8 @@ def _prediction(checkpoint: Checkpoint) -> str:
 def _left(checkpoint: Checkpoint) -> NoiseSchedule | None:
     """The noise schedule of what training left in a file; None if it left nothing."""
     found = dict[str, tuple[Tensor, float]]()
-    for name in ("betas", "alphas_cumprod"):
-        if name not in checkpoint.buffers:
-            continue
+    names = [name for name in ("betas", "alphas_cumprod") if name in checkpoint.buffers]
+    for name in names or [name for name in ("sqrt_alphas_cumprod",) if name in checkpoint.buffers]:
         spec = checkpoint.buffers.spec(name)
         if not spec.dtype.is_floating_point or len(spec.shape) != 1 or not 2 <= spec.numel <= MOST_LEFT:
             raise ValueError(f"its {name} are {spec.dtype} of shape {list(spec.shape)}; {SAY_IT}")
@@ -141,12 +140,15 @@ def _left(checkpoint: Checkpoint) -> NoiseSchedule | None:
         # quarter of its precision in the square root, one of a beta by less; and what is of float32 was multiplied in
         # float32, a thousand times. A schedule so near draws the same picture.
         tolerance = max(2.0**-15, torch.finfo(spec.dtype).eps / 2)
-        found[name] = values if name == "alphas_cumprod" else torch.cumprod(1 - values, 0), tolerance
+        if name == "betas":
+            values = torch.cumprod(1 - values, 0)
+        elif name == "sqrt_alphas_cumprod":
+            values = values * values.abs()  # squared, and refused where it was negative
+        found[name] = values, tolerance
     if not found:
         return None
-    bars, tolerance = (
-        found.get("betas") or found["alphas_cumprod"]
-    )  # a beta is the more exact where it is small
+    # The betas before others: they are the more exact where they are small.
+    bars, tolerance = next(iter(found.values()))
     if len(found) == 2:
         others, theirs = found["alphas_cumprod"]
         roots = [each.clamp(min=0).sqrt() for each in (bars, others)]
