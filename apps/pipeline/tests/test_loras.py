@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -280,7 +281,11 @@ def test_converting_bakes_adapters_in(
         assert torch.equal(baked.unet[name], tensor), name
     for name, tensor in bent.text_encoder.tensors.items():
         assert torch.equal(baked.text_encoder[name], tensor), name
-    assert drawn(Pipeline.load(out, device="cpu")) == drawn(bent)
+    # the same bits, but at other places in memory, which some products' rounding depends on
+    of_file, of_bent = (
+        np.frombuffer(*drawn(each), np.uint8) for each in (Pipeline.load(out, device="cpu"), bent)
+    )
+    assert np.abs(of_file.astype(int) - of_bent).max() <= 1
 
 
 def test_the_command_line_draws_with_adapters_and_tells_them(
@@ -295,7 +300,7 @@ def test_the_command_line_draws_with_adapters_and_tells_them(
     assert '"ink: ' in (recipe := run("inspect", str(out)))
     assert 'Loras: "ink: 0.8"' in recipe
     assert "give it as --lora" in run(
-        "generate", "a", "--model", f"{folder}/ink.safetensors", "--out", str(out)
+        "generate", "a", "--model", f"{folder}/ink.safetensors", "--out", f"{tmp_path}/b.png"
     )
     assert "give it as --model" in run(
         "generate", "a", *common, "--lora", str(tiny), "--out", str(tmp_path / "b.png")

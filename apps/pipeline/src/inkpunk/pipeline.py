@@ -267,9 +267,9 @@ class Pipeline:
             self.tagged[loras] = self._with_loras(self.loras, loras)
         return self.tagged[loras]
 
-    def notes_of(self, plan: Plan) -> tuple[str, ...]:
-        """What a user should know of the adapters that a plan's prompts ask for, a line each."""
-        asked = dict.fromkeys(lora for loras in plan.loras for lora in loras)
+    def notes_of(self, request: Request) -> tuple[str, ...]:
+        """What a user should know of the adapters that a request's prompt asks for, a line each."""
+        asked = dict.fromkeys(lora for seed in request.seeds for lora in request.asked_of(seed)[1])
         return self._without_loras.opened(asked, self.lora_folder)[1] if asked else ()
 
     def plan(self, request: Request) -> Plan:

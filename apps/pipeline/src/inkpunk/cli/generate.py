@@ -69,9 +69,8 @@ def generate(
         pipeline = load()
         say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
-        plan = pipeline.plan(asked)
-        say_what_is_idle(plan)
-        for note in pipeline.notes_of(plan):
+        say_what_is_idle(pipeline.plan(asked))
+        for note in pipeline.notes_of(asked):
             click.echo(note, err=True)
         for start in range(0, count, batch):
             request = replace(asked, seeds=asked.seeds[start : start + batch])

@@ -101,7 +101,7 @@ def grid(
         prompts = {(each.like, each.prompt, each.negative_prompt): each for row in requests for each in row}
         for request in prompts.values():
             say_what_is_cut(request, pipeline.tokenizer)
-            for note in pipeline.notes_of(pipeline.plan(request)):
+            for note in pipeline.notes_of(request):
                 click.echo(note, err=True)
         saved = list[Path]()
         drawn = None

@@ -34,7 +34,7 @@ def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **setting
         request = request_of(seed=seed, **settings)
         pipeline = load()
         plan = pipeline.plan(request)
-        for note in pipeline.notes_of(plan):
+        for note in pipeline.notes_of(request):
             click.echo(note, err=True)
         [reading] = pipeline.readings(plan)
         for line in told(reading, plan.prompt_steps, pipeline.tokenizer, pipeline.learned.words):
