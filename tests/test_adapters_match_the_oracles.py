@@ -16,7 +16,7 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.training_utils import _collate_lora_metadata
-from diffusers.utils import convert_state_dict_to_diffusers, convert_state_dict_to_kohya
+from diffusers.utils import convert_state_dict_to_kohya
 from inkpunk_clip import TextEncoder, TextEncoderConfig
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_weights import Adapter, open_adapter, open_checkpoint
@@ -280,7 +280,7 @@ def test_what_diffusers_writes_for_kohya_s_programs(twins: Twins, tmp_path: Path
     whole = {f"unet.{name}": tensor for name, tensor in unet.items()} | {
         f"text_encoder.text_model.{name}": tensor for name, tensor in text_encoder.items()
     }
-    kohya = convert_state_dict_to_kohya(convert_state_dict_to_diffusers(whole))
+    kohya = convert_state_dict_to_kohya(whole)
     save_file({name: tensor.contiguous() for name, tensor in kohya.items()}, tmp_path / "kohya.safetensors")
     adapter = open_adapter(tmp_path / "kohya.safetensors")
     assert (adapter.layout, adapter.placeless, adapter.unknown) == ("kohya", (), ())

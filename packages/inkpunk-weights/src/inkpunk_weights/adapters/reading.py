@@ -25,10 +25,11 @@ from inkpunk_weights.adapters.naming import (
 )
 from inkpunk_weights.adapters.scaling import Scaling, parse_config, read_scaling, read_told
 from inkpunk_weights.components import find_components
+from inkpunk_weights.embeddings import open_embedding
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.json_texts import MOST_JSON_BYTES
 from inkpunk_weights.lazy import LazyTensors, Spec
-from inkpunk_weights.other_models import other_model
+from inkpunk_weights.other_models import EMBEDDING, other_model
 from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.tensor_files import open_tensor_file
 
@@ -184,7 +185,12 @@ def _peft(folder: Path, component: str | None) -> _File:
 
 
 def _file(path: Path) -> _File:
-    found = open_tensor_file(path)
+    try:
+        found = open_tensor_file(path)
+    except CheckpointError:
+        if _is_embedding(path):  # AUTOMATIC1111's have their tensor deeper than any adapter
+            raise CheckpointError(f"{shown_path(path)}: not an adapter but {EMBEDDING}") from None
+        raise
     told = read_told(found.metadata, shown_path(path))
     scalings = {
         name: read_scaling(told, shown_path(path), f"{name}.")
@@ -192,6 +198,14 @@ def _file(path: Path) -> _File:
         if any(key.startswith(f"{name}.") for key in told)
     }
     return _File(path, found.tensors, found.metadata, found.imports, scalings)
+
+
+def _is_embedding(path: Path) -> bool:
+    try:
+        open_embedding(path)
+    except CheckpointError:
+        return False
+    return True
 
 
 def _add(file: _File, found: _Found) -> None:

@@ -13,9 +13,8 @@ from inkpunk_weights.json_texts import JSONError, parse_json
 METADATA_KEY = "lora_adapter_metadata"  # where diffusers keeps the configs of a file's components
 READ = ("LORA", "LOHA", "LOKR")  # of PEFT's kinds
 NAME = re.compile(r"\^?[\w.-]+")
-Patterns = Mapping[
-    str, tuple[int, float]
-]  # the place in the config, of which PEFT takes the first, and the number
+# By name its place in the config, of which PEFT takes the first that matches, and the number.
+Patterns = Mapping[str, tuple[int, float]]
 
 
 @dataclass(frozen=True)
@@ -58,11 +57,11 @@ def read_scaling(config: Mapping[str, object], where: str, prefix: str = "") -> 
     told = {key.removeprefix(prefix): value for key, value in config.items() if key.startswith(prefix)}
     kind = told.get("peft_type", "LORA")
     if kind not in READ:
-        raise CheckpointError(f"{where}: an adapter of kind {shown(str(kind))}, which Inkpunk does not read")
+        raise CheckpointError(f"{where}: an adapter of kind {_brief(kind)}, which Inkpunk does not read")
 
     def number(key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-            raise CheckpointError(f"{where}: {shown(prefix + key)} cannot be {shown(str(value), 40)}")
+            raise CheckpointError(f"{where}: {shown(prefix + key)} cannot be {_brief(value)}")
         return float(value)
 
     def one(*keys: str) -> float | None:
@@ -101,11 +100,7 @@ def read_told(metadata: Mapping[str, object], where: str) -> Mapping[str, object
         CheckpointError: where they are no JSON object.
     """
     text = metadata.get(METADATA_KEY)
-    return (
-        {}
-        if text is None
-        else parse_config(str(text).encode(errors="surrogatepass"), f"{where}: metadata {METADATA_KEY!r}")
-    )
+    return {} if text is None else parse_config(str(text).encode(), f"{where}: metadata {METADATA_KEY!r}")
 
 
 def parse_config(text: bytes, where: str) -> Mapping[str, object]:
@@ -129,3 +124,8 @@ def _matching(patterns: Patterns, layer: str, usual: float | None) -> float | No
     ends = (f".{'.'.join(words[start:])}" for start in range(len(words)))
     found = [patterns[name] for name in (layer, *ends) if name in patterns]
     return min(found)[1] if found else usual
+
+
+def _brief(value: object) -> str:
+    """A config's value for a message, in which a list might take millions of characters."""
+    return f"a {type(value).__name__}" if isinstance(value, list | dict) else shown(str(value), 40)
