@@ -631,7 +631,7 @@ def adapters(draw: st.DrawFn) -> dict[str, dict[str, LowRank]]:
     }
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)  # each writes and reads a file
 @given(adapters(), st.sampled_from([torch.float16, torch.bfloat16, torch.float32]))
 def test_what_is_saved_is_opened(written: dict[str, dict[str, LowRank]], dtype: torch.dtype) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -128,4 +128,6 @@ def _matching(patterns: Patterns, layer: str, usual: float | None) -> float | No
 
 def _brief(value: object) -> str:
     """A config's value for a message, in which a list might take millions of characters."""
-    return f"a {type(value).__name__}" if isinstance(value, list | dict) else shown(str(value), 40)
+    if value is None or isinstance(value, str | int | float):
+        return shown(str(value), 40)
+    return f"a {type(value).__name__}"
