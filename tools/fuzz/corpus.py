@@ -49,6 +49,46 @@ def _png(**texts: str) -> bytes:
     return buffer.getvalue()
 
 
+def _adapters() -> list[bytes]:
+    """A file of several kinds in kohya's layout, a DoRA in PEFT's, and a config of PEFT's."""
+    parts = {
+        "lora_te_encoder_layers_0_mlp_fc1": {
+            "lora_up.weight": (4, 2),
+            "lora_down.weight": (2, 6),
+            "alpha": (),
+        },
+        "lora_unet_conv_in": {
+            "hada_w1_a": (4, 2),
+            "hada_w1_b": (2, 6),
+            "hada_w2_a": (4, 2),
+            "hada_w2_b": (2, 6),
+        },
+        "lora_unet_conv_out": {"lokr_w1": (2, 3), "lokr_w2": (2, 2)},
+    }
+    kohya = {
+        f"{layer}.{part}": torch.ones(shape)
+        for layer, shapes in parts.items()
+        for part, shape in shapes.items()
+    }
+    dora = {"lora_A.weight": (2, 6), "lora_B.weight": (4, 2), "lora_magnitude_vector": (4,)}
+    peft = {f"unet.conv_in.{part}": torch.ones(shape).half() for part, shape in dora.items()}
+    config = {
+        "peft_type": "LORA",
+        "r": 2,
+        "lora_alpha": 4,
+        "alpha_pattern": {"conv_in": 3},
+        "use_rslora": True,
+    }
+    told = json.dumps({f"unet.{key}": value for key, value in config.items()})
+    return [
+        save(kohya, {"ss_output_name": "ink"}),
+        save(peft, {"lora_adapter_metadata": told}),
+        torch_saved({"state_dict": kohya, "hook": Evil()}, True),
+        torch_saved(peft, False),
+        json.dumps(config).encode(),
+    ]
+
+
 def corpus(parser: str) -> list[bytes]:
     """Valid inputs of a parser, then its kept ones."""
     content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
@@ -67,6 +107,7 @@ def corpus(parser: str) -> list[bytes]:
             torch_saved(word, False),
             save({"emb_params": TWO}, {"step": "5"}),
         ],
+        "adapters": _adapters(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
         "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],

@@ -4,11 +4,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.recipe import read_recipe
 from inkpunk_clip import GRAMMARS, parse
-from inkpunk_weights import CheckpointError, open_embedding
+from inkpunk_weights import CheckpointError, open_adapter, open_embedding
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.tensor_files import open_tensor_file
 from inkpunk_weights.torch_files import open_torch_file
@@ -17,6 +18,13 @@ from safetensors.torch import save
 from .corpus import TWO
 
 SHARD = save({"a": TWO})
+PEFTS = save(
+    {
+        "base_model.model.conv_in.lora_A.weight": TWO,
+        "base_model.model.conv_in.lora_B.weight": TWO.T.contiguous(),
+    }
+)
+WEIGHTS = (torch.ones(3, 3), torch.ones(4, 6), torch.ones(4, 2, 1, 1))  # that the corpus' adapters are of
 
 
 def _write(path: Path, data: bytes) -> Path:
@@ -35,6 +43,19 @@ def _torch(data: bytes, folder: Path) -> None:
 
 def _embedding(data: bytes, folder: Path) -> None:
     open_embedding(_write(folder / "word.pt", data))
+
+
+def _adapter(data: bytes, folder: Path) -> None:
+    """As a file, and as the config of PEFT's folder; each change is made, as far as its shapes say of what."""
+    path = _write(folder / "ink.safetensors", data)
+    if data.lstrip()[:1] == b"{":
+        _write(folder / "adapter_model.safetensors", PEFTS)
+        path = _write(folder / "adapter_config.json", data).parent
+    adapter = open_adapter(path)
+    for change in (*adapter.text_encoder.values(), *adapter.unet.values()):
+        for weight in WEIGHTS:
+            if change.fits(tuple(weight.shape)):
+                change.difference(weight)
 
 
 def _folder(data: bytes, folder: Path) -> None:
@@ -75,6 +96,7 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "zip": (_torch, (CheckpointError,)),
     "legacy": (_torch, (CheckpointError,)),
     "embeddings": (_embedding, (CheckpointError,)),
+    "adapters": (_adapter, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
     "prompts": (_prompt, ()),

@@ -51,7 +51,7 @@ class Change:
         """Whether a weight of this shape can be changed by it; reads nothing."""
         shapes = {name: self.parts.spec(name).shape for name in self.parts}
         lengths = shapes.pop(MAGNITUDE, None)
-        if lengths is not None and math.prod(lengths) not in (shape[0], math.prod(shape[1:2])):
+        if lengths is not None and _axis_of(lengths, shape) is None:
             return False
         return FITS[self.kind](shapes, shape)
 
@@ -81,14 +81,21 @@ class Change:
 
 
 def _rescaled(weight: Weight, lengths: Tensor) -> Weight:
-    """The weight with each vector at its learned length: those of outputs or, as LyCORIS first did it, of inputs."""
-    # a column of lengths is per output, a row per input; a plain vector, as PEFT has it, is per output
-    row = lengths.ndim > 1 and lengths.shape[0] == 1 and lengths.shape[1] == weight.shape[1]
-    vectors = weight.transpose(0, 1) if row and weight.shape[:1] != (1,) else weight
-    norms = vectors.flatten(1).square().sum(1).sqrt()
-    scales = lengths.flatten() / norms.clamp(min=torch.finfo(torch.float32).eps)
-    scaled = vectors * scales.view(-1, *[1] * (weight.ndim - 1))
-    return scaled.transpose(0, 1) if vectors is not weight else scaled
+    """The weight with each vector of one of its axes at its learned length."""
+    axis = _axis_of(tuple(lengths.shape), tuple(weight.shape))
+    others = [each for each in range(weight.ndim) if each != axis]
+    norms = weight.square().sum(others, keepdim=True).sqrt()
+    return weight * (lengths.reshape(norms.shape) / norms.clamp(min=torch.finfo(torch.float32).eps))
+
+
+def _axis_of(lengths: Shape, weight: Shape) -> int | None:
+    """The axis of a weight that has these lengths: outputs, or inputs as LyCORIS first did it; None for neither."""
+    if len(weight) < 2:
+        return None
+    count = math.prod(lengths)
+    if lengths[0] == count == weight[0]:  # a column or, as PEFT has it, a plain vector
+        return 0
+    return 1 if lengths[:2] == (1, count) and count == weight[1] else None
 
 
 # Formulas: the parts, in float32, to the difference, of as many numbers in the same order as the weight has.
@@ -178,7 +185,7 @@ def _is_core(core: Shape, weight: Shape) -> bool:
 def _kronecker_fits(shapes: Mapping[str, Shape], weight: Shape) -> bool:
     if "w1" in shapes:
         small = shapes["w1"]
-    elif _multiply(shapes["w1_a"], shapes["w1_b"]):
+    elif _multiply(shapes["w1_a"], shapes["w1_b"]) and len(shapes["w1_b"]) == 2:
         small = (shapes["w1_a"][0], shapes["w1_b"][1])
     else:
         return False

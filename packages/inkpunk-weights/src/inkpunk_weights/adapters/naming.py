@@ -31,35 +31,40 @@ class Part:
         kind: of the family, or "" for what every kind may have.
         part: of its formula.
         leaf: which of the layer's parameters is changed.
+        vector: whether it is one, whatever axes it is stored with.
     """
 
     kind: str
     part: str
     leaf: str = "weight"
+    vector: bool = False
 
 
-# PEFT may put the adapter's own name into a tensor's.
-ENDS: tuple[tuple[re.Pattern[str], Part], ...] = tuple(
-    (re.compile(f"(.+?){pattern}"), part)
-    for pattern, part in (
-        (r"\.lora_down\.weight", Part(LORA, "down")),
-        (r"\.lora_up\.weight", Part(LORA, "up")),
-        (r"\.lora_mid\.weight", Part(LORA, "mid")),
-        (r"\.lora_A(\.default(_\d)?)?\.weight", Part(LORA, "down")),
-        (r"\.lora_B(\.default(_\d)?)?\.weight", Part(LORA, "up")),
-        (r"(\.lora|\.lora_linear_layer|_lora)\.down\.weight", Part(LORA, "down")),
-        (r"(\.lora|\.lora_linear_layer|_lora)\.up\.weight", Part(LORA, "up")),
-        *((rf"\.hada_w{i}_{x}", Part(LOHA, f"w{i}_{x}")) for i in (1, 2) for x in "ab"),
-        *((rf"\.hada_t{i}", Part(LOHA, f"t{i}")) for i in (1, 2)),
-        *((rf"\.lokr_w{i}", Part(LOKR, f"w{i}")) for i in (1, 2)),
-        *((rf"\.lokr_w{i}_{x}", Part(LOKR, f"w{i}_{x}")) for i in (1, 2) for x in "ab"),
-        (r"\.lokr_t2", Part(LOKR, "t2")),
-        (r"\.(diff|w_norm)", Part(FULL, "difference")),
-        (r"\.(diff_b|b_norm)", Part(FULL, "difference", "bias")),
-        (r"(\.dora_scale|[._]lora_magnitude_vector(\.default(_\d)?)?(\.weight)?)", Part("", MAGNITUDE)),
-        (r"\.alpha", Part("", ALPHA)),
-    )
-)
+ENDS: Mapping[str, Part] = {
+    "lora_down.weight": Part(LORA, "down"),
+    "lora_up.weight": Part(LORA, "up"),
+    "lora_mid.weight": Part(LORA, "mid"),
+    "lora_A.weight": Part(LORA, "down"),
+    "lora_B.weight": Part(LORA, "up"),
+    **{f"hada_w{i}_{x}": Part(LOHA, f"w{i}_{x}") for i in (1, 2) for x in "ab"},
+    **{f"hada_t{i}": Part(LOHA, f"t{i}") for i in (1, 2)},
+    **{f"lokr_w{i}": Part(LOKR, f"w{i}") for i in (1, 2)},
+    **{f"lokr_w{i}_{x}": Part(LOKR, f"w{i}_{x}") for i in (1, 2) for x in "ab"},
+    "lokr_t2": Part(LOKR, "t2"),
+    "diff": Part(FULL, "difference"),
+    "w_norm": Part(FULL, "difference"),
+    "diff_b": Part(FULL, "difference", "bias"),
+    "b_norm": Part(FULL, "difference", "bias"),
+    "dora_scale": Part("", MAGNITUDE),
+    "lora_magnitude_vector": Part("", MAGNITUDE, vector=True),
+    "lora_magnitude_vector.weight": Part("", MAGNITUDE, vector=True),
+    ALPHA: Part("", ALPHA),
+}
+MARKED_ENDS: Mapping[str, Part] = {"down.weight": Part(LORA, "down"), "up.weight": Part(LORA, "up")}
+MARKS = (".lora", ".lora_linear_layer", "_lora")  # what diffusers puts between a layer's name and these
+PEFTS_OWN_NAME = re.compile(
+    r"(?<=\.lora_[AB])\.[\w-]+(?=\.weight$)|\.default(?=(\.weight)?$)"
+)  # of the adapter
 
 # Relatives whose formulas are others, by the ends of names that they alone have.
 UNREAD: Mapping[str, str] = {
@@ -70,15 +75,15 @@ UNREAD: Mapping[str, str] = {
     r"\.vera_lambda_[bd](\.\w+)?": "VeRA",
     r"\.lora_E(\.\w+)?": "AdaLoRA",
     r"\.bias_(indices|values|size)": "LyCORIS with sparse biases",
+    r"\.lora_(B|up)(\.[\w-]+)?\.bias": "LoRA with biases",
+    r"\.lora_embedding_[AB](\.\w+)?": "LoRA of embeddings",
     r"\.hra_u(\.\w+)?": "HRA",
     r"\.(q|p|lambda)_layer\.weight": "T-LoRA",
     r"\.fourierft_spectrum(\.\w+)?": "FourierFT",
 }
 
-# What other models' layers are called.
+# What other models' layers are called. XL comes last: files for Stable Diffusion 3 have a second CLIP, too.
 OTHERS: Mapping[str, str] = {
-    r"lora_te[12]_|text_encoder_2\.|\w*[._]transformer_blocks[._][2-9][._]attn|add_embedding[._]|"
-    r"lora_unet_(add_embedding|label_emb)_": "Stable Diffusion XL",
     r"(.*[._])?(double_blocks|single_blocks|single_transformer_blocks)[._]": "Flux",
     r"(.*[._])?joint_blocks[._]": "Stable Diffusion 3",
     r"(transformer\.|lora_transformer_)": "Flux, Stable Diffusion 3 or another transformer",
@@ -87,9 +92,18 @@ OTHERS: Mapping[str, str] = {
     r"(diffusion_model\.|lora_unet_|base_model\.model\.)?(blocks|layers|context_refiner)[._]\d": (
         "a video model or another transformer"
     ),
+    r"lora_te2_|text_encoder_2\.|.*[._]transformer_blocks[._][2-9][._]attn|(unet\.)?add_embedding[._]|"
+    r"lora_unet_(add_embedding|label_emb)_": "Stable Diffusion XL",
 }
 
-KOHYAS = {"lora_unet_": UNET, "lora_te_": TEXT_ENCODER, "lycoris_": UNET}  # what kohya's names begin with
+# What kohya's names begin with. diffusers writes "te1" for v1's one text encoder, and LyCORIS by itself does not say
+# which network it was laid around.
+KOHYAS = {
+    "lora_unet_": (UNET,),
+    "lora_te_": (TEXT_ENCODER,),
+    "lora_te1_": (TEXT_ENCODER,),
+    "lycoris_": (UNET, TEXT_ENCODER),
+}
 PREFIXES = re.compile(
     r"(base_model\.model\.)?(unet\.|(model\.)?diffusion_model\.|text_encoder\.|(text_encoders\.)?clip_l\.transformer\.)?"
     r"(text_model\.)?"
@@ -100,24 +114,26 @@ PROCESSORS = {"q_proj": "q_proj", "to_q": "q_proj", "to_k": "k_proj", "to_v": "v
 
 def part_of(name: str) -> tuple[str, Part] | None:
     """The layer's name in the file, and the part that the tensor is; None where the end says nothing known."""
-    for pattern, part in ENDS:
-        if match := pattern.fullmatch(name):
-            return match[1], part
+    bare = PEFTS_OWN_NAME.sub("", name)
+    for dots in (1, 2):
+        layer, *last = bare.rsplit(".", dots)
+        end = ".".join(last)
+        unmarked = _without_mark(layer)
+        if end in MARKED_ENDS and unmarked != layer:
+            return unmarked, MARKED_ENDS[end]
+        if end in ENDS and layer:
+            return (unmarked if end == ALPHA else layer), ENDS[end]
     return None
 
 
 def layer_of(name: str) -> tuple[str, str] | None:
     """The component and our name of a file's layer; None if Stable Diffusion v1 has no such layer."""
-    for start, component in KOHYAS.items():
-        if name.startswith(start):
-            rest = name.removeprefix(start)
-            ours = _flat(component).get(rest.removeprefix("text_model_"))
-            return None if ours is None else (component, ours)
-    rest = bare_layer(name)
-    for component in (UNET, TEXT_ENCODER):
-        if ours := _dotted(component).get(rest):
-            return component, ours
-    return None
+    start = next((start for start in KOHYAS if name.startswith(start)), "")
+    if start:
+        rest, components, names = name.removeprefix(start).removeprefix("text_model_"), KOHYAS[start], _flat
+    else:
+        rest, components, names = bare_layer(name), (UNET, TEXT_ENCODER), _dotted
+    return next(((each, ours) for each in components if (ours := names(each).get(rest))), None)
 
 
 def bare_layer(name: str) -> str:
@@ -160,6 +176,11 @@ def kohya_name(component: str, ours: str) -> str | None:
         return None
     start = "lora_te_text_model_" if component == TEXT_ENCODER else "lora_unet_"
     return start + names[ours].replace(".", "_")
+
+
+def _without_mark(layer: str) -> str:
+    mark = max((end for end in MARKS if layer.endswith(end)), key=len, default="")
+    return layer.removesuffix(mark) or layer
 
 
 def _without_processor(name: str) -> str:

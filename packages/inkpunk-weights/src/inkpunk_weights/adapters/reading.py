@@ -10,7 +10,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from inkpunk_weights.adapters.changes import FULL, LOHA, LOKR, LORA, MAGNITUDE, Change
+from inkpunk_weights.adapters.changes import FULL, LOHA, LOKR, LORA, Change
 from inkpunk_weights.adapters.naming import (
     ALPHA,
     TEXT_ENCODER,
@@ -25,10 +25,11 @@ from inkpunk_weights.adapters.naming import (
 )
 from inkpunk_weights.adapters.scaling import Scaling, parse_config, read_scaling, read_told
 from inkpunk_weights.components import find_components
+from inkpunk_weights.embeddings import open_embedding
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.json_texts import MOST_JSON_BYTES
-from inkpunk_weights.lazy import LazyTensors
-from inkpunk_weights.other_models import READ, other_model
+from inkpunk_weights.lazy import LazyTensors, Spec
+from inkpunk_weights.other_models import ADAPTER, EMBEDDING, READ, other_model
 from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.tensor_files import open_tensor_file
 
@@ -36,7 +37,6 @@ ADAPTER_FILES = (".safetensors", ".pt", ".bin", ".ckpt")
 PEFT_CONFIG = "adapter_config.json"
 PEFT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
 DIFFUSERS_FILES = ("pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
-CONVOLUTION = 4  # axes of a kernel
 
 # Without each of these there is no difference; one set of several is enough.
 NEEDED: Mapping[str, tuple[frozenset[str], ...]] = {
@@ -47,9 +47,12 @@ NEEDED: Mapping[str, tuple[frozenset[str], ...]] = {
     ),
     FULL: (frozenset({"difference"}),),
 }
-CROSS_ATTENTION = re.compile(r"attn2[._](processor\.)?to_[kv]$")
-READS_CONTEXT = ("down", "w1_b")  # parts whose second axis is the context's width
-CONTEXT_WIDTHS = {1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL", 2048: "Stable Diffusion XL"}
+# Layers whose inputs are as wide as the text encoder, of which v1's is 768; parts whose second axis is that width.
+OF_WIDTH = re.compile(r"attn2[._](processor[._])?to_[kv]$|self_attn[._](to_[qkv]|[qkv]_proj)$")
+READS_INPUT = ("down", "w1_b")
+OTHER_WIDTHS = {1024: "Stable Diffusion 2", 1280: "Stable Diffusion XL", 2048: "Stable Diffusion XL"}
+Named = tuple[str, Part]  # a name, of a tensor or of its layer, and which part the tensor is
+Known = Mapping[str, Named]
 RANKS = {LORA: ("down",), LOHA: ("w1_b",), LOKR: ("w1_b", "w2_b")}  # parts whose first axis is the rank
 
 
@@ -95,6 +98,16 @@ class _File:
     only: str | None = None  # the component that all of it is about
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What was found in an adapter's files."""
+
+    changes: Mapping[str, dict[str, Change]]
+    every: list[Change]  # those of layers without a place, too
+    placeless: list[str]
+    unknown: list[str]
+
+
 def open_adapter(path: str | PathLike[str]) -> Adapter:
     """Open an adapter of the LoRA family for Stable Diffusion v1, by kohya's scripts, LyCORIS, diffusers or PEFT.
 
@@ -110,30 +123,34 @@ def open_adapter(path: str | PathLike[str]) -> Adapter:
             checkpoint, an adapter of another kind, or of another model.
     """
     path = Path(path)
-    if path.is_dir():
-        files = _folder(path)
-    elif not path.exists():
-        raise CheckpointError(f"{shown_path(path)}: no such file or folder")
-    else:
-        files = [_file(path)]
-    changes: dict[str, dict[str, Change]] = {TEXT_ENCODER: {}, UNET: {}}
-    placeless, unknown = list[str](), list[str]()
+    try:
+        files = _files(path)
+    except (OSError, ValueError) as error:  # ValueError: the path holds a zero byte
+        if isinstance(error, CheckpointError):
+            raise
+        reason = error.strerror if isinstance(error, OSError) else "no path"
+        raise CheckpointError(f"{shown_path(path)}: cannot be read ({reason})") from error
+    found = _Found({TEXT_ENCODER: {}, UNET: {}}, [], [], [])
     for file in files:
-        _add(file, changes, placeless, unknown)
-    first = files[0]
-    every = [change for found in changes.values() for change in found.values()]
+        _add(file, found)
     return Adapter(
         path=path,
-        kind=_kind(every),
+        kind=_kind(found.every),
         layout=layout_of([name for file in files for name in file.tensors]),
-        text_encoder=changes[TEXT_ENCODER],
-        unet=changes[UNET],
-        placeless=tuple(placeless),
-        unknown=tuple(unknown),
-        ranks=dict(sorted(Counter(change.rank for change in every if change.rank).items())),
-        metadata=first.metadata,
+        text_encoder=found.changes[TEXT_ENCODER],
+        unet=found.changes[UNET],
+        placeless=tuple(found.placeless),
+        unknown=tuple(found.unknown),
+        ranks=dict(sorted(Counter(change.rank for change in found.every if change.rank).items())),
+        metadata=files[0].metadata,
         imports=tuple(sorted({name for file in files for name in file.imports})),
     )
+
+
+def _files(path: Path) -> list[_File]:
+    if not path.exists():
+        raise CheckpointError(f"{shown_path(path)}: no such file or folder")
+    return _folder(path) if path.is_dir() else [_file(path)]
 
 
 def _folder(path: Path) -> list[_File]:
@@ -155,12 +172,9 @@ def _peft(folder: Path, component: str | None) -> _File:
     """The adapter of one network, of which PEFT does not say which."""
     config_path = folder / PEFT_CONFIG
     where = shown_path(config_path)
-    try:
-        check_regular(config_path)
-        with config_path.open("rb") as file:
-            config = parse_config(file.read(MOST_JSON_BYTES + 1), where)
-    except OSError as error:
-        raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
+    check_regular(config_path)
+    with config_path.open("rb") as file:
+        config = parse_config(file.read(MOST_JSON_BYTES + 1), where)
     scaling = read_scaling(config, where)
     for name in PEFT_FILES:
         if (folder / name).exists():
@@ -171,7 +185,12 @@ def _peft(folder: Path, component: str | None) -> _File:
 
 
 def _file(path: Path) -> _File:
-    found = open_tensor_file(path)
+    try:
+        found = open_tensor_file(path)
+    except CheckpointError:
+        if _is_embedding(path):  # AUTOMATIC1111's have their tensor deeper than any adapter
+            raise CheckpointError(f"{shown_path(path)}: not an adapter but {EMBEDDING}") from None
+        raise
     told = read_told(found.metadata, shown_path(path))
     scalings = {
         name: read_scaling(told, shown_path(path), f"{name}.")
@@ -181,51 +200,72 @@ def _file(path: Path) -> _File:
     return _File(path, found.tensors, found.metadata, found.imports, scalings)
 
 
-def _add(
-    file: _File, changes: Mapping[str, dict[str, Change]], placeless: list[str], unknown: list[str]
-) -> None:
+def _is_embedding(path: Path) -> bool:
+    try:
+        open_embedding(path)
+    except CheckpointError:
+        return False
+    return True
+
+
+def _add(file: _File, found: _Found) -> None:
     """Sort a file's tensors by the weight that they change."""
     where, names = shown_path(file.path), [*file.tensors]
-    known = {name: found for name in names if (found := part_of(name)) is not None}
-    if kind := unread_kind(names):
+    known = {name: told for name in names if (told := part_of(name)) is not None}
+    unknown = [name for name in names if name not in known]
+    _refuse_relatives(where, file, known, unknown)
+    for (layer, leaf), parts in _grouped(where, known, unknown).items():
+        place = layer_of(layer)
+        scaling = file.scalings.get(place[0]) if place else None
+        change = _change(file, where, layer, parts, scaling)
+        found.every.append(change)
+        if place is None or file.only not in (None, place[0]):
+            found.placeless.append(layer)
+            continue
+        component, ours = place
+        other = found.changes[component].setdefault(f"{ours}.{leaf}", change)
+        if other is not change:
+            raise CheckpointError(
+                f"{change.where} and {other.where} are the same layer; get another copy of it"
+            )
+    found.unknown.extend(unknown)
+
+
+def _grouped(where: str, known: Known, unknown: list[str]) -> Mapping[tuple[str, str], dict[str, Named]]:
+    """By layer and parameter its parts; what belongs to none is put among the unknown."""
+    grouped: dict[tuple[str, str], dict[str, Named]] = {}
+    for name, (layer, part) in sorted(
+        known.items(), key=lambda item: not item[1][1].kind
+    ):  # those with one first
+        key = (layer, part.leaf)
+        if not part.kind and key not in grouped:
+            unknown.append(name)
+            continue
+        first = grouped.setdefault(key, {}).setdefault(part.part, (name, part))
+        if first[0] != name:
+            raise CheckpointError(
+                f"{where}: {shown(first[0])} and {shown(name)} are the same part of one layer; get another copy of it"
+            )
+    return grouped
+
+
+def _refuse_relatives(where: str, file: _File, known: Known, unknown: Sequence[str]) -> None:
+    """Refuse adapters of other kinds and for other models, and what is no adapter at all."""
+    if kind := unread_kind(unknown):
         raise CheckpointError(
             f"{where}: an adapter of kind {kind}, which Inkpunk does not read; it reads LoRA, LoCon, LoHa, LoKr "
             "and DoRA"
         )
     if not any(part.kind for _, part in known.values()):
         _refuse_what_is_none(where, file)
-    if model := other_base(names) or _other_width(file):
+    if model := other_base(file.tensors) or _other_width(file, known):
         raise CheckpointError(
             f"{where}: an adapter for {model}; Inkpunk draws with Stable Diffusion v1, so get one made for that"
         )
-    unknown += [name for name in names if name not in known]
-    grouped: dict[tuple[str, str], dict[str, tuple[str, Part]]] = {}
-    for name, (layer, part) in known.items():
-        if part.kind:
-            grouped.setdefault((layer, part.leaf), {})[part.part] = (name, part)
-    for name, (layer, part) in known.items():
-        if not part.kind:
-            if (layer, "weight") in grouped:
-                grouped[layer, "weight"][part.part] = (name, part)
-            else:
-                unknown.append(name)
-    for (layer, leaf), parts in grouped.items():
-        place = layer_of(layer)
-        scaling = file.scalings.get(place[0]) if place else None
-        change = _change(file, where, layer, parts, scaling)
-        if place is None or file.only not in (None, place[0]):
-            placeless.append(layer)
-            continue
-        component, ours = place
-        known_already = changes[component].setdefault(f"{ours}.{leaf}", change)
-        if known_already is not change:
-            raise CheckpointError(
-                f"{change.where} and {known_already.where} are the same layer; get another copy of it"
-            )
 
 
 def _change(
-    file: _File, where: str, layer: str, parts: Mapping[str, tuple[str, Part]], scaling: Scaling | None
+    file: _File, where: str, layer: str, parts: Mapping[str, Named], scaling: Scaling | None
 ) -> Change:
     kinds = sorted({part.kind for _, part in parts.values() if part.kind})
     if len(kinds) > 1:
@@ -245,6 +285,8 @@ def _change(
                 f"{where}: {shown(names[part])} is {spec.dtype} of shape {list(spec.shape)}, and should be "
                 "floating-point and not empty"
             )
+    flat = [part for part, (_, told) in parts.items() if told.vector]
+    specs |= {part: Spec(specs[part].dtype, (specs[part].numel,)) for part in flat}
     rank = next((specs[part].shape[0] for part in RANKS.get(kind, ()) if part in specs), None)
     scale = 1.0
     if alpha_name is not None and rank is not None:
@@ -253,13 +295,14 @@ def _change(
         scale = scaling.of(bare_layer(layer), rank)
 
     def read(part: str) -> Tensor:
-        return file.tensors[names[part]]
+        return file.tensors[names[part]].reshape(specs[part].shape)
 
     return Change(kind, LazyTensors(specs, read), scale, rank, f"{where}: {shown(layer)}")
 
 
 def _alpha(tensors: LazyTensors, name: str, where: str) -> float:
-    if tensors.spec(name).numel != 1:
+    spec = tensors.spec(name)
+    if spec.numel != 1 or spec.dtype.is_complex:
         raise CheckpointError(f"{where}: {shown(name)} should be one number; fetch it again")
     alpha = float(tensors[name].reshape(()))
     if not abs(alpha) < 1e6:  # NaN is neither
@@ -268,7 +311,7 @@ def _alpha(tensors: LazyTensors, name: str, where: str) -> float:
 
 
 def _refuse_what_is_none(where: str, file: _File) -> None:
-    if other := other_model(file.tensors):
+    if (other := other_model(file.tensors)) and other != ADAPTER:  # of which no layer was found
         raise CheckpointError(f"{where}: not an adapter but {other}", found=READ.get(other))
     try:
         found = find_components(file.path, file.tensors)
@@ -285,29 +328,30 @@ def _refuse_what_is_none(where: str, file: _File) -> None:
     )
 
 
-def _other_width(file: _File) -> str | None:
-    """The model whose text encoder's width the cross-attention's layers have, if that is another than v1's."""
-    for name in file.tensors:
-        found = part_of(name)
-        if found and found[1].part in READS_CONTEXT and CROSS_ATTENTION.search(found[0]):
-            shape = file.tensors.spec(name).shape
-            if len(shape) > 1 and shape[1] in CONTEXT_WIDTHS:
-                return CONTEXT_WIDTHS[shape[1]]
+def _other_width(file: _File, known: Known) -> str | None:
+    """The model whose text encoder's width the layers have that read from it, if that is another than v1's."""
+    for name, (layer, part) in known.items():
+        shape = file.tensors.spec(name).shape
+        if (
+            part.part in READS_INPUT
+            and len(shape) > 1
+            and shape[1] in OTHER_WIDTHS
+            and OF_WIDTH.search(layer)
+        ):
+            return OTHER_WIDTHS[shape[1]]
     return None
 
 
 def _kind(changes: Sequence[Change]) -> str:
-    kinds = dict[str, None]()
-    for change in changes:
-        name = change.kind
-        if name == LORA and len(change.parts.spec("down").shape) == CONVOLUTION:
-            name = (
-                "LoCon"
-                if "mid" in change.parts or math.prod(change.parts.spec("down").shape[2:]) > 1
-                else name
-            )
-        kinds[name] = None
+    kinds = {"LoCon" if _is_convolution(change) else change.kind for change in changes}
     if "LoCon" in kinds:  # which has linear layers, too
-        kinds.pop(LORA, None)
+        kinds.discard(LORA)
     name = " and ".join(sorted(kinds))
-    return f"{name} with DoRA" if any(MAGNITUDE in change.parts for change in changes) else name
+    return f"{name} with DoRA" if any(change.decomposed for change in changes) else name
+
+
+def _is_convolution(change: Change) -> bool:
+    """Whether it is a LoRA of a kernel that sees more than one point; one that does not is a linear layer."""
+    if change.kind != LORA:
+        return False
+    return "mid" in change.parts or math.prod(change.parts.spec("down").shape[2:]) > 1

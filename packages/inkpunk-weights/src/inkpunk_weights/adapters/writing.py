@@ -63,10 +63,14 @@ def save_lora(
             theirs = kohya_name(component, ours)
             if theirs is None:
                 raise CheckpointError(f"{where}: not written: {component} has no layer called {shown(ours)}")
-            for part, tensor in (("lora_down.weight", change.down), ("lora_up.weight", change.up)):
+            parts = {
+                "lora_down.weight": change.down.detach().cpu(),
+                "lora_up.weight": change.up.detach().cpu(),
+                "alpha": torch.tensor(change.alpha, dtype=torch.float64),
+            }
+            for part, tensor in parts.items():
                 name = f"{theirs}.{part}"
-                tensors[name] = narrowed(tensor.detach().cpu(), dtype, name, where)
-            tensors[f"{theirs}.alpha"] = torch.tensor(change.alpha, dtype=dtype)
+                tensors[name] = narrowed(tensor, dtype, name, where)
     if not tensors:
         raise CheckpointError(f"{where}: nothing to write; give a text encoder's or a UNet's layers")
     specs = {name: Spec(tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
