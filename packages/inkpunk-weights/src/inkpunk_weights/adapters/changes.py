@@ -70,7 +70,9 @@ class Change:
             raise CheckpointError(f"{self.where}: {held} cannot change a weight of {list(shape)}")
         parts = {name: self.parts[name].to(weight.device, torch.float32) for name in self.parts}
         lengths = parts.pop(MAGNITUDE, None)
-        difference = (FORMULAS[self.kind](parts) * self.scale).reshape(shape)
+        for name in parts.keys() & SCALED[self.kind]:  # a factor is smaller than the product
+            parts[name] = parts[name] * self.scale
+        difference = FORMULAS[self.kind](parts).reshape(shape)
         if lengths is not None:
             whole = weight.float()
             difference = _rescaled(whole + difference, lengths).sub_(whole)
@@ -143,6 +145,14 @@ FORMULAS: Mapping[str, Callable[[Mapping[str, Tensor]], Tensor]] = {
     LOHA: _hadamard,
     LOKR: _kronecker,
     FULL: _full,
+}
+
+# The factors in which each formula is linear, of which a file has one.
+SCALED: Mapping[str, frozenset[str]] = {
+    LORA: frozenset({"up"}),
+    LOHA: frozenset({"w1_a"}),
+    LOKR: frozenset({"w1", "w1_a"}),
+    FULL: frozenset({"difference"}),
 }
 
 # Whether the parts' shapes multiply to the weight's.
