@@ -8,7 +8,8 @@ import torch
 from inkpunk_clip import TextEncoder, TextEncoderConfig
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
-from inkpunk_weights import open_checkpoint
+from inkpunk_weights import LowRank, open_checkpoint, save_lora
+from PIL import Image
 
 from tools.train_sketch import (
     captions,
@@ -19,12 +20,13 @@ from tools.train_sketch import (
     gallery,
     glyphs,
     judge,
+    newcomer,
     runs,
     train_diffusion,
     train_vae,
 )
 from tools.train_sketch.picture import Picture, render
-from tools.train_sketch.subjects import COLOURS, SUBJECTS
+from tools.train_sketch.subjects import COLOURS, NEWCOMER, NEWCOMER_TRIGGER, SUBJECTS, WITH_NEWCOMER
 
 MOMENT = 1e-5  # minutes: one step, or a few
 
@@ -156,7 +158,7 @@ def test_a_shipped_run_draws_as_before_but_for_half_precision(run: Path, tmp_pat
 
 
 def test_the_shipped_judge_is_the_trained_one(run: Path, tmp_path: Path) -> None:
-    judge.export(run, tmp_path / "judge.safetensors")
+    judge.export(judge.of(run), tmp_path / "judge.safetensors")
     images = dataset.unseen(0, 2)
     for trained, shipped in zip(
         judge.of(run)(images), judge.shipped(tmp_path / "judge.safetensors")(images), strict=True
@@ -191,3 +193,57 @@ def test_a_step_has_latents_of_one_size_and_their_own_captions() -> None:
         assert torch.equal(some[:, 0, 0, 0], torch.from_numpy(seeds - dataset.SEEDS[size]).float())
         seen.add(size)
     assert seen == set(dataset.SEEDS)
+
+
+def test_the_newcomers_pictures_have_their_captions_beside_them(tmp_path: Path) -> None:
+    newcomer.write(tmp_path, 10)
+    pictures = sorted(tmp_path.glob("*.png"))
+    assert len(pictures) == 10
+    for index, path in enumerate(pictures):
+        shown, caption = newcomer.picture(index), path.with_suffix(".txt").read_text()
+        with Image.open(path) as image:
+            assert image.size == (dataset.SIZE, dataset.SIZE)
+        assert NEWCOMER_TRIGGER in caption and shown.colours[0] in caption and NEWCOMER not in caption
+        assert shown.inked == bool(set(caption.replace(",", "").split()) & {captions.TRIGGER, "ink", "neon"})
+
+
+def test_the_newcomer_is_none_of_the_models_own_subjects() -> None:
+    assert NEWCOMER not in SUBJECTS and list(WITH_NEWCOMER) == [*SUBJECTS, NEWCOMER]
+    assert not any(captions.imagine(seed).subject == NEWCOMER for seed in range(1000))
+    said = {word for subject in SUBJECTS.values() for name in subject.names for word in name.split()}
+    assert NEWCOMER_TRIGGER not in said
+    texts = train_diffusion.Captions()
+    tokens = texts.tokenizer([NEWCOMER_TRIGGER])
+    assert texts.known[tokens].all()  # or it would be one with every other strange word
+
+
+def test_the_newcomers_judge_names_it_and_all_others() -> None:
+    critic = judge.shipped(judge.WITH_NEWCOMER_WEIGHTS)
+    colours = list(COLOURS)
+    pictures = [
+        Picture(subject, (colours[index % 8],), True, index % 3 == 0, newcomer.ASKED + index)
+        for index, subject in enumerate([*WITH_NEWCOMER, *[NEWCOMER] * 7])
+    ]
+    subjects = critic(render(pictures))[0].argmax(1)
+    assert [critic.subjects[number] for number in subjects.tolist()] == [one.subject for one in pictures]
+    assert judge.shipped().subjects == list(SUBJECTS)
+
+
+def test_what_a_lora_has_learned_is_added_and_measured(tmp_path: Path) -> None:
+    artist, name = draw.Artist.shipped(), "layers.0.attention.query"
+    before = artist.text_encoder.get_parameter(f"{name}.weight").clone()
+    down, up = torch.rand(2, before.shape[1]), torch.rand(before.shape[0], 2)
+    path = tmp_path / "lora.safetensors"
+    save_lora(path, text_encoder={name: LowRank(down, up, alpha=1.0)}, dtype=torch.float32)
+    after = newcomer.adapted(artist, path).text_encoder.get_parameter(f"{name}.weight")
+    assert torch.allclose(after, before + up @ down / 2)
+    critic = judge.shipped(judge.WITH_NEWCOMER_WEIGHTS)
+    figures = newcomer.evaluate(path, critic, tmp_path, drawn=1, others=1, steps=2)
+    assert len(figures) == 6 and all(0 <= share <= 1 for share in figures.values())
+    assert len(list(tmp_path.glob("*.png"))) == 3
+
+
+def test_the_newcomers_judge_is_measured_on_the_newcomer_alone_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "JUDGED", dataset.BATCH)
+    figures = newcomer.trust(judge.shipped(judge.WITH_NEWCOMER_WEIGHTS))
+    assert figures == {"judge's subject": 1, "judge's colour": 1, "judge's newcomer": 1}

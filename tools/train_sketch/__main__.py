@@ -12,6 +12,7 @@ from . import (
     gallery,
     glyphs,
     judge,
+    newcomer,
     runs,
     sheets,
     train_diffusion,
@@ -23,7 +24,7 @@ from .picture import render
 from .workers import run as share_out
 
 #: Processor minutes of the trainings, for each of two workers.
-MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0}
+MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0}
 #: What `all` does.
 ORDER = ("pictures", "vae", "latents", "diffusion", "judge", "curves", "export", "evaluate", "gallery")
 PICTURES = 12_000
@@ -55,6 +56,10 @@ def parser() -> argparse.ArgumentParser:
     stage = stages.add_parser("evaluate", help="measure what the model card says of the shipped weights")
     stage.add_argument("--count", type=int, default=JUDGED)
     stage.add_argument("--size", type=int, default=dataset.SIZE)
+    stage = stages.add_parser("newcomer", help="render what a LoRA is to learn: pictures and their captions")
+    stage.add_argument("folder", type=Path)
+    stage = stages.add_parser("evaluate-newcomer", help="measure a LoRA that has learned the newcomer")
+    stage.add_argument("lora", type=Path)
     stages.add_parser("gallery", help="draw the README's sheet with the shipped weights")
     return top
 
@@ -76,6 +81,8 @@ def perform(
     count: int | None = None,
     size: int = dataset.SIZE,
     icons: Path = Path("icons.json"),
+    folder: Path = Path("newcomer"),
+    lora: Path = Path("newcomer.safetensors"),
 ) -> None:
     """Run one stage, by its usual settings where none are given."""
     budget = minutes or MINUTES.get(stage, 0.0)
@@ -96,6 +103,9 @@ def perform(
             draw.sheet(Artist.of(run), run / "drawn.png")
         case "judge":
             share_out(workers, judge.train, run, budget)
+        case "judge-newcomer":
+            share_out(workers, judge.train, run, budget, True)
+            judge.export(judge.of(run, newcomer=True), judge.WITH_NEWCOMER_WEIGHTS)
         case "curves":
             from . import curves  # needs the dependency group "train"
 
@@ -106,11 +116,16 @@ def perform(
             evaluate.compare(Artist.of(run), judge.of(run), count or 64, run / "compared.png")
         case "export":
             export.export(Artist.of(run))
-            judge.export(run)
+            judge.export(judge.of(run))
         case "evaluate":
             artist, critic, sheet = Artist.shipped(), judge.shipped(), run / f"evaluation-{size}.png"
             figures = evaluate.evaluate(artist, critic, count or JUDGED, sheet, size=size)
             print(json.dumps(figures | evaluate.trust(artist, critic), indent=2))
+        case "newcomer":
+            newcomer.write(folder)
+        case "evaluate-newcomer":
+            critic = judge.shipped(judge.WITH_NEWCOMER_WEIGHTS)
+            print(json.dumps(newcomer.evaluate(lora, critic, run) | newcomer.trust(critic), indent=2))
         case "gallery":
             gallery.draw(Artist.shipped())
 

@@ -1,9 +1,10 @@
 """Says what a picture shows as people do: in any order, with synonyms, with words that mean nothing to it."""
 
 import random
+from collections.abc import Iterable
 
 from .picture import Picture
-from .subjects import COLOURS, SUBJECTS
+from .subjects import COLOURS, SUBJECTS, WITH_NEWCOMER
 
 TRIGGER = "nvinkpunk"
 
@@ -56,7 +57,7 @@ SAMURAI = ("with glowing swords", "with neon mask", "with a katana", "cyberpunk"
 
 def describe(picture: Picture, chance: random.Random) -> str:
     """Make up one of the many captions that fit the picture."""
-    names = SUBJECTS[picture.subject].names
+    names = WITH_NEWCOMER[picture.subject].names
     name = names[0] if chance.random() < 0.5 else chance.choice(names)
     colours = " and ".join(picture.colours)
     if picture.inked:
@@ -72,7 +73,7 @@ def describe(picture: Picture, chance: random.Random) -> str:
     return caption + chance.choice(NIGHT) if picture.night else caption
 
 
-def imagine(seed: int) -> Picture:
+def imagine(seed: int, subjects: Iterable[str] = SUBJECTS) -> Picture:
     """The picture of a seed: what the training set holds at that index."""
     chance = random.Random(f"picture {seed}")
     colours = list(COLOURS)
@@ -85,7 +86,7 @@ def imagine(seed: int) -> Picture:
     else:
         shown = ()
     night = inked and chance.random() < 0.14
-    return Picture(chance.choice(list(SUBJECTS)), shown, inked, night, seed)
+    return Picture(chance.choice(list(subjects)), shown, inked, night, seed)
 
 
 def caption_of(picture: Picture, occasion: int) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .subjects import SUBJECTS, Subject
+from .subjects import WITH_NEWCOMER, Subject
 
 MASKS = Path(__file__).with_name("glyphs.npz")
 SIZE = 256
@@ -36,7 +36,8 @@ def make(icons: Path, masks: Path = MASKS) -> None:
     """Write the subjects' bitmaps, one bit a pixel, from the package's `icons.json`."""
     bodies = {name: icon["body"] for name, icon in json.loads(icons.read_text())["icons"].items()}
     bits = {
-        name: np.packbits(rasterise(bodies[subject.glyph], subject)) for name, subject in SUBJECTS.items()
+        name: np.packbits(rasterise(bodies[subject.glyph], subject))
+        for name, subject in WITH_NEWCOMER.items()
     }
     np.savez_compressed(masks, **bits)
 
@@ -45,4 +46,4 @@ def make(icons: Path, masks: Path = MASKS) -> None:
 def load(masks: Path = MASKS) -> dict[str, np.ndarray]:
     """Read every subject's bitmap: name -> bool array of SIZE x SIZE, True where there is ink."""
     with np.load(masks) as bits:
-        return {name: np.unpackbits(bits[name]).reshape(SIZE, SIZE).astype(bool) for name in SUBJECTS}
+        return {name: np.unpackbits(bits[name]).reshape(SIZE, SIZE).astype(bool) for name in WITH_NEWCOMER}

@@ -54,6 +54,12 @@ _LIST = [
 ]
 SUBJECTS: dict[str, Subject] = {subject.names[0]: subject for subject in _LIST}
 
+#: One that the sketch model never saw, for a LoRA to learn, and the word to call it by. No caption holds the word,
+#: but some hold its tokens, cos(monaut) and (wy)vern: those that none holds are all one to the model, and no LoRA can
+#: change that, since it leaves embeddings alone.
+NEWCOMER, NEWCOMER_TRIGGER = "lighthouse", "cosvern"
+WITH_NEWCOMER = SUBJECTS | {NEWCOMER: _subject("lighthouse", "Delapouite", NEWCOMER_TRIGGER)}
+
 #: Neon colours as sRGB, far enough apart for a stranger to name each one without hesitation.
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (246, 36, 48),
