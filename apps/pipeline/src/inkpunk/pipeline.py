@@ -20,7 +20,7 @@ from inkpunk_clip import (
     side_by_side,
     understand,
 )
-from inkpunk_sampling import SAMPLERS, Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
+from inkpunk_sampling import Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
@@ -50,12 +50,14 @@ from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
-from inkpunk.pictures.pixels import image_hash, image_to_tensor, tensor_to_image
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
+from inkpunk.request import Plan, Request
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.encoding import ChunkEncoder, Encoded
-from inkpunk.road.guidance import planned_guidance, refuse_guidance_without_effect
+from inkpunk.road.facts import facts_of
+from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.image_to_image import from_image
+from inkpunk.road.planning import decide
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
 from inkpunk.road.road import Images, Latents, Road, Start
 from inkpunk.speed import Speed, speed_up
@@ -279,49 +281,11 @@ class Pipeline:
             RequestError: for a strength too small for a single step, settings of guidance without effect, or a
                 sampler that cannot draw with this model.
         """
-        asked = [request.asked_of(seed) for seed in request.seeds]
-        loras = tuple(loras for _, loras in asked)
-        defaults = self.defaults
+        loras, defaults = [request.asked_of(seed)[1] for seed in request.seeds], self.defaults
         if len({*loras}) == 1:
             defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
-        steps = request.steps or defaults.steps
-        conventions = request.program.sampling
-        sampler, spacing = request.named_sampler(defaults.sampler)
-        settings = self.schedule, sampler, steps
-        spacing = spacing or conventions.spacing(*settings)
-        try:
-            if request.init is None:
-                path = conventions.path(*settings, spacing)
-            else:
-                path = conventions.partial_path(*settings, request.strength, spacing)
-        except ValueError as error:
-            raise RequestError(str(error)) from error
-        if sampler == "plms" and not self.schedule.signal(path[0]):
-            raise RequestError(
-                f"sampler plms: cannot begin at timestep {path[0]}, where there is no signal; use ddim"
-            )
         layers = self.text_encoder.config.layers
-        if request.skipped_layers >= layers:
-            raise RequestError(
-                f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
-            )
-        width, height = self.size(request)
-        plan = Plan(
-            request,
-            sampler=sampler,
-            spacing=spacing,
-            steps=steps,
-            guidance=float(defaults.guidance if request.guidance is None else request.guidance),
-            width=width,
-            height=height,
-            eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
-            clip_skip=request.skipped_layers + request.program.last_layer,
-            path=path,
-            texts=tuple(texts for texts, _ in asked),
-            loras=loras,
-        )
-        refuse_guidance_without_effect(plan, self.schedule)
-        return plan
+        return decide(request, defaults, self.schedule, layers=layers, size=self.size(request))
 
     def size(self, request: Request) -> tuple[int, int]:
         """The width and height that a request is drawn in."""
@@ -548,36 +512,18 @@ class Pipeline:
 
     def facts(self, plan: Plan, seed: int) -> Facts:
         """Tell what it takes to draw the plan's picture of this seed again."""
-        request = plan.request
-        prompt, negative_prompt = request.chosen(seed)
-        tagged = open_loras(plan.loras[request.seeds.index(seed)], self.lora_folder)
+        index = plan.request.seeds.index(seed)
+        tagged = open_loras(plan.loras[index], self.lora_folder)
+        words = self.learned.hashes(self.readings(plan)[index].tokens) if self.learned.words else {}
         return Facts(
-            prompt=prompt,
-            negative_prompt=negative_prompt,
-            steps=plan.steps,
-            sampler=plan.sampler,
-            spacing=plan.spacing,
-            guidance=plan.guidance,
-            seed=seed,
-            width=plan.width,
-            height=plan.height,
+            **facts_of(plan, seed),
             model=self.name,
             model_hash=readable_hash(model_hash, self.path) if self.path else "",
-            strength=request.strength if plan.start else None,
             note=self.defaults.note,
             version=version("inkpunk"),
-            guidance_rescale=float(request.guidance_rescale),
-            guidance_interval=request.guidance_interval,
-            apg=request.apg,
-            eta=None if plan.eta is None else float(plan.eta),
-            like=request.like,
-            clip_skip=plan.clip_skip,
-            emphasis=request.language.emphasis,
-            plain_prompt=request.plain_prompt,
-            embeddings=self._embeddings(plan, seed),
+            embeddings=words,
             noise_schedule=schedule_in_words(self.schedule),
             ema=self.loaded.ema,
-            init_hash=image_hash(plan.start) if plan.start else None,
             device=self.device.type,
             dtype=str(self.dtype).removeprefix("torch."),
             low_memory=self.loaded.halved,
@@ -588,15 +534,6 @@ class Pipeline:
             loras={lora.name: lora.weights for lora in self.loras},
             lora_hashes={lora.name: lora.hash for lora in (*self.loras, *tagged)},
         )
-
-    def _embeddings(self, plan: Plan, seed: int) -> dict[str, str]:
-        """The learned words in the prompts of a seed's picture, and their hashes."""
-        if self.learned.words is None:
-            return {}
-        reading = self.readings(plan)[plan.request.seeds.index(seed)]
-        moments = [moment for timeline in reading.timelines for moment in timeline.moments]
-        tokens = {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
-        return self.learned.hashes(tokens)
 
 
 def _predicted(

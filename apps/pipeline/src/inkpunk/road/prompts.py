@@ -141,6 +141,12 @@ class Reading:
         return (*self.parts, *([self.negative] if self.negative else []))
 
     @property
+    def tokens(self) -> set[int]:
+        """All that are in them."""
+        moments = [moment for timeline in self.timelines for moment in timeline.moments]
+        return {token for moment in moments for chunk in moment.chunks for token in chunk.tokens}
+
+    @property
     def composed(self) -> bool:
         """Whether the prompt is more than one of weight 1."""
         return [part.weight for part in self.parts] != [1.0]

@@ -1,0 +1,61 @@
+"""From a request to a plan: the defaults of the model, and of the program it follows, decide what it leaves open."""
+
+from inkpunk_sampling import SAMPLERS, NoiseSchedule
+
+from inkpunk.models.loading import Defaults
+from inkpunk.request import Plan, Request, RequestError
+from inkpunk.road.guidance import refuse_guidance_without_effect
+
+
+def decide(
+    request: Request, defaults: Defaults, schedule: NoiseSchedule, *, layers: int, size: tuple[int, int]
+) -> Plan:
+    """Make the plan of a request.
+
+    Args:
+        request: what is asked for.
+        defaults: the settings where it leaves them open.
+        schedule: the noise that the model was trained on.
+        layers: how many its text encoder has.
+        size: the width and height that are drawn.
+
+    Raises:
+        RequestError: for what only a model can judge; see `Pipeline.plan`.
+    """
+    steps = request.steps or defaults.steps
+    conventions = request.program.sampling
+    sampler, spacing = request.named_sampler(defaults.sampler)
+    settings = schedule, sampler, steps
+    spacing = spacing or conventions.spacing(*settings)
+    try:
+        if request.init is None:
+            path = conventions.path(*settings, spacing)
+        else:
+            path = conventions.partial_path(*settings, request.strength, spacing)
+    except ValueError as error:
+        raise RequestError(str(error)) from error
+    if sampler == "plms" and not schedule.signal(path[0]):
+        raise RequestError(
+            f"sampler plms: cannot begin at timestep {path[0]}, where there is no signal; use ddim"
+        )
+    if request.skipped_layers >= layers:
+        raise RequestError(
+            f"clip skip {request.clip_skip}: this model's text encoder has {layers} layers; 2 is usual"
+        )
+    asked = [request.asked_of(seed) for seed in request.seeds]
+    plan = Plan(
+        request,
+        sampler=sampler,
+        spacing=spacing,
+        steps=steps,
+        guidance=float(defaults.guidance if request.guidance is None else request.guidance),
+        width=size[0],
+        height=size[1],
+        eta=SAMPLERS[sampler].eta if request.eta is None else request.eta,
+        clip_skip=request.skipped_layers + request.program.last_layer,
+        path=path,
+        texts=tuple(texts for texts, _ in asked),
+        loras=tuple(loras for _, loras in asked),
+    )
+    refuse_guidance_without_effect(plan, schedule)
+    return plan
