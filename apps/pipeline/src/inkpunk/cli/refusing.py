@@ -67,6 +67,7 @@ def _said(error: Exception) -> str | None:
     from inkpunk.models.hub_errors import HubError
     from inkpunk.pictures.facts import PictureError
     from inkpunk.request import RequestError
+    from inkpunk.training.errors import TrainingError
 
-    told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError
+    told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError, TrainingError
     return str(error) if isinstance(error, told) else None
