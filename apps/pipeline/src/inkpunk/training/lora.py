@@ -121,6 +121,13 @@ class LoraTraining:
         """
         self.pipeline, self.course, self.settings, self.out = pipeline, course, settings, out
         self._open = ExitStack()
+        with ExitStack() as refused:  # leaves nothing on the networks
+            refused.callback(self.close)
+            self._begin()
+            refused.pop_all()
+
+    def _begin(self) -> None:
+        pipeline, course, settings = self.pipeline, self.course, self.settings
         text_encoder = self._open.enter_context(pipeline.text_encoder.awake())
         unet = self._open.enter_context(pipeline.unet.awake())
         count = len(course.examples)

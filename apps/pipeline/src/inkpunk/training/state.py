@@ -52,10 +52,10 @@ def load_state(path: Path, training: Training, terms: Terms) -> bool:
             were = cast("dict[str, str]", told["terms"])
             differing = [name for name in {**were, **terms} if were.get(name) != terms.get(name)]
             if differing:
-                what = ", ".join(
+                what = "; ".join(
                     f"{name} {were.get(name, 'none')}, now {terms.get(name, 'none')}" for name in differing
                 )
-                raise TrainingError(f"{path}: is of a training that differs ({what}); {begin_anew}")
+                raise TrainingError(f"{path}: of a training that differs ({what}); {begin_anew}")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # it is no dict
         training.load_state_dict(tensors, int(told["step"]), float(told["smoothed"]))
     except TrainingError:
