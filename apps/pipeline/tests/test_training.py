@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from inkpunk import Pipeline
+from inkpunk.memory.estimate import FIXED
 from inkpunk.request import Request
 from inkpunk.speed import PLAIN
 from inkpunk.training.buckets import bucket
@@ -371,7 +372,7 @@ def test_settings_are_left_to_the_model_where_nothing_is_said(plain: Pipeline) -
     asked |= {"prior_weight": 1.0, "seed": 0}
     settings = settings_for(plain, rate=None, alpha=None, min_snr=0.0, **asked)
     assert (settings.alpha, settings.gamma) == (4.0, None)
-    assert settings.rate == pytest.approx(1e-4 * 320 / 32)
+    assert settings.rate == pytest.approx(2e-4 * 320 / 32)
     assert settings_for(plain, rate=0.5, alpha=1.0, min_snr=3.0, **asked).rate == 0.5
     assert training_dtype("auto", torch.device("cpu")) == "float32"
     assert training_dtype("auto", torch.device("cuda")) == "bfloat16"
@@ -427,6 +428,32 @@ def test_what_does_not_fit_is_refused_with_what_to_do(plain: Pipeline) -> None:
         "512 x 448, 4 pictures at once: takes about 3.0 GiB, and 1.0 GiB are free; try a smaller --size or a smaller "
         "--batch"
     )
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_estimate_covers_what_is_kept_for_the_way_back(
+    plain: Pipeline, training: Make, recompute: bool
+) -> None:
+    taught = training(replace(SETTINGS, convolutions=True, text_encoder=False))
+    kept = dict[int, torch.Tensor]()  # by storage: views share one
+    estimate = training_memory(
+        plain.unet.config, taught.learned, (128, 128), 2, itemsize=4, recompute=recompute
+    )
+    with plain.unet.awake() as unet:
+        weights = {each.untyped_storage().data_ptr() for each in unet.parameters()}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage().data_ptr()
+            if storage not in weights:
+                kept[storage] = tensor
+            return tensor
+
+        take_off = recompute_blocks(unet) if recompute else lambda: None
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            unet(torch.randn(2, 4, 16, 16), torch.tensor(500), torch.randn(2, 77, 32))
+        take_off()
+    held = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    assert 0 < held < estimate - FIXED
 
 
 def test_blocks_are_computed_anew_where_memory_is_short(

@@ -35,7 +35,7 @@ LORA_OPTIONS = (
     ),
     click.option("--overwrite", is_flag=True, help="Replace --out when it exists."),
     click.option(
-        "--steps", type=click.IntRange(1, 1_000_000), default=600, show_default=True, help="To train."
+        "--steps", type=click.IntRange(1, 1_000_000), default=400, show_default=True, help="To train."
     ),
     click.option(
         "--batch", type=click.IntRange(1, 1024), default=4, show_default=True, help="Pictures a step."
@@ -43,7 +43,7 @@ LORA_OPTIONS = (
     click.option(
         "--rate",
         type=float,
-        help="The learning rate, at its highest. [default: 1e-4; for models narrower than SD v1.5 more]",
+        help="The learning rate, at its highest. [default: 2e-4; for models narrower than SD v1.5 more]",
     ),
     click.option(
         "--rank", type=click.IntRange(1, 1024), default=8, show_default=True, help="Of the matrices."

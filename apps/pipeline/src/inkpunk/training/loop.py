@@ -45,9 +45,9 @@ class Settings:
     alpha: float = 8.0
     convolutions: bool = False
     text_encoder: bool = True
-    steps: int = 600
+    steps: int = 400
     batch: int = 4
-    rate: float = 1e-4
+    rate: float = 2e-4
     prior_weight: float = 1.0
     gamma: float | None = 5.0
     seed: int = 0

@@ -14,10 +14,11 @@ from inkpunk.pictures.fitting import SIZE_MULTIPLE
 from inkpunk.training.buckets import Size
 from inkpunk.training.errors import TrainingError
 
-# Feature maps that are held for the way back, in maps of the UNet's first width at the latents' size: of every layer,
-# or of every block alone, whose layers' are then computed anew. Measured: see `test_training_memory`.
-MAPS = 330
-MAPS_OF_BLOCKS = 80
+# Feature maps that are held for the way back, in maps of the UNet's first width at the latents' size: of all layers
+# (SD v1.5 keeps 354, 363 with convolutions, where attention keeps no matrix of its own) and, where blocks are
+# computed anew, of their inputs (32) and one block's layers; each with what is needed in passing.
+MAPS = 430
+MAPS_OF_BLOCKS = 100
 COPIES = 4 * 4  # bytes of a number that is learned: itself, its gradient, and two that Adam keeps
 
 
