@@ -13,6 +13,7 @@ from inkpunk.cli.refusing import machine_refusal
 from inkpunk.cli.samplers import samplers
 from inkpunk.cli.terminal import print_anything
 from inkpunk.cli.trace import trace
+from inkpunk.cli.train import train
 
 INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
 
@@ -52,8 +53,9 @@ def main() -> None:
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
     inkpunk inspect Inkpunk-Diffusion-v2.ckpt
     inkpunk convert Inkpunk-Diffusion-v2.ckpt inkpunk.safetensors --dtype float16
+    inkpunk train lora kettle --trigger zwkettle --caption "a copper kettle"
     """
 
 
-for command in (generate, grid, trace, prompt, samplers, inspect, convert):
+for command in (generate, grid, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

@@ -1,6 +1,6 @@
 """A progress bar around a loop that counts its steps."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, TypeVar
 
 
@@ -16,8 +16,10 @@ class Counted(Protocol):
 State = TypeVar("State", bound=Counted)
 
 
-def with_progress(steps: Iterator[State], title: str) -> Generator[State]:
-    """Pass steps on behind a progress bar that tells the time of a step and the time left."""
+def with_progress(
+    steps: Iterator[State], title: str, tell: Callable[[State], str] = lambda step: ""
+) -> Generator[State]:
+    """Pass steps on behind a progress bar that tells the time of a step and the time left, and what `tell` adds."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -26,12 +28,13 @@ def with_progress(steps: Iterator[State], title: str) -> Generator[State]:
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[pace]}"),
+        TextColumn("{task.fields[told]}"),
         TimeRemainingColumn(compact=True, elapsed_when_finished=True),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(title, total=None, pace="")
+        task = progress.add_task(title, total=None, pace="", told="")
         for step in steps:
             progress.update(task, total=step.total, completed=step.index)
             speed = progress.tasks[task].speed
-            progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "")
+            progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "", told=tell(step))
             yield step

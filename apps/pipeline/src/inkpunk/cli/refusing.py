@@ -70,8 +70,9 @@ def _said(error: Exception) -> str | None:
     from inkpunk.models.hub_errors import HubError
     from inkpunk.pictures.facts import PictureError
     from inkpunk.request import RequestError
+    from inkpunk.training.errors import TrainingError
 
-    told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError
+    told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError, TrainingError
     if not isinstance(error, told):
         return None
     belongs = _option_of(error.found) if isinstance(error, CheckpointError) else None
