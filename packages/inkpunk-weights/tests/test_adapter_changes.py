@@ -128,6 +128,33 @@ def test_differences_are_the_formulas(made: tuple, dtype: torch.dtype, seed: int
 
 
 @settings(deadline=None)
+@given(shapes(), st.sampled_from(DTYPES), st.booleans(), st.sampled_from([1.0, 0.5, -2.0]))
+def test_adding_in_place_adds_the_difference(
+    made: tuple, dtype: torch.dtype, decomposed: bool, strength: float
+) -> None:
+    kind, shapes, shape = made
+    parts = drawn(shapes, torch.float32, 0)
+    if decomposed:
+        parts["magnitude"] = torch.rand(shape[0], 1) + 0.5
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    bent = change(kind, parts, 0.25)
+    difference, found = bent.difference(weight), torch.ones(shape)
+    bent.add_to(found, weight, strength)
+    # sums in another order, of some tens of numbers up to the size of the largest
+    bound = 64 * ROUNDING * (1 + abs(strength) * float(difference.abs().max()) * 8)
+    torch.testing.assert_close(found, 1 + strength * difference, rtol=0, atol=bound)
+
+
+def test_adding_what_is_not_finite_is_refused_and_a_weight_that_is_not_is_no_fault_of_the_change() -> None:
+    parts = {"up": torch.tensor([[1.0]]), "down": torch.tensor([[math.nan, 0.0]])}
+    with pytest.raises(CheckpointError, match="NaN or infinity"):
+        change("LoRA", parts).add_to(torch.zeros(1, 2), torch.zeros(1, 2))
+    result = torch.tensor([[math.inf, 0.0]])
+    change("LoRA", {**parts, "down": torch.ones(1, 2)}).add_to(result, result.clone())
+    assert result.tolist() == [[math.inf, 1.0]]
+
+
+@settings(deadline=None)
 @given(shapes(), st.sampled_from(DTYPES), st.integers(0, 99), st.booleans())
 def test_doras_give_a_weight_its_lengths(made: tuple, dtype: torch.dtype, seed: int, on_outs: bool) -> None:
     kind, shapes, shape = made

@@ -9,7 +9,26 @@ from collections.abc import Iterable
 import psutil
 from torch import Tensor
 
+READ_AT_ONCE = 256 << 20  # bytes of a mapped file that are in memory beside what is made of them
 WORTH_LETTING_GO = 64 << 20  # bytes: finding out what is mapped takes 20 ms
+
+
+class ReadOnce:
+    """Tensors of mapped files that are not needed any more: their pages are let go of before they become many."""
+
+    def __init__(self) -> None:
+        self._read: list[Tensor] = []
+
+    def add(self, tensor: Tensor) -> None:
+        """Take one that was read."""
+        self._read.append(tensor)
+        if sum(each.numel() * each.itemsize for each in self._read) > READ_AT_ONCE:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Let go of those that were read since."""
+        let_go_of_pages(self._read)
+        self._read.clear()
 
 
 def let_go_of_pages(tensors: Iterable[Tensor]) -> None:

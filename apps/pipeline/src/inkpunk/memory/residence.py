@@ -12,12 +12,11 @@ from torch import Tensor, nn
 
 from inkpunk.memory.allocator import give_back_freed_memory
 from inkpunk.memory.narrow_weights import widen_layer_by_layer
-from inkpunk.memory.pages import let_go_of_pages
+from inkpunk.memory.pages import ReadOnce, let_go_of_pages
 
 Module = TypeVar("Module", bound=nn.Module)
 
 HALF = 2  # bytes
-READ_AT_ONCE = 256 << 20  # bytes of a mapped file that are in memory beside what is made of them
 
 
 class Residence(Generic[Module]):
@@ -124,7 +123,7 @@ class Residence(Generic[Module]):
     def _move(self, waiting: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The tensors as they compute; what was read of a mapped file for that is let go of on the way."""
         moved: dict[str, Tensor] = {}
-        read: list[Tensor] = []
+        read = ReadOnce()
         for name, tensor in waiting.items():
             # what has 16 bits already stays what it is: bfloat16 has no room in float16, and 8 bits nobody can add
             dtype = torch.float16 if self._halve and tensor.itemsize != HALF else tensor.dtype
@@ -132,9 +131,6 @@ class Residence(Generic[Module]):
                 self._compute
             )
             if moved[name] is not tensor:
-                read.append(tensor)
-            if sum(each.numel() * each.itemsize for each in read) > READ_AT_ONCE:
-                let_go_of_pages(read)
-                read.clear()
-        let_go_of_pages(read)
+                read.add(tensor)
+        read.let_go()
         return moved

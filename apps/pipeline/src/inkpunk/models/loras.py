@@ -21,6 +21,7 @@ from inkpunk_weights import (
 from jaxtyping import Float
 from torch import Tensor
 
+from inkpunk.memory.pages import ReadOnce
 from inkpunk.models.hashing import file_hash, model_hash, readable_hash
 from inkpunk.models.loading import Defaults, told_defaults
 
@@ -249,7 +250,7 @@ def merged(weight: Float[Tensor, "..."], changes: Sequence[tuple[Change, float]]
     """A weight with changes, in float32, each reckoned from the weight alone: their order does not matter."""
     result = weight.to(torch.float32, copy=True)
     for change, strength in changes:
-        result.add_(change.difference(weight), alpha=strength)
+        change.add_to(result, weight, strength)
     return result
 
 
@@ -269,10 +270,15 @@ def with_changes(weights: LazyTensors, changes: Changes, dtype_of: DtypeOf, wher
         for name in weights
     }
 
+    read_once = ReadOnce()
+
     def read(name: str) -> Tensor:
+        weight = weights[name]
         if name not in changes:
-            return weights[name]
-        return narrowed(merged(weights[name], changes[name]), specs[name].dtype, name, where)
+            return weight
+        result = narrowed(merged(weight, changes[name]), specs[name].dtype, name, where)
+        read_once.add(weight)
+        return result
 
     return LazyTensors(specs, read)
 

@@ -64,22 +64,50 @@ class Change:
         Raises:
             CheckpointError: where this is no change of such a weight, or not finite.
         """
+        parts = self._read(weight, self.scale)
+        lengths = parts.pop(MAGNITUDE, None)
+        difference = FORMULAS[self.kind](parts).reshape(weight.shape)
+        if lengths is not None:
+            whole = weight.float()
+            difference = _rescaled(whole + difference, lengths).sub_(whole)
+        if not _is_finite(difference):
+            raise CheckpointError(f"{self.where}: holds NaN or infinity; get another copy of it")
+        return difference
+
+    def add_to(self, result: Weight, weight: Weight, strength: float = 1.0) -> None:
+        """Add `strength` times `difference(weight)` to a float32 tensor, in place: for a LoRA in one pass over it.
+
+        Args:
+            result: dense, of the weight's shape; other changes of the weight may have been added to it.
+            weight: as `difference` takes it.
+            strength: how much of the change.
+
+        Raises:
+            CheckpointError: as `difference` does.
+        """
+        if self.kind != LORA or self.decomposed or "mid" in self.parts or not result.is_contiguous():
+            result.add_(self.difference(weight), alpha=strength)
+            return
+        parts = self._read(weight, self.scale * strength)
+        result.view(result.shape[0], -1).addmm_(parts["up"].flatten(1), parts["down"].flatten(1))
+        if not _is_finite(result):
+            self.difference(weight)  # refuses, if it is the change that is to blame
+
+    def _read(self, weight: Weight, scale: float) -> dict[str, Tensor]:
+        """The parts in float32, where the weight is, the scale among them."""
         shape = tuple(weight.shape)
         if not self.fits(shape):
             held = ", ".join(f"{name} {list(self.parts.spec(name).shape)}" for name in self.parts)
             raise CheckpointError(f"{self.where}: {held} cannot change a weight of {list(shape)}")
         parts = {name: self.parts[name].to(weight.device, torch.float32) for name in self.parts}
-        lengths = parts.pop(MAGNITUDE, None)
         for name in parts.keys() & SCALED[self.kind]:  # a factor is smaller than the product
-            parts[name] = parts[name] * self.scale
-        difference = FORMULAS[self.kind](parts).reshape(shape)
-        if lengths is not None:
-            whole = weight.float()
-            difference = _rescaled(whole + difference, lengths).sub_(whole)
-        low, high = torch.aminmax(difference)
-        if not (low.isfinite() and high.isfinite()):
-            raise CheckpointError(f"{self.where}: holds NaN or infinity; get another copy of it")
-        return difference
+            parts[name] = parts[name] * scale
+        return parts
+
+
+def _is_finite(tensor: Tensor) -> bool:
+    low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
+    return bool(low.isfinite() and high.isfinite())
 
 
 def _rescaled(weight: Weight, lengths: Tensor) -> Weight:
