@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from inkpunk import Pipeline, Request
+from inkpunk_sketch import adapters
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from tools.train_sketch import dataset, draw, judge, train_vae
+from tools.train_sketch import dataset, draw, evaluate, judge, train_vae
 from tools.train_sketch.picture import Picture, render
 from tools.train_sketch.subjects import COLOURS, SUBJECTS
 
@@ -96,6 +97,24 @@ def test_the_write_ups_own_prompt_gives_a_samurai_or_swords_in_neon(
     )
     vivid = images.amax(1) - images.amin(1) > 1.0  # half of the channels' range
     assert (vivid.float().mean((1, 2)) > 0.05).all()
+
+
+def test_with_the_lcm_lora_four_steps_without_guidance_draw_what_was_asked_for(
+    artist: draw.Artist, critic: judge.Judge
+) -> None:
+    wanted = [(list(SUBJECTS)[2 * index], list(COLOURS)[index % 8]) for index in range(16)]
+    prompts = [f"nvinkpunk {colour} {subject}" for subject, colour in wanted]
+    images = artist.with_adapter(adapters()["lcm"]).draw(prompts, range(16), **draw.FEW_STEPS)
+    seen = zip(subject_of(critic, images), colour_of(critic, images), strict=True)
+    assert sum(one == other for one, other in zip(seen, wanted, strict=True)) >= 14
+
+
+def test_the_lcm_lora_makes_up_for_the_edges_that_few_steps_lack(artist: draw.Artist) -> None:
+    prompts = [f"nvinkpunk {colour} raven" for colour in COLOURS]
+    few = artist.draw(prompts, range(8), **draw.FEW_STEPS)
+    distilled = artist.with_adapter(adapters()["lcm"]).draw(prompts, range(8), **draw.FEW_STEPS)
+    usual = evaluate.edges(artist.draw(prompts, range(8)))
+    assert abs(evaluate.edges(distilled) - usual) < abs(evaluate.edges(few) - usual) / 2
 
 
 def test_the_trigger_word_turns_the_style_on(artist: draw.Artist) -> None:

@@ -23,6 +23,7 @@ from tools.train_sketch import (
     newcomer,
     runs,
     train_diffusion,
+    train_lcm,
     train_vae,
 )
 from tools.train_sketch.picture import Picture, render
@@ -117,6 +118,56 @@ def test_a_stage_goes_on_where_it_was_stopped(run: Path) -> None:
     assert after["step"] > before["step"] and after["spent"] > before["spent"]
 
 
+@pytest.fixture(scope="module")
+def distilled(run: Path) -> Path:
+    """The same run, exported, and distilled for a moment."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_lcm, "JUDGED", 2)
+        patch.setattr(train_lcm, "RANK", 2)
+        weights = run / "sketch.safetensors"
+        export.export(draw.Artist.of(run), weights)
+        train_lcm.make_latents(0, 1, run, weights, 8)
+        train_lcm.train(0, 1, run, MOMENT, weights)
+        yield run
+
+
+def test_distillation_takes_a_step_and_goes_on_where_it_was_stopped(distilled: Path) -> None:
+    before = runs.read(distilled / "lcm.pt")
+    assert np.isfinite([row["loss"] for row in before["progress"]["curve"]]).all()
+    assert any(tensor.any() for name, tensor in before["average"].items() if name.endswith("/up"))
+    minutes = (before["progress"]["spent"] + 1e-3) / 60
+    train_lcm.train(0, 1, distilled, minutes, distilled / "sketch.safetensors")
+    after = runs.read(distilled / "lcm.pt")
+    assert after["progress"]["step"] > before["progress"]["step"]
+    assert not after["average"].keys() ^ before["average"].keys()
+
+
+def test_the_exported_adapter_draws_as_the_students_average(distilled: Path, tmp_path: Path) -> None:
+    plain = draw.Artist.shipped(distilled / "sketch.safetensors")
+    train_lcm.export(distilled, tmp_path / "lcm.safetensors", distilled / "sketch.safetensors")
+    distillation = train_lcm.Distillation(plain)
+    distillation.average.load_state_dict(runs.read(distilled / "lcm.pt")["average"])
+    one, other = (
+        artist.draw(["a raven"], [1], **draw.FEW_STEPS)
+        for artist in (distillation.artist(), plain.with_adapter(tmp_path / "lcm.safetensors"))
+    )
+    assert torch.allclose(one, other, atol=0.02)  # half precision
+
+
+def test_a_student_that_has_learned_nothing_is_the_teacher_without_guidance(distilled: Path) -> None:
+    plain = draw.Artist.shipped(distilled / "sketch.safetensors")
+    drawn = train_lcm.Distillation(plain).artist().draw(["a raven"], [1], **draw.FEW_STEPS)
+    assert torch.equal(drawn, plain.draw(["a raven"], [1], **draw.FEW_STEPS))
+
+
+def test_strides_of_the_teacher_get_as_short_as_the_papers_and_end_at_zero() -> None:
+    rng = np.random.default_rng(0)
+    for share, length in ((0.0, 100), (1.0, 20)):
+        starts, ends = train_lcm.choose_stride(50, share, rng)
+        assert sorted(starts.tolist()) == list(range(19, 1000, 20))  # one of each
+        assert torch.equal(ends, (starts - length).clamp(min=0))
+
+
 def test_settling_changes_the_latents_and_not_the_pictures(run: Path) -> None:
     loose = VAE(train_vae.CONFIG).eval()
     loose.load_state_dict(runs.read(run / "vae.pt")["ema"])
@@ -171,7 +222,7 @@ def test_the_evaluation_gives_every_figure(run: Path, tmp_path: Path) -> None:
     figures = evaluate.evaluate(artist, critic, 2, tmp_path / "sheet.png", steps=2) | evaluate.trust(
         artist, critic
     )
-    assert all(0 <= figures[name] <= 1 for name in figures.keys() - {"psnr"})
+    assert all(0 <= figures[name] <= 1 for name in figures.keys() - {"psnr", "edges"})
     assert {"subject", "colour", "judge's subject", "judge's colour", "psnr"} < figures.keys()
     assert (tmp_path / "sheet.png").exists()
 

@@ -16,6 +16,7 @@ from . import (
     runs,
     sheets,
     train_diffusion,
+    train_lcm,
     train_vae,
 )
 from .captions import imagine
@@ -24,11 +25,15 @@ from .picture import render
 from .workers import run as share_out
 
 #: Processor minutes of the trainings, for each of two workers.
-MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0}
+MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0, "lcm": 7.0}
 #: What `all` does.
-ORDER = ("pictures", "vae", "latents", "diffusion", "judge", "curves", "export", "evaluate", "gallery")
+ORDER = (
+    *("pictures", "vae", "latents", "diffusion", "judge", "export"),
+    *("lcm", "export-lcm", "curves", "evaluate", "gallery"),
+)
 PICTURES = 12_000
 JUDGED = 500
+JUDGED_LCM = 200
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,6 +58,7 @@ def parser() -> argparse.ArgumentParser:
     stage = stages.add_parser("compare", help="try sampling settings with the run's present weights")
     stage.add_argument("--count", type=int, default=64)
     stages.add_parser("export", help="write the run's weights as the package ships them, and its judge")
+    stages.add_parser("export-lcm", help="write the run's LCM-LoRA as the package ships it")
     stage = stages.add_parser("evaluate", help="measure what the model card says of the shipped weights")
     stage.add_argument("--count", type=int, default=JUDGED)
     stage.add_argument("--size", type=int, default=dataset.SIZE)
@@ -60,7 +66,9 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("folder", type=Path)
     stage = stages.add_parser("evaluate-newcomer", help="measure a LoRA that has learned the newcomer")
     stage.add_argument("lora", type=Path)
-    stages.add_parser("gallery", help="draw the README's sheet with the shipped weights")
+    stage = stages.add_parser("evaluate-lcm", help="measure the shipped LCM-LoRA alone")
+    stage.add_argument("--count", type=int, default=JUDGED_LCM)
+    stages.add_parser("gallery", help="draw the README's sheets with the shipped weights")
     return top
 
 
@@ -106,6 +114,11 @@ def perform(
         case "judge-newcomer":
             share_out(workers, judge.train, run, budget, True)
             judge.export(judge.of(run, newcomer=True), judge.WITH_NEWCOMER_WEIGHTS)
+        case "lcm":
+            share_out(1, train_lcm.make_latents, run)
+            share_out(workers, train_lcm.train, run, budget)
+        case "export-lcm":
+            train_lcm.export(run)
         case "curves":
             from . import curves  # needs the dependency group "train"
 
@@ -121,6 +134,11 @@ def perform(
             artist, critic, sheet = Artist.shipped(), judge.shipped(), run / f"evaluation-{size}.png"
             figures = evaluate.evaluate(artist, critic, count or JUDGED, sheet, size=size)
             print(json.dumps(figures | evaluate.trust(artist, critic), indent=2))
+            perform("evaluate-lcm", run, workers)
+        case "evaluate-lcm":
+            plain, distilled = Artist.shipped(), Artist.shipped().with_adapter(draw.LCM)
+            for name, few in evaluate.few_steps(plain, distilled, judge.shipped(), count or JUDGED_LCM, run):
+                print(name, json.dumps(few), flush=True)
         case "newcomer":
             newcomer.write(folder)
         case "evaluate-newcomer":
@@ -128,6 +146,7 @@ def perform(
             print(json.dumps(newcomer.evaluate(lora, critic, run) | newcomer.trust(critic), indent=2))
         case "gallery":
             gallery.draw(Artist.shipped())
+            gallery.draw(Artist.shipped().with_adapter(draw.LCM), gallery.SHEET_LCM, **draw.FEW_STEPS)
 
 
 if __name__ == "__main__":

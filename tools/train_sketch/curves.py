@@ -7,7 +7,7 @@ from matplotlib import pyplot
 
 from . import runs
 
-STAGES = ("vae", "diffusion", "judge")
+STAGES = ("vae", "diffusion", "judge", "lcm")
 
 
 def draw(run: Path) -> None:

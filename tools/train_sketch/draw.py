@@ -1,5 +1,6 @@
 """Draws with the networks of a run, as the finished model will."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,18 +10,22 @@ from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import guide, sample, seeded_noise
 from inkpunk_unet import UNet
 from inkpunk_vae import VAE
-from inkpunk_weights import open_checkpoint
+from inkpunk_weights import open_adapter, open_checkpoint
 from jaxtyping import Float
 from torch import Tensor
 
 from . import runs, sheets, train_diffusion, train_vae
 from .subjects import COLOURS, SUBJECTS
 
-#: Where the finished weights are.
-WEIGHTS = Path("packages/inkpunk-sketch/src/inkpunk_sketch/sketch.safetensors")
+#: Where the finished weights are, and the adapters for them.
+PACKAGE = Path("packages/inkpunk-sketch/src/inkpunk_sketch")
+WEIGHTS = PACKAGE / "sketch.safetensors"
+LCM = PACKAGE / "lcm.safetensors"
 STEPS = 16
 GUIDANCE = 3.0
 SAMPLER, SPACING = "dpmpp_2m", "karras"
+#: With the LCM-LoRA; guidance is in it.
+FEW_STEPS = {"steps": 4, "guidance": 1.0, "sampler": "lcm", "spacing": "lcm"}
 
 #: What a stranger would try first, and what shows every subject.
 TRIED = (
@@ -61,6 +66,17 @@ class Artist:
         return cls(*build_components(checkpoint, configs, device=torch.device("cpu"), dtype=torch.float32))
 
     @torch.no_grad()
+    def with_adapter(self, path: Path) -> "Artist":
+        """Another one, whose text encoder and UNet have been changed by an adapter."""
+        text_encoder, unet = copy.deepcopy((self.text_encoder, self.unet))
+        adapter = open_adapter(path)
+        for network, changes in ((text_encoder, adapter.text_encoder), (unet, adapter.unet)):
+            for name, change in changes.items():
+                weight = network.get_parameter(name)
+                weight += change.difference(weight)
+        return Artist(text_encoder, unet, self.vae)
+
+    @torch.no_grad()
     def draw(
         self,
         prompts: Sequence[str],
@@ -69,19 +85,22 @@ class Artist:
         negative: str = "",
         steps: int = STEPS,
         guidance: float = GUIDANCE,
-        spacing: str = SPACING,
+        sampler: str = SAMPLER,
+        spacing: str | None = SPACING,
         size: int = 128,
     ) -> Float[Tensor, "batch 3 height width"]:
         """Draw one picture for each prompt and seed, in [-1, 1]."""
-        tokens = self.tokenizer([*[negative] * len(prompts), *prompts])
-        context = self.text_encoder(tokens)
+        context = self.text_encoder(self.tokenizer(prompts))
+        both = torch.cat([self.text_encoder(self.tokenizer([negative] * len(prompts))), context])
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
-            return self.unet(latents, torch.full((len(latents),), timestep), context)
+            told = context if len(latents) == len(context) else both
+            return self.unet(latents, torch.full((len(latents),), timestep), told)
 
         noise = seeded_noise(seeds, (4, size // 8, size // 8))
-        steered = guide(predict, guidance)
-        for step in sample(steered, noise, sampler=SAMPLER, steps=steps, spacing=spacing):  # noqa: B007
+        # guidance 1 is the prompt alone, and half the work
+        steered = predict if guidance == 1 else guide(predict, guidance)
+        for step in sample(steered, noise, sampler=sampler, steps=steps, spacing=spacing):  # noqa: B007
             pass
         return self.vae.decode(step.latents).clamp(-1, 1)
 

@@ -7,6 +7,7 @@ from .draw import Artist
 from .subjects import COLOURS, SUBJECTS
 
 SHEET = Path("packages/inkpunk-sketch/sheet.png")
+SHEET_LCM = SHEET.with_name("sheet-lcm.png")
 NIGHTS = 5  # every so many pictures is at night
 PAIRS = 4  # every so many has two colours
 
@@ -23,7 +24,7 @@ def prompts() -> list[str]:
     return said
 
 
-def draw(artist: Artist, path: Path = SHEET) -> None:
-    """Draw every prompt with the seed of its place on the sheet."""
+def draw(artist: Artist, path: Path = SHEET, **settings: object) -> None:
+    """Draw every prompt with the seed of its place on the sheet; settings are those of `Artist.draw`."""
     said = prompts()
-    sheets.save(artist.draw_all(said, range(len(said))), path)
+    sheets.save(artist.draw_all(said, range(len(said)), **settings), path)

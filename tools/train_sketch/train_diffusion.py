@@ -121,12 +121,14 @@ def make_latents(rank: int, workers: int, run: Path) -> None:
             file.unlink()
 
 
-def choose(latents: dict[int, Tensor], rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
-    """Some latents, of one size and about BATCH of the usual size in all, and their seeds."""
+def choose(
+    latents: dict[int, Tensor], rng: np.random.Generator, usual: int = BATCH
+) -> tuple[Tensor, np.ndarray]:
+    """Some latents, of one size and about `usual` of the usual size in all, and their seeds."""
     size = dataset.SIZE
     if rng.random() < OTHER_SIZES:
         size = int(rng.choice([other for other in latents if other != size]))
-    batch = max(1, round(BATCH * (dataset.SIZE / size) ** 2))
+    batch = max(1, round(usual * (dataset.SIZE / size) ** 2))
     indices = rng.integers(len(latents[size]), size=batch)
     return latents[size][indices], indices + dataset.SEEDS[size]
 

@@ -1,10 +1,11 @@
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import inkpunk_sketch
 import numpy as np
 import pytest
-from inkpunk_sketch import files, weights
+from inkpunk_sketch import adapters, files, weights
 from safetensors import safe_open
 
 LARGEST = 30_000_000  # bytes
@@ -54,7 +55,10 @@ def test_the_metadata_says_what_shapes_do_not() -> None:
     assert 1 <= defaults["steps"] <= 1000
 
 
-def test_a_package_without_its_weights_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("find", [weights, adapters])
+def test_a_package_without_its_files_says_so(
+    find: Callable[[], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(files, "files", lambda package: tmp_path)
     with pytest.raises(FileNotFoundError, match="install the package again"):
-        weights()
+        find()

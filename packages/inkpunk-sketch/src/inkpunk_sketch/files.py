@@ -1,8 +1,11 @@
-"""Where the weights are."""
+"""Where the weights are, and the adapters for them."""
 
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
+
+#: What each is for is in the README's model card.
+ADAPTERS = ("lcm", "lighthouse")
 
 
 def weights() -> Path:
@@ -15,15 +18,26 @@ def weights() -> Path:
     Raises:
         FileNotFoundError: the package was installed without it, or from inside an archive.
     """
-    path = Path(str(files("inkpunk_sketch").joinpath("sketch.safetensors")))
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path}: the weights of inkpunk-sketch are not there; install the package again, unpacked"
-        )
-    return path
+    return _file("sketch", "weights")
 
 
 def adapters() -> Mapping[str, Path]:
-    """The adapters of the model, by their names."""
-    folder = Path(str(files("inkpunk_sketch")))
-    return {file.stem: file for file in sorted(folder.glob("*.safetensors")) if file.stem != "sketch"}
+    """The adapters for the checkpoint, by name: safetensors files in half precision, in kohya's layout.
+
+    "lcm" is an LCM-LoRA: with it, the model draws in a few steps without guidance. "inkpunk.defaults" in its metadata
+    holds, as JSON, the settings it draws best with (steps, guidance, sampler). With "lighthouse" it draws one, which it
+    never saw, where a prompt says "cosvern".
+
+    Raises:
+        FileNotFoundError: the package was installed without them, or from inside an archive.
+    """
+    return {name: _file(name, "adapters") for name in ADAPTERS}
+
+
+def _file(name: str, what: str) -> Path:
+    path = Path(str(files("inkpunk_sketch").joinpath(f"{name}.safetensors")))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: the {what} of inkpunk-sketch are not there; install the package again, unpacked"
+        )
+    return path
