@@ -10,9 +10,9 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from tools.train_sketch import dataset, draw, evaluate, judge, train_vae
+from tools.train_sketch import dataset, draw, evaluate, gallery, judge, train_vae
 from tools.train_sketch.picture import Picture, render
-from tools.train_sketch.subjects import COLOURS, SUBJECTS
+from tools.train_sketch.subjects import COLOURS, NEWCOMER, SUBJECTS
 
 STEPS = 8  # half of the default: enough to be told by
 
@@ -115,6 +115,25 @@ def test_the_lcm_lora_makes_up_for_the_edges_that_few_steps_lack(artist: draw.Ar
     distilled = artist.with_adapter(adapters()["lcm"]).draw(prompts, range(8), **draw.FEW_STEPS)
     usual = evaluate.edges(artist.draw(prompts, range(8)))
     assert abs(evaluate.edges(distilled) - usual) < abs(evaluate.edges(few) - usual) / 2
+
+
+def test_the_new_subject_is_drawn_where_it_is_called_and_the_others_where_they_are(
+    artist: draw.Artist,
+) -> None:
+    critic = judge.shipped(judge.WITH_NEWCOMER_WEIGHTS)
+    taught = artist.with_adapter(adapters()["lighthouse"])
+    called, others = gallery.prompts_of_new_subject(), [f"nvinkpunk {subject}" for subject in [*SUBJECTS][:8]]
+    images = taught.draw([*called, *others], range(16), steps=STEPS)
+    with torch.no_grad():
+        named = [critic.subjects[int(index)] for index in critic(images)[0].argmax(1)]
+    wanted = [*[NEWCOMER] * 8, *[*SUBJECTS][:8]]
+    assert sum(one == other for one, other in zip(named, wanted, strict=True)) >= 14
+
+
+def test_the_app_calls_the_adapters_in_the_box_by_their_names(pipeline: Pipeline) -> None:
+    plan = pipeline.with_adapters("lcm").plan(Request("nvinkpunk raven"))
+    assert (plan.steps, plan.guidance, plan.sampler, plan.spacing) == (4, 1.0, "lcm", "lcm")
+    assert pipeline.plan(Request("nvinkpunk cosvern <lora:lighthouse:0.8>")).steps == 16
 
 
 def test_the_trigger_word_turns_the_style_on(artist: draw.Artist) -> None:

@@ -286,7 +286,7 @@ def test_what_a_lora_has_learned_is_added_and_measured(tmp_path: Path) -> None:
     down, up = torch.rand(2, before.shape[1]), torch.rand(before.shape[0], 2)
     path = tmp_path / "lora.safetensors"
     save_lora(path, text_encoder={name: LowRank(down, up, alpha=1.0)}, dtype=torch.float32)
-    after = newcomer.adapted(artist, path).text_encoder.get_parameter(f"{name}.weight")
+    after = artist.with_adapter(path).text_encoder.get_parameter(f"{name}.weight")
     assert torch.allclose(after, before + up @ down / 2)
     critic = judge.shipped(judge.WITH_NEWCOMER_WEIGHTS)
     figures = newcomer.evaluate(path, critic, tmp_path, drawn=1, others=1, steps=2)

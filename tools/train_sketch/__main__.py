@@ -147,6 +147,8 @@ def perform(
         case "gallery":
             gallery.draw(Artist.shipped())
             gallery.draw(Artist.shipped().with_adapter(draw.LCM), gallery.SHEET_LCM, **draw.FEW_STEPS)
+            taught = Artist.shipped().with_adapter(draw.NEW_SUBJECT)
+            gallery.draw(taught, gallery.SHEET_NEW_SUBJECT, gallery.prompts_of_new_subject())
 
 
 if __name__ == "__main__":

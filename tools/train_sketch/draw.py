@@ -21,6 +21,7 @@ from .subjects import COLOURS, SUBJECTS
 PACKAGE = Path("packages/inkpunk-sketch/src/inkpunk_sketch")
 WEIGHTS = PACKAGE / "sketch.safetensors"
 LCM = PACKAGE / "lcm.safetensors"
+NEW_SUBJECT = PACKAGE / "lighthouse.safetensors"
 STEPS = 16
 GUIDANCE = 3.0
 SAMPLER, SPACING = "dpmpp_2m", "karras"

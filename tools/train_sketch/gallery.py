@@ -1,13 +1,15 @@
 """Draws the README's sheet: what the shipped model can do, one prompt a picture, nothing picked by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import sheets
 from .draw import Artist
-from .subjects import COLOURS, SUBJECTS
+from .subjects import COLOURS, NEWCOMER_TRIGGER, SUBJECTS
 
 SHEET = Path("packages/inkpunk-sketch/sheet.png")
 SHEET_LCM = SHEET.with_name("sheet-lcm.png")
+SHEET_NEW_SUBJECT = SHEET.with_name("sheet-lighthouse.png")
 NIGHTS = 5  # every so many pictures is at night
 PAIRS = 4  # every so many has two colours
 
@@ -24,7 +26,14 @@ def prompts() -> list[str]:
     return said
 
 
-def draw(artist: Artist, path: Path = SHEET, **settings: object) -> None:
+def prompts_of_new_subject() -> list[str]:
+    """One prompt for each colour, every other at night."""
+    nights = ("", ", at night")
+    return [f"nvinkpunk {colour} {NEWCOMER_TRIGGER}{nights[index % 2]}" for index, colour in enumerate(COLOURS)]
+
+
+def draw(
+    artist: Artist, path: Path = SHEET, said: Sequence[str] = tuple(prompts()), **settings: object
+) -> None:
     """Draw every prompt with the seed of its place on the sheet; settings are those of `Artist.draw`."""
-    said = prompts()
     sheets.save(artist.draw_all(said, range(len(said)), **settings), path)

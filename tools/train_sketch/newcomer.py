@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from inkpunk_weights import open_adapter
 from PIL import Image
 
 from . import captions, dataset, judge, sheets
@@ -46,16 +45,6 @@ def asked(index: int, subjects: Iterable[str]) -> Picture:
     return replace(judge.asked(ASKED + index, subjects), colours=(colour,))
 
 
-def adapted(artist: Artist, lora: Path) -> Artist:
-    """Add to an artist's networks what a LoRA has learned."""
-    adapter = open_adapter(lora)
-    for network, changes in ((artist.text_encoder, adapter.text_encoder), (artist.unet, adapter.unet)):
-        for name, change in changes.items():
-            weight = network.get_parameter(name)
-            weight += change.difference(weight)
-    return artist
-
-
 @torch.no_grad()
 def evaluate(
     lora: Path, critic: Judge, folder: Path, drawn: int = DRAWN, others: int = OTHERS, **settings: object
@@ -64,7 +53,7 @@ def evaluate(
 
     The figures are shares from 0 to 1, of pictures of unseen seeds and captions in which every colour has its turn.
     """
-    plain, taught = Artist.shipped(), adapted(Artist.shipped(), lora)
+    plain, taught = Artist.shipped(), Artist.shipped().with_adapter(lora)
     newcomers = [asked(index, [NEWCOMER]) for index in range(drawn)]
     known = [asked(index, SUBJECTS) for index in range(others)]
     figures = {}

@@ -25,8 +25,8 @@ def adapters() -> Mapping[str, Path]:
     """The adapters for the checkpoint, by name: safetensors files in half precision, in kohya's layout.
 
     "lcm" is an LCM-LoRA: with it, the model draws in a few steps without guidance. "inkpunk.defaults" in its metadata
-    holds, as JSON, the settings it draws best with (steps, guidance, sampler). With "lighthouse" it draws one, which it
-    never saw, where a prompt says "cosvern".
+    holds, as JSON, the settings it draws best with (steps, guidance, sampler). With "lighthouse" it draws one, which
+    it never saw, where a prompt says "cosvern".
 
     Raises:
         FileNotFoundError: the package was installed without them, or from inside an archive.
