@@ -29,7 +29,9 @@ def prompts() -> list[str]:
 def prompts_of_new_subject() -> list[str]:
     """One prompt for each colour, every other at night."""
     nights = ("", ", at night")
-    return [f"nvinkpunk {colour} {NEWCOMER_TRIGGER}{nights[index % 2]}" for index, colour in enumerate(COLOURS)]
+    return [
+        f"nvinkpunk {colour} {NEWCOMER_TRIGGER}{nights[index % 2]}" for index, colour in enumerate(COLOURS)
+    ]
 
 
 def draw(
