@@ -220,7 +220,7 @@ def test_what_is_no_adapter_for_this_model_is_refused(
         with pytest.raises(CheckpointError, match=told):
             with_folder.with_adapters(lora)
 
-    refused("nothing", "LoRA 'nothing': neither a file nor in .*; there is ink, neon, paper")
+    refused("nothing", "LoRA 'nothing': neither a file nor in .*; there is ink, lcm, lighthouse, neon, paper")
     refused(tiny, "not an adapter but a checkpoint")
     refused(tmp_path, "a folder of no adapter")
     large = {"down.0.resnets.0.conv1": LowRank(torch.ones(2, 320, 3, 3), torch.ones(320, 2, 1, 1), 2.0)}

@@ -34,8 +34,8 @@ class Defaults:
     size: int = 512
     steps: int = 25
     guidance: float = 7.5
-    sampler: str | None = None  # None: what the program that is followed takes
     note: str | None = None  # what a user should know about every picture of this model
+    sampler: str | None = None  # None: what the program that is followed takes
 
 
 @dataclass(frozen=True)
