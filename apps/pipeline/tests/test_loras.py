@@ -242,6 +242,13 @@ def test_what_is_no_adapter_for_this_model_is_refused(
         Lora("ink", float("nan"))
 
 
+def test_a_recipe_has_each_of_several_adapters_that_are_called_alike(with_folder: Pipeline) -> None:
+    bent = with_folder.with_adapters("ink:0.5", "ink:0.25:1")
+    [picture] = bent.generate(replace(REQUEST, prompt="a raven<lora:ink>"))
+    assert picture.facts.loras == {"ink": "0.5", "ink 2": "0.25:1"}
+    assert [*picture.facts.lora_hashes] == ["ink", "ink 2", "ink 3"]
+
+
 def test_layers_without_a_place_are_told(tmp_path: Path, with_folder: Pipeline) -> None:
     fits = {"down.0.resnets.0.conv1": LowRank(torch.ones(2, 32, 3, 3), torch.ones(32, 2, 1, 1), 2.0)}
     deep = {"down.3.resnets.0.conv1": LowRank(torch.ones(2, 32, 3, 3), torch.ones(32, 2, 1, 1), 2.0)}

@@ -44,7 +44,7 @@ from inkpunk.models.loading import (
     read_defaults,
     refuse_problems,
 )
-from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, open_loras, with_defaults_of
+from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts
@@ -531,8 +531,8 @@ class Pipeline:
             speed=self.loaded.speed,
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
-            loras={lora.name: lora.weights for lora in self.loras},
-            lora_hashes={lora.name: lora.hash for lora in (*self.loras, *tagged)},
+            loras={name: lora.weights for name, lora in by_name(self.loras).items()},
+            lora_hashes={name: lora.hash for name, lora in by_name((*self.loras, *tagged)).items()},
         )
 
 

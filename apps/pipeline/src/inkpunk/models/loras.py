@@ -1,6 +1,7 @@
 """Adapters of the LoRA family: which ones a user means, whether they fit a model, and its weights with them."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -135,6 +136,15 @@ def open_lora(asked: Lora, folder: Path | None) -> OpenLora:
 def open_loras(asked: Iterable[str | Path | Lora], folder: Path | None) -> tuple[OpenLora, ...]:
     """As `open_lora`, each; a text is one as `Lora.read` reads it, unless it is a file's path as it stands."""
     return tuple(open_lora(_asked(each), folder) for each in asked)
+
+
+def by_name(loras: Iterable[OpenLora]) -> dict[str, OpenLora]:
+    """Adapters by what pictures call them; of several that are called alike, the second has a 2 behind its name."""
+    found, times = dict[str, OpenLora](), Counter[str]()
+    for lora in loras:
+        times[lora.name] += 1
+        found[f"{lora.name} {times[lora.name]}" if times[lora.name] > 1 else lora.name] = lora
+    return found
 
 
 def _asked(given: str | Path | Lora) -> Lora:
