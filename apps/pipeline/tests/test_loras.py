@@ -17,7 +17,14 @@ from inkpunk.cli import main
 from inkpunk.models.conversion import convert_checkpoint
 from inkpunk.models.lora_notes import describe_adapter
 from inkpunk.road.lora_tags import split_tags
-from inkpunk_weights import CheckpointError, LowRank, open_adapter, open_checkpoint, save_lora
+from inkpunk_weights import (
+    CheckpointError,
+    LowRank,
+    open_adapter,
+    open_checkpoint,
+    save_checkpoint,
+    save_lora,
+)
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -293,6 +300,20 @@ def test_converting_bakes_adapters_in(
         np.frombuffer(*drawn(each), np.uint8) for each in (Pipeline.load(out, device="cpu"), bent)
     )
     assert np.abs(of_file.astype(int) - of_bent).max() <= 1
+
+
+def test_a_part_of_a_checkpoint_takes_what_of_an_adapter_is_its_own(
+    tmp_path: Path, tiny: Path, folder: Path, with_folder: Pipeline
+) -> None:
+    save_checkpoint(tmp_path / "unet.safetensors", unet=open_checkpoint(tiny).unet)
+    # a part has no metadata, and so SD v1.5's heads and groups, which these widths divide by
+    notes = convert_checkpoint(
+        tmp_path / "unet.safetensors", tmp_path / "baked.safetensors", loras=["ink"], lora_folder=folder
+    )
+    assert any("without a place" in note for note in notes)
+    bent = with_folder.with_adapters("ink").unet.tensors
+    baked = open_checkpoint(tmp_path / "baked.safetensors").unet
+    assert all(torch.equal(baked[name], bent[name]) for name in bent)
 
 
 def test_the_command_line_draws_with_adapters_and_tells_them(

@@ -328,10 +328,10 @@ class Plain:
 
     @property
     def _shapes(self) -> Mapping[str, Mapping[str, tuple[int, ...]]]:
-        return {
-            component: {name: weights.spec(name).shape for name in weights}
-            for component, weights in self.weights.items()
-        }
+        shapes: dict[str, Mapping[str, tuple[int, ...]]] = {component: {} for component in COMPONENTS}
+        for component, weights in self.weights.items():  # of a part of a checkpoint, not all are there
+            shapes[component] = {name: weights.spec(name).shape for name in weights}
+        return shapes
 
     def with_loras(self, loras: Sequence[OpenLora]) -> dict[str, LazyTensors]:
         """The weights of each component with adapters."""
