@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from inkpunk.cli.options import lora_options, trained_for_options
+from inkpunk.cli.options import EMA_OPTION, lora_options, trained_for_options
 from inkpunk.cli.refusing import refusals
 
 
@@ -21,7 +21,7 @@ from inkpunk.cli.refusing import refusals
     type=click.Choice(["float32", "float16", "bfloat16"]),
     help="In which precision. [default: as it is]",
 )
-@click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+@EMA_OPTION
 @lora_options
 @trained_for_options
 @click.option("--overwrite", is_flag=True, help="Replace OUT when it exists.")

@@ -36,15 +36,15 @@ def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json:
         from inkpunk.models.loras import is_adapter_folder
 
         path = resolve_model(file)
+        if is_adapter_folder(path):
+            _show(path, "adapter", as_json)
+            return
         try:
-            if is_adapter_folder(path):
-                raise CheckpointError("", found="adapter")
             report = open_checkpoint(path, ema=ema).report(finite=finite)
         except CheckpointError as error:
             if error.found not in SHOWN:
                 raise
-            facts = SHOWN[error.found](path)
-            click.echo(json.dumps(facts, indent=2, default=str) if as_json else _lines(path, facts))
+            _show(path, error.found, as_json)
             return
     click.echo(json.dumps(asdict(report), indent=2, default=str) if as_json else str(report))
     context.exit(1 if report.problems else 0)
@@ -74,11 +74,15 @@ SHOWN = {"adapter": _adapter, "embedding": _embedding}
 """What is no checkpoint, and what is told of it."""
 
 
-def _lines(path: Path, facts: dict[str, object]) -> str:
-    told = [
-        f"  {name:<14}{value}" for name, value in facts.items() if name != "kind" and value not in (None, "")
-    ]
-    return "\n".join([f"{path}: {facts['kind']}", *told])
+def _show(path: Path, found: str, as_json: bool) -> None:
+    facts = SHOWN[found](path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=2, default=str))
+        return
+    click.echo(f"{path}: {facts['kind']}")
+    for name, value in facts.items():
+        if name != "kind" and value not in (None, ""):
+            click.echo(f"  {name:<14}{value}")
 
 
 def _show_recipe(path: Path, as_json: bool) -> None:

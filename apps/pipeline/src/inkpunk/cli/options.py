@@ -73,6 +73,11 @@ EMBEDDING_OPTION = click.option(
     "times.",
 )
 
+DEVICE_OPTION = click.option(
+    "--device", default="auto", show_default=True, metavar="[auto|cuda|mps|cpu]", help="Where to compute."
+)
+EMA_OPTION = click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+
 LORA_OPTIONS = (
     click.option(
         "--lora",
@@ -98,13 +103,7 @@ MODEL_OPTIONS = (
         help="A checkpoint file, a diffusers folder, a Hugging Face id (owner/name, owner/name@revision) or its "
         "page's address, or the built-in sketch.",
     ),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="[auto|cuda|mps|cpu]",
-        help="Where to compute.",
-    ),
+    DEVICE_OPTION,
     click.option(
         "--dtype",
         default="auto",
@@ -133,7 +132,7 @@ MODEL_OPTIONS = (
         is_flag=True,
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
-    click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
+    EMA_OPTION,
     EMBEDDING_OPTION,
     *LORA_OPTIONS,
     *TRAINED_FOR_OPTIONS,

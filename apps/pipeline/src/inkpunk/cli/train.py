@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import make_folder
-from inkpunk.cli.options import trained_for_options, with_options
+from inkpunk.cli.options import DEVICE_OPTION, EMA_OPTION, trained_for_options, with_options
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.refusing import refusals
 
@@ -108,13 +108,7 @@ MODEL_OPTIONS = (
         show_default=True,
         help="What learns: a checkpoint file, a diffusers folder, a Hugging Face id, or the built-in sketch.",
     ),
-    click.option(
-        "--device",
-        default="auto",
-        show_default=True,
-        metavar="[auto|cuda|mps|cpu]",
-        help="Where to compute.",
-    ),
+    DEVICE_OPTION,
     click.option(
         "--dtype",
         type=click.Choice(["auto", "float32", "bfloat16"]),
@@ -122,7 +116,7 @@ MODEL_OPTIONS = (
         show_default=True,
         help="In which precision; auto is bfloat16 on CUDA, float32 elsewhere.",
     ),
-    click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights."),
+    EMA_OPTION,
 )
 
 
