@@ -26,7 +26,7 @@ def test_no_damaged_input_breaks_a_reader(parser: str, counted: dict[str, Counts
     assert (counts.uncaught, counts.run, counts.hangs, counts.large) == (0, 0, 0, 0)
 
 
-def test_the_counts_notice_what_they_count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _counts_of_a_bad_parser(keep: Path) -> Counts:
     import pickle
     import time
 
@@ -38,13 +38,21 @@ def test_the_counts_notice_what_they_count(monkeypatch: pytest.MonkeyPatch, tmp_
         elif data[:1] == b"h":
             time.sleep(60)
         elif data[:1] == b"m":
-            bytearray(b"x") * (512 << 20)
+            bytearray(b"x") * (256 << 20)
         elif data[:1] == b"e":
             raise KeyError
 
     inputs = [b"", pickle.dumps(Evil()), b"h", b"m", b"e", torch_saved({}, True)]
-    monkeypatch.setattr(work, "SECONDS", 4)  # in which a busy machine can fill the memory of another input
-    monkeypatch.setattr(work, "corpus", lambda _: inputs)
-    monkeypatch.setitem(work.PARSERS, "bad", (bad, ()))
-    assert fuzz("bad", len(inputs), 0, tmp_path) == Counts(6, 4, 0, uncaught=1, run=1, hangs=1, large=1)
+    work.SECONDS = 4  # in which a busy machine can fill the memory of another input
+    work.corpus = lambda _: inputs
+    work.PARSERS = {"bad": (bad, ())}
+    return fuzz("bad", len(inputs), 0, keep)
+
+
+def test_the_counts_notice_what_they_count(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(
+        1
+    ) as pool:  # one that had been larger would not notice memory
+        counts = pool.apply(_counts_of_a_bad_parser, (tmp_path,))
+    assert counts == Counts(6, 4, 0, uncaught=1, run=1, hangs=1, large=1)
     assert len(list(tmp_path.iterdir())) == 4
