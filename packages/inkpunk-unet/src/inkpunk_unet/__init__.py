@@ -10,8 +10,17 @@ torch.Size([2, 4, 16, 16])
 """
 
 from inkpunk_unet.config import UNetConfig
+from inkpunk_unet.control import ControlNet, ControlNetConfig, guess_weights
 from inkpunk_unet.embedding import timestep_embedding
 from inkpunk_unet.residuals import Residuals
 from inkpunk_unet.unet import UNet
 
-__all__ = ["Residuals", "UNet", "UNetConfig", "timestep_embedding"]
+__all__ = [
+    "ControlNet",
+    "ControlNetConfig",
+    "Residuals",
+    "UNet",
+    "UNetConfig",
+    "guess_weights",
+    "timestep_embedding",
+]

@@ -91,6 +91,15 @@ class UNetConfig:
         """Channels of the time embedding."""
         return 4 * self.widths[0]
 
+    @property
+    def skip_widths(self) -> tuple[int, ...]:
+        """Channels of the skip connections, in the order of the way down, `conv_in`'s first."""
+        last = len(self.widths) - 1
+        downs = (
+            width for level, width in enumerate(self.widths) for _ in range(self.layers + (level < last))
+        )
+        return (self.widths[0], *downs)
+
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], *, heads: int = 8, groups: int = 32) -> "UNetConfig":
         """Read the config off a UNet's weights; only their names and shapes are looked at.

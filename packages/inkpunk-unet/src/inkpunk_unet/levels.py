@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from inkpunk_unet.attention import SpatialTransformer
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.residual import ResidualBlock
+from inkpunk_unet.residuals import added
 
 
 class Downsample(nn.Module):
@@ -59,14 +60,20 @@ class DownLevel(nn.Module):
         image: Float[Tensor, "batch in_width height width"],
         time: Float[Tensor, "batch time_width"],
         context: Float[Tensor, "batch tokens context_width"],
+        extra: Float[Tensor, "_ _ _ _"] | None = None,
     ) -> list[Float[Tensor, "batch channels _ _"]]:
-        """What the way up will need, in order; the last is what the next level reads."""
+        """What the way up will need, in order; the last is what the next level reads.
+
+        What comes as `extra`, from a T2I-Adapter, joins the last layer's.
+        """
         skips: list[Tensor] = []
         for resnet, attention in zip_longest(self.resnets, self.attentions):
             image = resnet(image, time)
             if attention is not None:
                 image = attention(image, context)
             skips.append(image)
+        if extra is not None:
+            skips[-1] = image = added(image, extra, "UNet: each of residuals.levels")
         if self.downsample is not None:
             skips.append(self.downsample(image))
         return skips

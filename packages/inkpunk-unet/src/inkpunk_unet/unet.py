@@ -7,12 +7,12 @@ from jaxtyping import Float, Real
 from torch import Tensor, nn
 
 from inkpunk_unet.config import UNetConfig
-from inkpunk_unet.embedding import TimeEmbedding, timestep_embedding
-from inkpunk_unet.levels import DownLevel, Middle, UpLevel
+from inkpunk_unet.encoder import UNetEncoder, check_inputs
+from inkpunk_unet.levels import UpLevel
 from inkpunk_unet.residuals import Residuals
 
 
-class UNet(nn.Module):
+class UNet(UNetEncoder):
     """The denoising network of Stable Diffusion v1: predicts the noise in noisy latents.
 
     With the default config it has the 859,520,964 parameters of the v1.5 checkpoint.
@@ -22,19 +22,8 @@ class UNet(nn.Module):
 
     def __init__(self, config: UNetConfig) -> None:
         """A network with freshly initialised weights (none at all under `torch.device("meta")`)."""
-        super().__init__()
-        self.config = config
-        widths, last = config.widths, len(config.widths) - 1
-        self.time_embedding = TimeEmbedding(widths[0], config.time_width)
-        self.conv_in = nn.Conv2d(config.in_channels, widths[0], kernel_size=3, padding=1)
-
-        self.down = nn.ModuleList()
-        skip_widths = [widths[0]]
-        for level, width in enumerate(widths):
-            self.down.append(DownLevel(config, skip_widths[-1], level))
-            skip_widths += [width] * (config.layers + (level < last))
-
-        self.middle = Middle(config)
+        super().__init__(config)
+        widths, skip_widths = config.widths, list(config.skip_widths)
 
         self.up = nn.ModuleList()
         in_width = widths[-1]
@@ -83,40 +72,11 @@ class UNet(nn.Module):
             ValueError: A shape, dtype or number of residuals that does not fit the network or the other arguments.
         """
         check_inputs(self.config, latents, timesteps, context)
-        waves = timestep_embedding(timesteps.expand(latents.shape[0]), self.config.widths[0])
-        time: Tensor = self.time_embedding(waves.to(latents.dtype))
-
-        skips: list[Tensor] = [self.conv_in(latents)]
-        for level in self.down:
-            skips += level(skips[-1], time, context)
-        hidden: Tensor = self.middle(skips[-1], time, context)
+        time = self.embed_time(latents, timesteps)
+        added = () if residuals is None else residuals.levels
+        skips, hidden = self.encode(self.conv_in(latents), time, context, added)
         if residuals is not None:
             skips, hidden = residuals.added_to(skips, hidden)
         for level in self.up:
             hidden = level(hidden, skips, time, context)
         return self.conv_out(F.silu(self.norm_out(hidden)))
-
-
-def check_inputs(config: UNetConfig, latents: Tensor, timesteps: Tensor, context: Tensor) -> None:
-    """Refuse in one line what would otherwise fail deep inside the network.
-
-    Raises:
-        ValueError: Saying which argument is wrong, what it is, and what it should be.
-    """
-
-    def refuse(must: str, value: Tensor) -> None:
-        raise ValueError(f"UNet: {must}, not {list(value.shape)}")
-
-    if latents.ndim != 4 or latents.shape[1] != config.in_channels or 0 in latents.shape:
-        refuse(f"latents must be [batch, {config.in_channels}, height, width]", latents)
-    batch = latents.shape[0]
-    if timesteps.shape not in ((), (batch,)):
-        refuse(f"timesteps must be [{batch}], or one scalar for all", timesteps)
-    if context.ndim != 3 or context.shape[0] != batch or context.shape[2] != config.context_width:
-        refuse(f"context must be [{batch}, tokens, {config.context_width}]", context)
-    if context.shape[1] == 0:
-        refuse("context must have at least one token", context)
-    if context.dtype != latents.dtype:
-        raise ValueError(
-            f"UNet: latents are {latents.dtype} but context is {context.dtype}; cast one to the other"
-        )
