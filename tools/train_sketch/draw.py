@@ -22,6 +22,7 @@ PACKAGE = Path("packages/inkpunk-sketch/src/inkpunk_sketch")
 WEIGHTS = PACKAGE / "sketch.safetensors"
 LCM = PACKAGE / "lcm.safetensors"
 NEW_SUBJECT = PACKAGE / "lighthouse.safetensors"
+CANNY = PACKAGE / "canny.safetensors"
 STEPS = 16
 GUIDANCE = 3.0
 SAMPLER, SPACING = "dpmpp_2m", "karras"

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from . import glyphs
@@ -20,6 +21,7 @@ DROPS = 22  # splashes of colour thrown out of the torn shape
 DRIPS = 4
 SPECKS = 8  # drops of ink
 HARMONICS = 9
+Bitmaps: TypeAlias = Bool[Tensor, "batch glyph_size glyph_size"]
 BLEED = 0.25  # the share of a pixel's ink that runs into each neighbour
 
 
@@ -98,9 +100,14 @@ def _cut(distance: Tensor, size: int, pixels: float = 1.2) -> Tensor:
     return torch.sigmoid(distance * size * 2 / pixels)
 
 
-def _glyph(pictures: Sequence[Picture], chances: Sequence[_Chance], x: Tensor, y: Tensor) -> Tensor:
-    masks = glyphs.load()
-    bitmaps = torch.stack([torch.from_numpy(masks[p.subject]) for p in pictures]).float()[:, None]
+def _glyph(
+    pictures: Sequence[Picture], chances: Sequence[_Chance], x: Tensor, y: Tensor, bitmaps: Bitmaps | None
+) -> Tensor:
+    others = bitmaps is not None  # which have the whole frame
+    if bitmaps is None:
+        masks = glyphs.load()
+        bitmaps = torch.stack([torch.from_numpy(masks[p.subject]) for p in pictures])
+    bitmaps = bitmaps.float()[:, None]
     size = x.shape[-1]
     reach = max(1, round(glyphs.SIZE / size * 0.75))  # average what falls under one pixel
     bitmaps = F.avg_pool2d(bitmaps, 2 * (reach // 2) + 1, stride=1, padding=reach // 2)
@@ -109,6 +116,8 @@ def _glyph(pictures: Sequence[Picture], chances: Sequence[_Chance], x: Tensor, y
     place = _stack(chances, "place")[:, :, None, None]
     u, v = x + warp[:, 0] * inked - place[:, 0], y + warp[:, 1] * inked - place[:, 1]
     turn, scale = _stack(chances, "turn")[:, None, None], _stack(chances, "scale")[:, None, None]
+    if others:
+        scale = torch.ones_like(scale)
     turned = torch.stack([u * turn.cos() - v * turn.sin(), u * turn.sin() + v * turn.cos()], -1)
     return F.grid_sample(bitmaps, turned / scale[..., None], align_corners=False)[:, 0]
 
@@ -167,15 +176,25 @@ def _bleed(image: Tensor) -> Tensor:
     return F.conv2d(F.pad(image, (1, 1, 1, 1), mode="replicate"), kernel, groups=3)
 
 
-def render(pictures: Sequence[Picture], size: int = 128) -> Float[Tensor, "batch 3 size size"]:
-    """Draw pictures of `size` x `size` pixels, in [-1, 1]."""
+def silhouettes(
+    pictures: Sequence[Picture], size: int = 128, bitmaps: Bitmaps | None = None
+) -> Float[Tensor, "batch size size"]:
+    """How much of each pixel the glyphs cover that `render` would draw, in [0, 1]."""
+    x, y = (axis.expand(len(pictures), -1, -1) for axis in _frame(size))
+    return _glyph(pictures, [_Chance(p) for p in pictures], x, y, bitmaps)
+
+
+def render(
+    pictures: Sequence[Picture], size: int = 128, bitmaps: Bitmaps | None = None
+) -> Float[Tensor, "batch 3 size size"]:
+    """Draw pictures of `size` x `size` pixels, in [-1, 1], of their subjects or of other shapes."""
     chances = [_Chance(p) for p in pictures]
     x, y = (axis.expand(len(pictures), -1, -1) for axis in _frame(size))
     flag = lambda name: torch.tensor([bool(getattr(p, name)) for p in pictures])[:, None, None, None]  # noqa: E731
     inked, night, named = flag("inked"), flag("night"), flag("colours")
     solid = lambda rgb: torch.from_numpy(_colour(rgb))[:, None, None]  # noqa: E731
 
-    glyph = _glyph(pictures, chances, x, y)[:, None]
+    glyph = _glyph(pictures, chances, x, y, bitmaps)[:, None]
     echo = torch.roll(glyph, (max(1, size // 48), max(1, size // 40)), (2, 3))
     splash = _splash(chances, x, y)
     thrown, specks = _drops(chances, size)
