@@ -98,7 +98,7 @@ def test_residuals_that_do_not_fit_are_refused_in_one_line(
     assert str(refusal.value) == f"UNet: {complaint}"
 
 
-@pytest.mark.parametrize("count", [0, 5, 7])
+@pytest.mark.parametrize("count", [1, 5, 7])
 def test_residuals_must_be_as_many_as_the_skips(unet: UNet, count: int) -> None:
     with pytest.raises(ValueError) as refusal:
         unet(**good(), residuals=Residuals((None,) * count, None))
@@ -137,5 +137,5 @@ def test_residuals_ask_for_as_many_weights_as_they_have_entries(count: int) -> N
     with pytest.raises(ValueError) as refusal:
         residuals().scaled([1.0] * count)
     assert str(refusal.value) == (
-        f"Residuals: there must be 7 weights, one for each skip and one for the middle, not {count}"
+        f"Residuals: there must be 7 weights, one for each skip, for the middle and for each level, not {count}"
     )

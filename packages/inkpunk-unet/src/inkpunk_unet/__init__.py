@@ -13,12 +13,15 @@ from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.control import ControlNet, ControlNetConfig, guess_weights
 from inkpunk_unet.embedding import timestep_embedding
 from inkpunk_unet.residuals import Residuals
+from inkpunk_unet.t2i_adapter import T2IAdapter, T2IAdapterConfig
 from inkpunk_unet.unet import UNet
 
 __all__ = [
     "ControlNet",
     "ControlNetConfig",
     "Residuals",
+    "T2IAdapter",
+    "T2IAdapterConfig",
     "UNet",
     "UNetConfig",
     "guess_weights",

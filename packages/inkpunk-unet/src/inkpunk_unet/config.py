@@ -112,23 +112,13 @@ class UNetConfig:
         Raises:
             ValueError: These are not the weights of a UNet of this kind.
         """
-        conv_in = _shape(weights, "conv_in.weight", dims=4)
-        levels = max(1, _count(weights, r"down\.(\d+)\."))
-        _shape(weights, "middle.attention.proj_in.weight", dims=4)  # Stable Diffusion 2 has a matrix here
-        return cls(
-            in_channels=conv_in[1],
-            out_channels=_shape(weights, "conv_out.weight", dims=4)[0],
-            widths=tuple(
-                _shape(weights, f"down.{level}.resnets.0.conv1.weight", dims=4)[0] for level in range(levels)
-            ),
-            layers=_count(weights, r"down\.0\.resnets\.(\d+)\."),
-            attention=tuple(
-                f"down.{level}.attentions.0.proj_in.weight" in weights for level in range(levels)
-            ),
-            heads=heads,
-            context_width=_shape(weights, "middle.attention.block.cross_attention.key.weight", dims=2)[1],
-            groups=groups,
-        )
+        out_channels = _shape(weights, "conv_out.weight", dims=4)[0]
+        return _of_encoder(weights, heads, groups, out_channels)
+
+    @classmethod
+    def of_encoder(cls, weights: Mapping[str, Tensor], *, heads: int = 8, groups: int = 32) -> "UNetConfig":
+        """As `from_weights`, of the weights of a UNet's first half alone, which a ControlNet has."""
+        return _of_encoder(weights, heads, groups, cls.out_channels)
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, object]) -> "UNetConfig":
@@ -229,6 +219,24 @@ DIFFUSERS_FIXED: dict[str, object] = {
     "use_linear_projection": False,
 }
 """Options of diffusers' UNet that change the network, and the one value each has in Stable Diffusion v1."""
+
+
+def _of_encoder(weights: Mapping[str, Tensor], heads: int, groups: int, out_channels: int) -> UNetConfig:
+    conv_in = _shape(weights, "conv_in.weight", dims=4)
+    levels = max(1, _count(weights, r"down\.(\d+)\."))
+    _shape(weights, "middle.attention.proj_in.weight", dims=4)  # Stable Diffusion 2 has a matrix here
+    return UNetConfig(
+        in_channels=conv_in[1],
+        out_channels=out_channels,
+        widths=tuple(
+            _shape(weights, f"down.{level}.resnets.0.conv1.weight", dims=4)[0] for level in range(levels)
+        ),
+        layers=_count(weights, r"down\.0\.resnets\.(\d+)\."),
+        attention=tuple(f"down.{level}.attentions.0.proj_in.weight" in weights for level in range(levels)),
+        heads=heads,
+        context_width=_shape(weights, "middle.attention.block.cross_attention.key.weight", dims=2)[1],
+        groups=groups,
+    )
 
 
 def _shape(weights: Mapping[str, Tensor], name: str, dims: int) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 Source: Zhang, Rao and Agrawala, arXiv 2302.05543.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,42 @@ class ControlNetConfig:
     """Channels of the hint."""
     hint_widths: tuple[int, ...] = HINT_WIDTHS
     """Channels of its encoder, each at half the size of the one before; the last is the latents' size."""
+    pooled: bool = False
+    """Whether what it tells is averaged over the picture, as the one for shuffled pictures does."""
+
+    @property
+    def factor(self) -> int:
+        """How many of the hint's pixels a side become one of the latents'."""
+        return 2 ** (len(self.hint_widths) - 1)
+
+    @classmethod
+    def from_weights(
+        cls, weights: Mapping[str, Tensor], *, heads: int = 8, groups: int = 32, pooled: bool = False
+    ) -> "ControlNetConfig":
+        """Read the config off a ControlNet's weights; only their names and shapes are looked at.
+
+        Args:
+            weights: Tensors under this package's own parameter names, as `ControlNet(...).state_dict()` has them.
+            heads, groups, pooled: what shapes cannot tell.
+
+        Raises:
+            ValueError: These are not the weights of a ControlNet of this kind.
+        """
+        shapes: list[tuple[int, ...]] = []
+        while (name := f"hint.convolutions.{len(shapes)}.weight") in weights:
+            shapes.append(tuple(weights[name].shape))
+        # one at each size, and one to the next; the last goes to the UNet's width
+        if len(shapes) < 2 or len(shapes) % 2 or any(len(shape) != 4 for shape in shapes):
+            raise ValueError(
+                f"ControlNetConfig.from_weights: {len(shapes)} convolutions of a hint's encoder, where there are 8 "
+                "in Stable Diffusion v1's: not a ControlNet's weights, or not under this package's names"
+            )
+        return cls(
+            unet=UNetConfig.of_encoder(weights, heads=heads, groups=groups),
+            hint_channels=shapes[0][1],
+            hint_widths=tuple(shape[0] for shape in shapes[:-1:2]),
+            pooled=pooled,
+        )
 
 
 class HintEncoder(nn.Module):
@@ -94,14 +131,14 @@ class ControlNet(UNetEncoder):
         Raises:
             ValueError: A shape that no such hint has.
         """
-        channels, factor = self.control_config.hint_channels, 2 ** (len(self.control_config.hint_widths) - 1)
+        channels, factor = self.control_config.hint_channels, self.control_config.factor
         if (
             hint.ndim != 4
             or hint.shape[1] != channels
             or any(not side or side % factor for side in hint.shape[2:])
         ):
             raise ValueError(
-                f"ControlNet: hint must be [batch, {channels}, height, width], height and width multiples of {factor}, "
+                f"ControlNet: hint must be [batch, {channels}, height, width], each side a multiple of {factor}, "
                 f"not {list(hint.shape)}"
             )
         return self.hint(hint)
@@ -133,12 +170,15 @@ class ControlNet(UNetEncoder):
             )
         time = self.embed_time(latents, timesteps)
         skips, hidden = self.encode(self.conv_in(latents) + hint_features, time, context)
-        told = tuple(convolution(skip) for convolution, skip in zip(self.zero_convs, skips, strict=True))
-        return Residuals(told, self.middle_zero_conv(hidden))
+        told = [convolution(skip) for convolution, skip in zip(self.zero_convs, skips, strict=True)]
+        told.append(self.middle_zero_conv(hidden))
+        if self.control_config.pooled:
+            told = [each.mean((2, 3), keepdim=True).expand_as(each) for each in told]
+        return Residuals(tuple(told[:-1]), told[-1])
 
 
 def guess_weights(count: int) -> tuple[float, ...]:
-    """How much of each of `count` residuals counts in guess mode, from a tenth at the first skip to all at the middle.
+    """How much of each of `count` residuals counts in guess mode: a tenth of the first skip's, all of the middle's.
 
     Equal ratios between neighbours, as diffusers has them. In guess mode the hint leads and the prompt may be empty:
     what is coarse comes from the hint, what is fine is left to the UNet.

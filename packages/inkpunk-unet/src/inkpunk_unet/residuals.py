@@ -12,9 +12,9 @@ from torch import Tensor
 class Residuals:
     """What a control network adds to a UNet's skip connections and to what comes out of its middle, or to its levels.
 
-    The way down and the middle do not see what is added to the skips and to the middle: that is added after them, and
-    before the way up. What is added to the levels goes all ways from there. Where an entry is `None`, nothing is. Sets
-    add (`edges + depth`) and scale (`edges.scaled(0.5)`); neither writes to a tensor.
+    The way down and the middle do not see what is added to the skips and to the middle: that is added after them,
+    and before the way up. What is added to the levels goes all ways from there. Where an entry is `None`, nothing
+    is. Sets add (`edges + depth`) and scale (`edges.scaled(0.5)`); neither writes to a tensor.
 
     Source: Zhang et al., arXiv 2302.05543, section 3.2; for the levels, Mou et al., arXiv 2302.08453, section 3.2.
     """

@@ -7,12 +7,15 @@ save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
                 text_encoder=checkpoint.text_encoder, unet=checkpoint.unet, vae=checkpoint.vae)
 open_embedding("neon.pt").vectors                       # a learned word: (vectors, width), float32
 open_adapter("ink.safetensors").unet                    # a LoRA or its like: the change of each weight, by our names
+open_control("control_canny.pth").tensors               # a ControlNet or T2I-Adapter, by our names
 """
 
 from inkpunk_weights.adapters.changes import Change
 from inkpunk_weights.adapters.reading import ADAPTER_FILES, Adapter, open_adapter
 from inkpunk_weights.adapters.writing import LowRank, save_lora
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
+from inkpunk_weights.control.reading import CONTROL_FILES, Control, open_control
+from inkpunk_weights.control.writing import save_control
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.hub_cache import snapshot_of
@@ -23,12 +26,14 @@ from inkpunk_weights.saving import Layout, save_checkpoint
 
 __all__ = [
     "ADAPTER_FILES",
+    "CONTROL_FILES",
     "EMBEDDING_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
     "CheckpointError",
     "ComponentReport",
+    "Control",
     "Embedding",
     "Layout",
     "LazyTensors",
@@ -39,8 +44,10 @@ __all__ = [
     "narrowed",
     "open_adapter",
     "open_checkpoint",
+    "open_control",
     "open_embedding",
     "save_checkpoint",
+    "save_control",
     "save_lora",
     "snapshot_of",
 ]
