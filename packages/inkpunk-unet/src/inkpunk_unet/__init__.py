@@ -12,6 +12,7 @@ torch.Size([2, 4, 16, 16])
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.control import ControlNet, ControlNetConfig, guess_weights
 from inkpunk_unet.embedding import timestep_embedding
+from inkpunk_unet.encoder import UNetEncoder
 from inkpunk_unet.residuals import Residuals
 from inkpunk_unet.t2i_adapter import T2IAdapter, T2IAdapterConfig
 from inkpunk_unet.unet import UNet
@@ -24,6 +25,7 @@ __all__ = [
     "T2IAdapterConfig",
     "UNet",
     "UNetConfig",
+    "UNetEncoder",
     "guess_weights",
     "timestep_embedding",
 ]
