@@ -11,7 +11,28 @@ torch.Size([2, 4, 16, 16])
 
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.embedding import timestep_embedding
+from inkpunk_unet.image_attention import (
+    ImageAttention,
+    Shown,
+    cross_attentions,
+    image_attentions,
+    image_prompts,
+)
+from inkpunk_unet.image_prompt import ImagePrompt, ImagePromptConfig, ResamplerConfig
 from inkpunk_unet.residuals import Residuals
 from inkpunk_unet.unet import UNet
 
-__all__ = ["Residuals", "UNet", "UNetConfig", "timestep_embedding"]
+__all__ = [
+    "ImageAttention",
+    "ImagePrompt",
+    "ImagePromptConfig",
+    "ResamplerConfig",
+    "Residuals",
+    "Shown",
+    "UNet",
+    "UNetConfig",
+    "cross_attentions",
+    "image_attentions",
+    "image_prompts",
+    "timestep_embedding",
+]
