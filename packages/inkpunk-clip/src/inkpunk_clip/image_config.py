@@ -40,8 +40,8 @@ _FIXED_IN_TRANSFORMERS = {
 
 @dataclass(frozen=True)
 class ImageEncoderConfig:
-    """Sizes of a CLIP image encoder. The defaults are the image half of LAION's CLIP ViT-H/14, through which the image
-    prompts (IP-Adapters) of Stable Diffusion v1 look.
+    """Sizes of a CLIP image encoder. The defaults are the image half of LAION's CLIP ViT-H/14, through which the
+    image prompts (IP-Adapters) of Stable Diffusion v1 look.
 
     Raises ValueError if a size is not a positive whole number or is beyond `LIMITS`, the width does not divide among
     the heads, or the image into patches.

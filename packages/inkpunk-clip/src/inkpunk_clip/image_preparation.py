@@ -14,7 +14,7 @@ MOST_TIMES_AS_LONG = (
 
 def prepared(
     images: Float[Tensor, "batch 3 height width"], size: int = 224
-) -> Float[Tensor, "batch 3 {size} {size}"]:
+) -> Float[Tensor, "batch 3 size size"]:
     """The middle of each image, as CLIP's image encoder sees it, in the images' dtype.
 
     The shorter side is made `size` by Pillow's bicubic filter, which looks at more pixels the more it shrinks; what

@@ -1,9 +1,9 @@
 """A UNet that attends to pictures as well: its cross-attentions changed from outside, and as they were afterwards.
 
 A picture's tokens travel in the context, behind the prompt's: `[batch, prompt's + pictures', width]`. So each image
-of a batch brings its own pictures, a layer keeps nothing of a pass, and whoever repeats, halves or caches contexts does
-so with pictures as without. A cross-attention that is changed cuts the context where the pictures' tokens begin,
-attends to each part with that part's own keys and values, and adds what it found, each part at its weight.
+of a batch brings its own pictures, a layer keeps nothing of a pass, and whoever repeats, halves or caches contexts
+does so with pictures as without. A cross-attention that is changed cuts the context where the pictures' tokens
+begin, attends to each part with that part's own keys and values, and adds what it found, each part at its weight.
 
 The changes are plain functions of an attention and its inputs, for whoever has a way of laying them around modules;
 `with image_prompts(unet, ...)` is the plainest.

@@ -7,6 +7,8 @@ save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
                 text_encoder=checkpoint.text_encoder, unet=checkpoint.unet, vae=checkpoint.vae)
 open_embedding("neon.pt").vectors                       # a learned word: (vectors, width), float32
 open_adapter("ink.safetensors").unet                    # a LoRA or its like: the change of each weight, by our names
+open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
+open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
 """
 
 from inkpunk_weights.adapters.changes import Change
@@ -16,6 +18,8 @@ from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.hub_cache import snapshot_of
+from inkpunk_weights.image_prompts.encoder import ImageEncoderFile, open_image_encoder
+from inkpunk_weights.image_prompts.reading import IMAGE_PROMPT_FILES, ImagePromptFile, open_image_prompt
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
@@ -24,12 +28,15 @@ from inkpunk_weights.saving import Layout, save_checkpoint
 __all__ = [
     "ADAPTER_FILES",
     "EMBEDDING_FILES",
+    "IMAGE_PROMPT_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
     "CheckpointError",
     "ComponentReport",
     "Embedding",
+    "ImageEncoderFile",
+    "ImagePromptFile",
     "Layout",
     "LazyTensors",
     "LowRank",
@@ -40,6 +47,8 @@ __all__ = [
     "open_adapter",
     "open_checkpoint",
     "open_embedding",
+    "open_image_encoder",
+    "open_image_prompt",
     "save_checkpoint",
     "save_lora",
     "snapshot_of",

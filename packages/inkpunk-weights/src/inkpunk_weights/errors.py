@@ -7,7 +7,8 @@ class CheckpointError(ValueError):
     """A file that is not what it was taken for, or not usable. Its message is one line: what, where, what to do.
 
     Attributes:
-        found: what it is instead, where that is something this package reads: "checkpoint", "adapter", "embedding".
+        found: what it is instead, where that is something this package reads: "checkpoint", "adapter", "embedding",
+            "image prompt", "image encoder".
     """
 
     def __init__(self, message: str, *, found: str | None = None) -> None:

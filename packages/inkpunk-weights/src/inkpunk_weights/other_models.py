@@ -11,13 +11,21 @@ LATENT_CONSISTENCY = (
 )
 TINY_AUTOENCODER = "TAESD, a tiny autoencoder that stands in for a VAE in previews"
 ADAPTER = "a LoRA or its like, which `open_adapter` reads"
-READ: Mapping[str, str] = {ADAPTER: "adapter", EMBEDDING: "embedding"}
+IMAGE_PROMPT = "an image prompt (IP-Adapter), which `open_image_prompt` reads"
+IMAGE_ENCODER = "CLIP's image encoder, which `open_image_encoder` reads"
+READ: Mapping[str, str] = {
+    ADAPTER: "adapter",
+    EMBEDDING: "embedding",
+    IMAGE_PROMPT: "image prompt",
+    IMAGE_ENCODER: "image encoder",
+}
 """Of these, what this package reads by another name."""
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
+    r"^image_proj\.|^ip_adapter\.": IMAGE_PROMPT,
     r"lora_(up|down|A|B|unet|te)|[._]lora\.|lokr_|hada_w|oft_(blocks|diag)": ADAPTER,
     r"^control_model\.|^control_net|^controlnet_|^input_hint_block\.": "a ControlNet",
     r"motion_modules\.": "an AnimateDiff motion module",
-    r"^image_proj\.|^ip_adapter\.|^adapter\.": "an image adapter",
+    r"^adapter\.": "an image adapter",
     r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": EMBEDDING,
     r"(^|\.)joint_blocks\.": "Stable Diffusion 3",
     r"(^|\.)(double_blocks|single_blocks|single_transformer_blocks)\.": "a Flux model",
