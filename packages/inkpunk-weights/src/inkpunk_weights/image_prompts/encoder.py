@@ -66,11 +66,8 @@ def open_image_encoder(path: str | PathLike[str]) -> ImageEncoderFile:
     where = shown_path(path)
     try:
         file, config = _open(path)
-    except (OSError, ValueError) as error:  # ValueError: the path holds a zero byte
-        if isinstance(error, CheckpointError):
-            raise
-        reason = error.strerror if isinstance(error, OSError) else "no path"
-        raise CheckpointError(f"{where}: cannot be read ({reason})") from error
+    except OSError as error:
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
     in_file = {ours: name for name in file.tensors if (ours := _ours(name))}
     if not in_file:
         _refuse(where, file.tensors)

@@ -23,7 +23,7 @@ from inkpunk_weights.image_prompts.names import (
 )
 from inkpunk_weights.image_prompts.whole import check_whole, renamed, size
 from inkpunk_weights.lazy import LazyTensors
-from inkpunk_weights.other_models import EMBEDDING, READ, other_model
+from inkpunk_weights.other_models import EMBEDDING, IMAGE_ENCODER, READ, other_model
 from inkpunk_weights.tensor_files import TensorFile, open_tensor_file
 
 IMAGE_PROMPT_FILES = (".safetensors", ".bin", ".pt")
@@ -66,13 +66,12 @@ def open_image_prompt(path: str | PathLike[str]) -> ImagePromptFile:
     path = Path(path)
     where = shown_path(path)
     try:
-        if path.is_dir():
-            raise CheckpointError(f"{where}: a folder; name the file of one image prompt in it")
-        file = _flat(path)
-    except ValueError as error:
-        if isinstance(error, CheckpointError):
-            raise
-        raise CheckpointError(f"{where}: cannot be read (no path)") from error  # it holds a zero byte
+        is_folder = path.is_dir()
+    except OSError as error:  # a folder around it is closed
+        raise CheckpointError(f"{where}: cannot be read ({error.strerror})") from error
+    if is_folder:
+        raise CheckpointError(f"{where}: a folder; name the file of one image prompt in it")
+    file = _flat(path)
     _refuse_others(path, where, file.tensors)
     return _whole(path, where, file)
 
@@ -83,7 +82,9 @@ def _flat(path: Path) -> TensorFile:
         first = open_tensor_file(path, (PROJECTION,))
     except CheckpointError:
         if _is_embedding(path):  # AUTOMATIC1111's have their tensor deeper than any image prompt
-            raise CheckpointError(f"{shown_path(path)}: not an image prompt but {EMBEDDING}") from None
+            raise CheckpointError(
+                f"{shown_path(path)}: not an image prompt but {EMBEDDING}", found=READ[EMBEDDING]
+            ) from None
         raise
     if first.root != PROJECTION:
         return first
@@ -118,11 +119,14 @@ def _refuse_others(path: Path, where: str, tensors: LazyTensors) -> None:
         try:
             found = find_components(path, tensors)
         except CheckpointError as error:
+            if error.found == READ[IMAGE_ENCODER]:
+                raise CheckpointError(
+                    f"{where}: not an image prompt but {IMAGE_ENCODER}", found=error.found
+                ) from None
             some = ", ".join(shown(name, 40) for name in list(tensors)[:3]) or "none at all"
             raise CheckpointError(
                 f"{where}: not an image prompt: neither {PROJECTION} nor {ATTENTION} is among its {len(tensors):,} "
-                f"tensors ({some})",
-                found=error.found,
+                f"tensors ({some})"
             ) from None
         parts = ", ".join(name.replace("_", " ") for name in found.components)
         raise CheckpointError(
