@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.encoder import UNetEncoder, check_inputs
-from inkpunk_unet.residuals import Residuals
+from inkpunk_unet.residuals import Residuals, added
 
 HINT_WIDTHS = (16, 32, 96, 256)
 """Channels of the hint's encoder at the picture's size, and at a half, a quarter and an eighth of it."""
@@ -168,8 +168,9 @@ class ControlNet(UNetEncoder):
                 f"ControlNet: hint_features must be {list(fitting)}, for a hint eight times as high and wide as the "
                 f"latents, not {list(hint_features.shape)}"
             )
-        time = self.embed_time(latents, timesteps)
-        skips, hidden = self.encode(self.conv_in(latents) + hint_features, time, context)
+        image: Tensor = self.conv_in(latents)
+        image = added(image, hint_features, "ControlNet: hint_features")
+        skips, hidden = self.encode(image, self.embed_time(latents, timesteps), context)
         told = [convolution(skip) for convolution, skip in zip(self.zero_convs, skips, strict=True)]
         told.append(self.middle_zero_conv(hidden))
         if self.control_config.pooled:
