@@ -4,6 +4,7 @@ Here the annotations are not checked at run time, as they are not for a user.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jaxtyping
 import pytest
@@ -327,3 +328,32 @@ def test_weights_of_no_adapter_are_refused_in_one_line(
     assert str(refusal.value) == (
         f"T2IAdapterConfig.from_weights: no {missing}: not a T2I-Adapter's weights, or not under this package's names"
     )
+
+
+@pytest.mark.parametrize(
+    ("config", "numbers", "complaint"),
+    [
+        (ControlNetConfig, {"hint_widths": ()}, "hint_widths must be positive, not ()"),
+        (
+            ControlNetConfig,
+            {"hint_widths": (16, 2**40)},
+            "hint_widths must be at most 65536, not (16, 1099511627776)",
+        ),
+        (ControlNetConfig, {"hint_widths": (4,) * 17}, "hint_widths must be of at most 16 levels, not of 17"),
+        (ControlNetConfig, {"hint_channels": 0}, "hint_channels must be positive, not 0"),
+        (T2IAdapterConfig, {"hint_channels": 3.5}, "hint_channels must be whole numbers only, not 3.5"),
+        (T2IAdapterConfig, {"layers": 33}, "layers must be at most 32, not 33"),
+        (T2IAdapterConfig, {"widths": (2**40,)}, "widths must be at most 65536, not (1099511627776,)"),
+        (
+            T2IAdapterConfig,
+            {"widths": (30,), "light": True},
+            "widths of a light one must divide by 4, not (30,)",
+        ),
+    ],
+)
+def test_numbers_of_no_control_network_are_refused(
+    config: type[ControlNetConfig | T2IAdapterConfig], numbers: dict[str, Any], complaint: str
+) -> None:
+    with pytest.raises(ValueError) as refusal:
+        config(**numbers)
+    assert str(refusal.value) == f"{config.__name__}: {complaint}"

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Real
 from torch import Tensor, nn
 
-from inkpunk_unet.config import UNetConfig
+from inkpunk_unet.config import LIMITS, UNetConfig, check_numbers
 from inkpunk_unet.encoder import UNetEncoder, check_inputs
 from inkpunk_unet.residuals import Residuals, added
 
@@ -21,7 +21,11 @@ HINT_WIDTHS = (16, 32, 96, 256)
 
 @dataclass(frozen=True)
 class ControlNetConfig:
-    """The shape of a ControlNet; the defaults are those of Stable Diffusion v1.5's."""
+    """The shape of a ControlNet; the defaults are those of Stable Diffusion v1.5's.
+
+    Raises:
+        ValueError: The numbers do not make a network.
+    """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     """The UNet that it is for; what the way up alone has does not matter."""
@@ -31,6 +35,10 @@ class ControlNetConfig:
     """Channels of its encoder, each at half the size of the one before; the last is the latents' size."""
     pooled: bool = False
     """Whether what it tells is averaged over the picture, as the one for shuffled pictures does."""
+
+    def __post_init__(self) -> None:
+        """Check that they are numbers of a network."""
+        check_numbers(self, {"hint_channels": LIMITS["in_channels"], "hint_widths": LIMITS["widths"]})
 
     @property
     def factor(self) -> int:

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from inkpunk_unet.config import LIMITS, check_numbers
 from inkpunk_unet.residuals import Residuals
 
 FACTOR = 8
@@ -20,7 +21,11 @@ NOT_ONE = "not a T2I-Adapter's weights, or not under this package's names"
 
 @dataclass(frozen=True)
 class T2IAdapterConfig:
-    """The shape of a T2I-Adapter; the defaults are those of Stable Diffusion v1.5's."""
+    """The shape of a T2I-Adapter; the defaults are those of Stable Diffusion v1.5's.
+
+    Raises:
+        ValueError: The numbers do not make a network.
+    """
 
     hint_channels: int = 3
     """Channels of the hint; one for those of grey lines."""
@@ -30,6 +35,19 @@ class T2IAdapterConfig:
     """Residual blocks at each level."""
     light: bool = False
     """Whether each level works in a quarter of its channels, as the one for colours does."""
+
+    def __post_init__(self) -> None:
+        """Check that they are numbers of a network."""
+        limits = {
+            "hint_channels": LIMITS["in_channels"],
+            "widths": LIMITS["widths"],
+            "layers": LIMITS["layers"],
+        }
+        check_numbers(self, limits)
+        if self.light and any(width % 4 for width in self.widths):
+            raise ValueError(
+                f"T2IAdapterConfig: widths of a light one must divide by 4, not {self.widths!r:.80}"
+            )
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> "T2IAdapterConfig":
