@@ -89,6 +89,29 @@ def _adapters() -> list[bytes]:
     ]
 
 
+def _controls() -> list[bytes]:
+    """A ControlNet's first names in both layouts, a whole T2I-Adapter's and a light one's."""
+    single = ("input_hint_block.0", "input_blocks.0.0", "input_blocks.1.0.in_layers.2", "zero_convs.0.0")
+    folder = (
+        "controlnet_cond_embedding.conv_in",
+        "down_blocks.0.resnets.0.conv1",
+        "controlnet_down_blocks.0",
+    )
+    whole = ("conv_in", "body.0.block1", "body.2.in_conv")
+    light = ("body.0.in_conv", "body.0.body.0.block1", "body.0.out_conv")
+
+    def named(modules: tuple[str, ...], prefix: str = "") -> dict[str, torch.Tensor]:
+        return {f"{prefix}{module}.weight": torch.ones(2, 1, 1, 1) for module in modules}
+
+    return [
+        save(named(single, "control_model."), {"title": "canny"}),
+        save(named(folder)),
+        torch_saved({"state_dict": named(single), "hook": Evil()}, True),
+        torch_saved(named(whole), True),
+        torch_saved(named(light, "adapter."), False),
+    ]
+
+
 def corpus(parser: str) -> list[bytes]:
     """Valid inputs of a parser, then its kept ones."""
     content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
@@ -108,6 +131,7 @@ def corpus(parser: str) -> list[bytes]:
             save({"emb_params": TWO}, {"step": "5"}),
         ],
         "adapters": _adapters(),
+        "control": _controls(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
         "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],

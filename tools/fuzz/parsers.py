@@ -9,7 +9,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.recipe import read_recipe
 from inkpunk_clip import GRAMMARS, parse
-from inkpunk_weights import CheckpointError, open_adapter, open_embedding
+from inkpunk_weights import CheckpointError, open_adapter, open_control, open_embedding
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.tensor_files import open_tensor_file
 from inkpunk_weights.torch_files import open_torch_file
@@ -58,6 +58,10 @@ def _adapter(data: bytes, folder: Path) -> None:
                 change.difference(weight)
 
 
+def _control(data: bytes, folder: Path) -> None:
+    dict(open_control(_write(folder / "control.pth", data)).tensors)
+
+
 def _folder(data: bytes, folder: Path) -> None:
     """The same bytes as a config, and as an index of shards."""
     _write(folder / "model-1.safetensors", SHARD)
@@ -97,6 +101,7 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "legacy": (_torch, (CheckpointError,)),
     "embeddings": (_embedding, (CheckpointError,)),
     "adapters": (_adapter, (CheckpointError,)),
+    "control": (_control, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
     "prompts": (_prompt, ()),
