@@ -112,6 +112,39 @@ def _controls() -> list[bytes]:
     ]
 
 
+def _image_prompts() -> list[bytes]:
+    """A plain and a plus one of one layer, in both layouts, and an image encoder of one."""
+    attention = {f"1.to_{each}_ip.weight": torch.ones(4, 2) for each in "kv"}
+    norm = {"weight": (2,), "bias": (2,)}
+    plain = {"proj.weight": (8, 3), "proj.bias": (8,)} | {
+        f"norm.{leaf}": shape for leaf, shape in norm.items()
+    }
+    plus: dict[str, tuple[int, ...]] = {"latents": (1, 2, 2)}
+    for name in ("proj_in", "proj_out", "norm_out"):
+        plus |= {f"{name}.weight": (2,) if "norm" in name else (2, 2), f"{name}.bias": (2,)}
+    for name in ("0.norm1", "0.norm2", "1.0"):
+        plus |= {f"layers.0.{name}.{leaf}": shape for leaf, shape in norm.items()}
+    linear = {"0.to_q": (64, 2), "0.to_kv": (128, 2), "0.to_out": (2, 64), "1.1": (8, 2), "1.3": (2, 8)}
+    plus |= {f"layers.0.{name}.weight": shape for name, shape in linear.items()}
+    made: list[bytes] = []
+    for shapes in (plain, plus):
+        projection = {name: torch.ones(shape).half() for name, shape in shapes.items()}
+        halves = {"image_proj": projection, "ip_adapter": attention}
+        flat = {f"{half}.{name}": tensor for half, named in halves.items() for name, tensor in named.items()}
+        made += [save(flat), torch_saved({**halves, "hook": Evil()}, True), torch_saved(halves, False)]
+    layer = [f"encoder.layers.0.{each}" for each in ("layer_norm1", "layer_norm2", "mlp.fc1", "mlp.fc2")]
+    layer += [f"encoder.layers.0.self_attn.{each}_proj" for each in ("q", "k", "v", "out")]
+    modules = ["pre_layrnorm", "post_layernorm", *layer]
+    tower = {f"{name}.weight": (2,) if "norm" in name else (2, 2) for name in modules}
+    tower |= {f"{name}.bias": (2,) for name in modules} | {"embeddings.class_embedding": (2,)}
+    tower |= {
+        "embeddings.patch_embedding.weight": (2, 3, 1, 1),
+        "embeddings.position_embedding.weight": (2, 2),
+    }
+    encoder = {f"vision_model.{name}": torch.ones(shape) for name, shape in tower.items()}
+    return [*made, save(encoder | {"visual_projection.weight": torch.ones(2, 2)})]
+
+
 def corpus(parser: str) -> list[bytes]:
     """Valid inputs of a parser, then its kept ones."""
     content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
@@ -132,6 +165,7 @@ def corpus(parser: str) -> list[bytes]:
         ],
         "adapters": _adapters(),
         "control": _controls(),
+        "image prompts": _image_prompts(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
         "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],

@@ -9,7 +9,14 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.recipe import read_recipe
 from inkpunk_clip import GRAMMARS, parse
-from inkpunk_weights import CheckpointError, open_adapter, open_control, open_embedding
+from inkpunk_weights import (
+    CheckpointError,
+    open_adapter,
+    open_control,
+    open_embedding,
+    open_image_encoder,
+    open_image_prompt,
+)
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.tensor_files import open_tensor_file
 from inkpunk_weights.torch_files import open_torch_file
@@ -62,6 +69,21 @@ def _control(data: bytes, folder: Path) -> None:
     dict(open_control(_write(folder / "control.pth", data)).tensors)
 
 
+def _image_prompt(data: bytes, folder: Path) -> None:
+    """The same bytes as an image prompt, and as an image encoder; refused if they are neither."""
+    path = _write(folder / "picture.bin", data)
+    refusal = None
+    for opener in (open_image_prompt, open_image_encoder):
+        try:
+            dict(opener(path).tensors)
+            return
+        except CheckpointError as error:
+            one_line(error)
+            refusal = error
+    if refusal:
+        raise refusal
+
+
 def _folder(data: bytes, folder: Path) -> None:
     """The same bytes as a config, and as an index of shards."""
     _write(folder / "model-1.safetensors", SHARD)
@@ -102,6 +124,7 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "embeddings": (_embedding, (CheckpointError,)),
     "adapters": (_adapter, (CheckpointError,)),
     "control": (_control, (CheckpointError,)),
+    "image prompts": (_image_prompt, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
     "prompts": (_prompt, ()),

@@ -9,9 +9,9 @@ import pytest
 import torch
 from inkpunk import Facts, Pipeline
 from inkpunk_clip import TextEncoder, TextEncoderConfig
-from inkpunk_unet import UNet, UNetConfig
+from inkpunk_unet import ControlNet, ControlNetConfig, UNet, UNetConfig
 from inkpunk_vae import VAE, VAEConfig
-from inkpunk_weights import save_checkpoint
+from inkpunk_weights import save_checkpoint, save_control
 
 TEXT_ENCODER = TextEncoderConfig(width=32, layers=2, heads=4, feed_forward=64)
 UNET = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=32, groups=8)
@@ -53,6 +53,21 @@ def tiny(
 @pytest.fixture(scope="session")
 def pipeline(tiny: Path) -> Pipeline:
     return Pipeline.load(tiny, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def control_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ControlNet for the tiny model, of random weights that say something."""
+    torch.manual_seed(2)
+    network = ControlNet(ControlNetConfig(UNET, hint_widths=(4, 8, 8, 8)))
+    for name, parameter in network.named_parameters():
+        if "zero_conv" in name or name == "hint.convolutions.7.weight":
+            torch.nn.init.normal_(parameter, std=0.1)
+    path = tmp_path_factory.mktemp("control") / "tiny-lines.safetensors"
+    told = {"heads": UNET.heads, "groups": UNET.groups}
+    metadata = {"inkpunk.config": json.dumps({"control": told})}
+    save_control(path, network.state_dict(), dtype=torch.float32, metadata=metadata)
+    return path
 
 
 @pytest.fixture

@@ -63,7 +63,7 @@ def test_the_road_runs_on_fake_cuda_tensors(
     with FakeTensorMode(), NoDoubles():
         with cuda:
             text_encoder, unet, vae = networks()
-        speed_up(text_encoder, unet, vae, cuda, Speed())
+        speed_up(text_encoder, unet, vae, device=cuda, speed=Speed())
         assert explain(unet).changed == 0  # what changes layers is a CPU's
         pipeline = Pipeline(
             tokenizer=Tokenizer(),

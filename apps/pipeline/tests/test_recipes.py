@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from shutil import copyfile
 
 import numpy as np
 import pytest
@@ -25,14 +26,16 @@ from PIL import Image
 from safetensors.torch import save_file
 
 #: Options of `generate` that say which picture, where to, or how it is told, and not how it is drawn.
-ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "model", "lora_folder"}
+ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "save_hint", "model", "lora_folder"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
 OF_THE_MACHINE = {"device", "compile_", "offload"}
 
 
 @pytest.fixture(scope="session")
 def folder(
-    tmp_path_factory: pytest.TempPathFactory, networks: Callable[[], tuple[TextEncoder, UNet, VAE]]
+    tmp_path_factory: pytest.TempPathFactory,
+    networks: Callable[[], tuple[TextEncoder, UNet, VAE]],
+    control_net: Path,
 ) -> Path:
     """Two checkpoints, a picture, lists and a learned word."""
     home = tmp_path_factory.mktemp("recipes")
@@ -56,6 +59,7 @@ def folder(
     save_file({"emb_params": torch.randn(2, 32)}, home / "word.safetensors")
     change = LowRank(torch.randn(2, 32, 3, 3), torch.randn(32, 2, 1, 1), alpha=2.0)
     save_lora(home / "bent.safetensors", unet={"down.0.resnets.0.conv1": change})
+    copyfile(control_net, home / "control.safetensors")
     return home
 
 
@@ -81,6 +85,10 @@ OPTIONS: dict[str, list[str]] = {
     "strength": ["--init", "{start}", "--strength", "0.5"],
     "embeddings": ["--embedding", "{word}"],
     "loras": ["--lora", "{bent}:0.5"],
+    "controls": ["--control", "canny:{start}:0.9:0-0.7", "--control-net", "canny={control}"],
+    "hints": ["--hint", "pose:{start}", "--control-net", "pose={control}"],
+    "guess": ["--guess", "--hint", "pose:{start}", "--control-net", "pose={control}"],
+    "control_nets": ["--control-net", "canny={control}", "--control", "canny:{start}"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -105,7 +113,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
     """The pixels, and both texts of the recipe."""
     out = folder / "drawn.png"
     places = {"lists": folder / "lists", "start": folder / "start.png", "word": folder / "word.safetensors"}
-    places["bent"] = folder / "bent.safetensors"
+    places |= {"bent": folder / "bent.safetensors", "control": folder / "control.safetensors"}
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(
         main, ["generate", PROMPT, "--model", str(folder / "model.safetensors"), "--device", "cpu", "--seed", "3",

@@ -86,7 +86,7 @@ def test_each_way_computes_the_same(
     way: str, networks: Callable[[], Networks], plain_results: list[Tensor]
 ) -> None:
     fast = make(networks)
-    speed_up(*fast, CPU, Speed() if way == "all" else replace(PLAIN, **{way: True}))
+    speed_up(*fast, device=CPU, speed=Speed() if way == "all" else replace(PLAIN, **{way: True}))
     for result, right in zip(results(*fast), plain_results, strict=True):
         assert (result - right).abs().max() <= ROUNDING * right.abs().max()
 
@@ -118,7 +118,7 @@ def test_each_way_acts_and_can_be_left_out(
     for settings, expected in ((Speed(), True), (replace(Speed(), **{way: False}), False), (PLAIN, False)):
         fast = make(networks)
         names = [[*network.state_dict()] for network in fast]
-        speed_up(*fast, CPU, settings)
+        speed_up(*fast, device=CPU, speed=settings)
         assert acts(*fast) is expected
         assert [[*network.state_dict()] for network in fast] == names
 
@@ -127,7 +127,7 @@ def test_each_way_acts_and_can_be_left_out(
 def test_channels_stay_last_all_the_way(networks: Callable[[], Networks]) -> None:
     for channels_last in (True, False):
         _, unet, vae = fast = make(networks)
-        speed_up(*fast, CPU, replace(PLAIN, channels_last=channels_last))
+        speed_up(*fast, device=CPU, speed=replace(PLAIN, channels_last=channels_last))
         seen: list[bool] = []
 
         def look(_: nn.Module, inputs: tuple[Tensor], __: Tensor, seen: list[bool] = seen) -> None:
@@ -286,7 +286,7 @@ def test_what_belongs_to_the_prompt_or_the_timestep_is_computed_once(
     networks: Callable[[], Networks], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _, unet, _ = fast = make(networks)
-    speed_up(*fast, CPU, replace(PLAIN, in_place=True, memo=True))
+    speed_up(*fast, device=CPU, speed=replace(PLAIN, in_place=True, memo=True))
     counts = {"keys": 0, "times": 0}
     original = F.linear
 
@@ -311,7 +311,7 @@ def test_what_belongs_to_the_prompt_or_the_timestep_is_computed_once(
 
 def test_only_so_many_timesteps_are_remembered(networks: Callable[[], Networks]) -> None:
     _, unet, _ = fast = make(networks)
-    speed_up(*fast, CPU, replace(PLAIN, memo=True))
+    speed_up(*fast, device=CPU, speed=replace(PLAIN, memo=True))
     embed = unet.time_embedding
     [memo] = [change for change in changes(embed) if isinstance(change, TimestepMemo)]
     width = unet.config.widths[0]

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inkpunk_clip import TextEncoder, TextEncoderConfig
-from inkpunk_clip.text_encoder import quick_gelu
+from inkpunk_clip.transformer import quick_gelu
 from torch import Tensor
 
 holds = settings(deadline=None, max_examples=25)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from inkpunk.pictures.reading import load_image
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request, RequestError
+    from inkpunk.road.control import Control
 
 # How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
 # machine that is busy with other work, they so keep the very thread from running that they wait for. OpenMP reads it
@@ -32,6 +33,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS_BEFORE_SLEEP))
 
 _HOMES = {
+    "Control": "inkpunk.road.control",
     "Facts": "inkpunk.pictures.facts",
     "Lora": "inkpunk.models.loras",
     "Picture": "inkpunk.pictures.picture",
@@ -42,7 +44,17 @@ _HOMES = {
     "read_facts": "inkpunk.pictures.png_text",
 }
 
-__all__ = ["Facts", "Lora", "Picture", "Pipeline", "Request", "RequestError", "load_image", "read_facts"]
+__all__ = [
+    "Control",
+    "Facts",
+    "Lora",
+    "Picture",
+    "Pipeline",
+    "Request",
+    "RequestError",
+    "load_image",
+    "read_facts",
+]
 
 
 def __getattr__(name: str) -> Any:

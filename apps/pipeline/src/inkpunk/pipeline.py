@@ -1,7 +1,7 @@
 """The composition: tokenizer, text encoder, UNet, sampler and VAE, joined into one road from prompt to picture."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,13 +25,14 @@ from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from inkpunk.memory.devices import choose_device
 from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import choose_dtype, finite, is_finite, refuse_not_finite, widened
 from inkpunk.memory.residence import Residence
+from inkpunk.models.control_nets import ControlNets, OpenControlNet
 from inkpunk.models.hashing import model_hash, readable_hash
 from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_files import SINGLE_FILES
@@ -51,15 +52,17 @@ from inkpunk.pictures.facts import Facts
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
-from inkpunk.request import Plan, Request
+from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
+from inkpunk.road.control import Controller, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
-from inkpunk.road.facts import facts_of
+from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.guidance import planned_guidance
+from inkpunk.road.hint_reader import Reader
 from inkpunk.road.image_to_image import from_image
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
-from inkpunk.road.road import Images, Latents, Road, Start
+from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.speed import Speed, speed_up
 
 LATENT_CHANNELS = 4
@@ -91,6 +94,7 @@ class Pipeline:
         lora_folder: where prompts find adapters by their names.
         plain: the model without adapters; None for one of networks that were given by hand, as they are.
         tagged: the same model with the adapters, too, that the last prompt asked for.
+        control_nets: the networks that read hints; None for a model whose networks were given by hand.
     """
 
     tokenizer: Tokenizer
@@ -115,6 +119,7 @@ class Pipeline:
     tagged: dict[tuple[Lora, ...], "Pipeline"] = field(
         default_factory=dict[tuple[Lora, ...], "Pipeline"], repr=False
     )
+    control_nets: ControlNets | None = field(default=None, repr=False)
 
     @classmethod
     def load(
@@ -132,6 +137,7 @@ class Pipeline:
         embeddings: Sequence[str | Path] = (),
         loras: Sequence[str | Path | Lora] = (),
         lora_folder: str | Path | None = None,
+        control_nets: Mapping[str, str | Path] | None = None,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -154,6 +160,9 @@ class Pipeline:
                 file's name.
             loras: adapters of the LoRA family, as `with_adapters` takes them.
             lora_folder: of adapters that prompts, and `loras`, call by their files' names.
+            control_nets: by the kind of hint, the file, folder or hub id of the ControlNet or T2I-Adapter that reads
+                it, where that is not the usual one: ControlNet 1.1 from the hub, or the one in the box. Each is
+                opened when a request asks for it.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
@@ -189,7 +198,15 @@ class Pipeline:
         text_encoder, unet, vae = build_components(
             checkpoint, configs, device=waiting, dtype=kept, changed=plain.with_loras(opened)
         )
-        speed_up(text_encoder, unet, vae, compute, speed)
+        speed_up(text_encoder, unet, vae, device=compute, speed=speed)
+
+        def reside(network: nn.Module) -> Residence[Any]:
+            speed_up(network, device=compute, speed=speed)
+            return Residence(network, compute, offload, halve)
+
+        nets = ControlNets(
+            control_nets or {}, configs.unet, waiting, kept, reside, half=precision is torch.float16
+        )
         return cls(
             tokenizer=tokenizer,
             loaded=Loaded(ema, halve, speed.told),
@@ -204,6 +221,7 @@ class Pipeline:
             lora_notes=notes,
             lora_folder=folder,
             plain=plain,
+            control_nets=nets,
             device=compute,
             dtype=precision,
             tiled=tiled,
@@ -289,7 +307,7 @@ class Pipeline:
 
     def size(self, request: Request) -> tuple[int, int]:
         """The width and height that a request is drawn in."""
-        side, picture = self.defaults.size, request.picture
+        side, picture = self.defaults.size, request.shaping
         if picture is None:
             return request.width or side, request.height or side
         return size_like(picture.size, side, request.width, request.height)
@@ -312,9 +330,29 @@ class Pipeline:
         itemsize = torch.empty(0, dtype=self.dtype).itemsize
         rows = max(each.rows for each in self._alone(plan))
         maps = picture_memory(
-            plan, self.unet.config, self.vae.config, rows=rows, itemsize=itemsize, tiled=self.tiled
+            plan,
+            self.unet.config,
+            self.vae.config,
+            rows=rows,
+            itemsize=itemsize,
+            tiled=self.tiled,
+            controls=len(plan.hints),
         )
-        return maps + max(each.bytes_to_move for each in (self.text_encoder, self.unet, self.vae))
+        controls = sum(net.network.bytes_to_move for net in {*self.networks(plan)})  # beside the UNet
+        unet = self.unet.bytes_to_move + controls
+        return maps + max(self.text_encoder.bytes_to_move, unet, self.vae.bytes_to_move)
+
+    def networks(self, plan: Plan) -> tuple[OpenControlNet, ...]:
+        """The control networks that read a plan's hints, one for each; opened, if they are not.
+
+        Raises:
+            CheckpointError: there is none for a kind, or it is something else, or for another model.
+            HubError: one cannot be fetched.
+        """
+        asked = plan.request.followed
+        if asked and self.control_nets is None:
+            raise RequestError(f"{asked[0]}: this model was made by hand, and has no control networks")
+        return tuple(self.control_nets.of(each.kind) for each in asked) if self.control_nets else ()
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
@@ -435,13 +473,16 @@ class Pipeline:
         with self.unet.awake() as unet:
             return _predicted(unet, self.dtype, latents, timestep, context, residuals)
 
-    def road(self, plan: Plan) -> Road:
-        """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt."""
+    def road(self, plan: Plan, predict: Predict | None = None) -> Road:
+        """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt.
+
+        `predict` is what asks the UNet, where that is not `self.predict`.
+        """
         request = plan.request
         guidance = planned_guidance(plan, self.schedule, self.prediction)
         road = Road(
             start=lambda: Start(self.noise(plan)),
-            predict=self.predict,
+            predict=predict or self.predict,
             denoise=lambda predict: steered(self.contexts(plan), guidance)(predict),
             decode=self.decode,
         )
@@ -449,7 +490,28 @@ class Pipeline:
             image = image_to_tensor(plan.start).expand(len(request.seeds), -1, -1, -1)
             drawn = request.program.draws_encoding
             road = from_image(road, image, request.strength, self.encode, drawn=drawn)
+        if plan.hints:
+            road = controlled(
+                road,
+                self._controllers(plan),
+                step_finder(plan, self.schedule),
+                steps=len(plan.path) - 1,
+                pictures=len(request.seeds),
+                prompted_alone=request.guess,
+            )
         return road
+
+    def _controllers(self, plan: Plan) -> list[Controller]:
+        """A plan's controls, each with the network that knows its hint."""
+        asked = zip(plan.request.followed, self.networks(plan), plan.hints, strict=True)
+        return [
+            Controller(
+                control,
+                Reader(net, hint, self.device, self.dtype, guess=plan.request.guess),
+                prompted_alone=net.pooled,
+            )
+            for control, net, hint in asked
+        ]
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
         plans = self._alone(plan)
@@ -458,6 +520,8 @@ class Pipeline:
         # one network after the other: where memory is short, two at once would not fit
         begun = [(road.start(), road.denoise(road.predict)) for road in roads]
         with ExitStack() as awake:
+            for net in {net for each in plans for net in self.networks(each)}:
+                awake.enter_context(net.network.awake())
             runs = [
                 pipeline._finite_steps(
                     each, pipeline.sampled(each, denoise, start), awake.enter_context(pipeline.unet.awake())
@@ -486,9 +550,8 @@ class Pipeline:
             yield step
 
     def _wider_steps(self, plan: Plan, unet: UNet, first: int) -> Iterator[Step]:
-        road = self.road(plan)
-        denoise = road.denoise(partial(_predicted, unet, torch.float32))
-        for step in self.sampled(plan, denoise, road.start()):
+        road = self.road(plan, partial(_predicted, unet, torch.float32))
+        for step in self.sampled(plan, road.denoise(road.predict), road.start()):
             if step.index >= first:
                 refuse_not_finite(step.latents, f"UNet, step {step.index}", torch.float32)
                 yield step
@@ -514,6 +577,7 @@ class Pipeline:
         """Tell what it takes to draw the plan's picture of this seed again."""
         index = plan.request.seeds.index(seed)
         tagged = open_loras(plan.loras[index], self.lora_folder)
+        nets = zip(by_kind(plan), self.networks(plan), strict=True)
         words = self.learned.hashes(self.readings(plan)[index].tokens) if self.learned.words else {}
         return Facts(
             **facts_of(plan, seed),
@@ -532,6 +596,7 @@ class Pipeline:
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
             loras={name: lora.weights for name, lora in by_name(self.loras).items()},
+            control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
             lora_hashes={name: lora.hash for name, lora in by_name((*self.loras, *tagged)).items()},
         )
 
@@ -546,7 +611,8 @@ def _predicted(
 ) -> Latents:
     timesteps = torch.full((latents.shape[0],), timestep, dtype=torch.float32, device=latents.device)
     with torch.no_grad():
-        return unet(latents.to(dtype), timesteps, context.to(dtype), residuals).float()
+        told = residuals and residuals.mapped(lambda entry: entry.to(dtype))
+        return unet(latents.to(dtype), timesteps, context.to(dtype), told).float()
 
 
 def _name(model: str | Path) -> str:

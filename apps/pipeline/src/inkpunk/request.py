@@ -18,6 +18,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.reading import plain, read_picture
 from inkpunk.road import given
+from inkpunk.road.control import Control, ControlError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
 
@@ -41,6 +42,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "emphasis": given.text,
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
+    "guess": given.yes_or_no,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -102,6 +104,10 @@ class Request:
         plain_prompt: take every character of the prompts as text.
         wildcards: the lists that `__name__` in a prompt is chosen from, by their names; None for none, and then it is
             text. `inkpunk.road.wildcards.read_lists` reads them from a folder.
+        controls: pictures that the drawing follows, by control networks; a text is one as `Control.read` reads it.
+            Without `init`, and without width and height, the picture has the first one's shape.
+        guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
+            than the fine. The prompt may be empty.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -131,6 +137,8 @@ class Request:
     emphasis: str | None = None
     plain_prompt: bool = False
     wildcards: Mapping[str, Sequence[str]] | None = None
+    controls: Sequence[Control | str] = ()
+    guess: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -166,12 +174,23 @@ class Request:
                 )  # it is frozen for all others
             except given.GivenError as error:
                 raise RequestError(str(error)) from error
-        object.__setattr__(self, "init", _picture(self.init))
+        object.__setattr__(self, "init", _picture("init", self.init))
+        object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
 
     @property
     def picture(self) -> Image.Image | None:
         """`init` as it is kept."""
         return self.init if isinstance(self.init, Image.Image) else None
+
+    @property
+    def followed(self) -> tuple[Control, ...]:
+        """`controls` as they are kept, each with its picture read."""
+        return tuple(each for each in self.controls if isinstance(each, Control))
+
+    @property
+    def shaping(self) -> Image.Image | None:
+        """The picture whose shape the drawing has, where its size is left open."""
+        return self.picture or next((kept for each in self.followed if (kept := each.kept) is not None), None)
 
     def _check_guidance(self) -> None:
         if not 0 <= self.guidance_rescale <= 1:
@@ -327,6 +346,22 @@ class Plan:
         picture = self.request.picture
         return picture and fit(picture, (self.width, self.height))
 
+    @cached_property
+    def hints(self) -> tuple[Image.Image, ...]:
+        """The hints that the drawing follows, in the size that is drawn, one for each control.
+
+        Raises:
+            RequestError: for a picture of which no hint can be made, or one that says nothing.
+        """
+        try:
+            return tuple(
+                each.hint(fit(each.kept, (self.width, self.height)))
+                for each in self.request.followed
+                if each.kept is not None
+            )
+        except ControlError as error:
+            raise RequestError(str(error)) from error
+
     @property
     def prompt_steps(self) -> int:
         """How many steps a prompt that changes is told of."""
@@ -345,7 +380,22 @@ class Plan:
         return pictures * (1 if self.guidance == 1 else 2)
 
 
-def _picture(init: object) -> Image.Image | None:
+def _control(asked: object) -> Control:
+    try:
+        control = Control.read(asked) if isinstance(asked, str) else asked
+    except ControlError as error:
+        raise RequestError(str(error)) from error
+    if not isinstance(control, Control):
+        raise RequestError(
+            "controls: must be of inkpunk.Control, or texts such as 'canny:photo.png:0.9', not "
+            f"{type(asked).__name__}"
+        )
+    if control.picture is None:  # pyright: ignore[reportUnnecessaryComparison]  # what Python's callers may do
+        raise RequestError(f"{control}: has no picture; give one of Pillow's, or the path of one")
+    return replace(control, picture=_picture(str(control), control.picture))
+
+
+def _picture(name: str, init: object) -> Image.Image | None:
     if init is None:
         return None
     try:
@@ -354,9 +404,9 @@ def _picture(init: object) -> Image.Image | None:
         if isinstance(init, str | Path):
             return read_picture(init)
     except PictureError as error:
-        raise RequestError(f"init{':' if isinstance(init, Image.Image) else ''} {error}") from error
+        raise RequestError(f"{name}{':' if isinstance(init, Image.Image) else ''} {error}") from error
     raise RequestError(
-        f"init: must be a picture of Pillow's or the path of one, not {type(init).__name__}; "
+        f"{name}: must be a picture of Pillow's or the path of one, not {type(init).__name__}; "
         "PIL.Image.fromarray makes a picture of an array"
     )
 

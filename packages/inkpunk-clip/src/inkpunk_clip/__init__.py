@@ -1,4 +1,5 @@
-"""CLIP's tokenizer and text encoder, as Stable Diffusion v1 uses them, and the language of prompts: text to context.
+"""CLIP's tokenizer and text encoder, as Stable Diffusion v1 uses them, and the language of prompts: text to context;
+and CLIP's image encoder, through which image prompts look.
 
 ```python
 from inkpunk_clip import TextEncoder, TextEncoderConfig, Tokenizer, context_at
@@ -8,10 +9,14 @@ encoder = TextEncoder(TextEncoderConfig())  # random until load_state_dict
 tokens = tokenizer(["nvinkpunk samurai", ""])  # [2, 77]
 context = encoder(tokens)  # [2, 77, 768]
 context = context_at("a (samurai:1.2) [at dawn:at night:0.4]", 12, 25, tokenizer, encoder)  # [1, 77, 768]
+embeds = ImageEncoder(ImageEncoderConfig())(prepared(images))  # images [batch, 3, any, any] in [-1, 1]: [batch, 1024]
 ```
 """
 
 from inkpunk_clip.config import TextEncoderConfig
+from inkpunk_clip.image_config import ImageEncoderConfig
+from inkpunk_clip.image_encoder import ImageEncoder
+from inkpunk_clip.image_preparation import prepared
 from inkpunk_clip.prompts.chunks import CHUNKINGS, EMPTY, Chunk, Chunks, chunks
 from inkpunk_clip.prompts.context import (
     EncodeChunk,
@@ -47,6 +52,8 @@ __all__ = [
     "Content",
     "Emphasis",
     "EncodeChunk",
+    "ImageEncoder",
+    "ImageEncoderConfig",
     "Language",
     "LearnedWords",
     "Line",
@@ -68,6 +75,7 @@ __all__ = [
     "contexts",
     "line_at",
     "parse",
+    "prepared",
     "side_by_side",
     "timeline",
     "understand",

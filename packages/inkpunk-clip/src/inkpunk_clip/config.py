@@ -1,10 +1,11 @@
 """The sizes of a CLIP text encoder, and where to read them."""
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from torch import Tensor
+
+from inkpunk_clip.sizes import check_sizes, count_layers, shape_of, sizes_of_json
 
 # What transformers calls our fields in a text encoder's config.json.
 _NAMES_IN_TRANSFORMERS = {
@@ -53,21 +54,7 @@ class TextEncoderConfig:
     """Width of the hidden layer of each feed-forward network."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            size: object = getattr(self, field.name)
-            if type(size) is not int or size < 1:
-                raise ValueError(
-                    f"text encoder: {field.name} must be a positive whole number, not {size!r:.80}"
-                )
-            if size > LIMITS[field.name]:
-                raise ValueError(
-                    f"text encoder: {field.name} must be at most {LIMITS[field.name]}, not {size!r:.80}"
-                )
-        if self.width % self.heads:
-            raise ValueError(
-                f"text encoder: width {self.width} does not divide among {self.heads} heads: "
-                "give the number of heads it was trained with"
-            )
+        check_sizes("text encoder", vars(self), LIMITS)
 
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor], *, heads: int = 12) -> "TextEncoderConfig":
@@ -76,14 +63,11 @@ class TextEncoderConfig:
         Only shapes are looked at. They cannot tell the number of heads, which is SD v1.5's unless given.
         Raises ValueError if the weights are not those of a text encoder.
         """
-        vocabulary, width = _matrix(weights, "token_embedding.weight")
-        positions, _ = _matrix(weights, "position_embedding.weight")
-        feed_forward, _ = _matrix(weights, "layers.0.feed_forward.fc1.weight")
-        indices = {int(found[1]) for name in weights if (found := re.match(r"layers\.(\d+)\.", name))}
-        missing = next(layer for layer in range(len(indices) + 1) if layer not in indices)
-        if missing < len(indices):
-            raise ValueError(f"text encoder weights: layer {max(indices)} is there, layer {missing} is not")
-        return cls(vocabulary, positions, width, len(indices), heads, feed_forward)
+        what = "text encoder"
+        vocabulary, width = shape_of(what, weights, "token_embedding.weight", dims=2)
+        positions, _ = shape_of(what, weights, "position_embedding.weight", dims=2)
+        feed_forward, _ = shape_of(what, weights, "layers.0.feed_forward.fc1.weight", dims=2)
+        return cls(vocabulary, positions, width, count_layers(what, weights), heads, feed_forward)
 
     @classmethod
     def from_diffusers(cls, config: Mapping[str, object]) -> "TextEncoderConfig":
@@ -98,30 +82,4 @@ class TextEncoderConfig:
                     f"text encoder config: {key} is {theirs!r:.80}, and this text encoder has {ours!r} only: "
                     "use a Stable Diffusion v1 model"
                 )
-        sizes: dict[str, int] = {}
-        for name, key in _NAMES_IN_TRANSFORMERS.items():
-            size = config.get(key)
-            if isinstance(size, float) and size.is_integer():
-                size = int(size)  # JSON makes no difference between 12 and 12.0, nor do some that write it
-            if type(size) is not int:
-                raise ValueError(f"text encoder config: {key} must be a whole number, not {size!r:.80}")
-            if not 1 <= size <= LIMITS[name]:
-                raise ValueError(
-                    f"text encoder config: {key} must be from 1 to {LIMITS[name]}, not {size!r:.80}"
-                )
-            sizes[name] = size
-        if sizes["width"] % sizes["heads"]:
-            raise ValueError(
-                f"text encoder config: hidden_size {sizes['width']} does not divide among num_attention_heads "
-                f"{sizes['heads']}: write the number of heads it was trained with"
-            )
-        return cls(**sizes)
-
-
-def _matrix(weights: Mapping[str, Tensor], name: str) -> tuple[int, int]:
-    if name not in weights:
-        raise ValueError(f"text encoder weights: {name} is missing")
-    shape = tuple(weights[name].shape)
-    if len(shape) != 2:
-        raise ValueError(f"text encoder weights: {name} must be a matrix, and its shape is {list(shape)}")
-    return shape
+        return cls(**sizes_of_json("text encoder", config, _NAMES_IN_TRANSFORMERS, LIMITS))

@@ -4,16 +4,15 @@ Radford et al. 2021, "Learning Transferable Visual Models From Natural Language 
 https://arxiv.org/abs/2103.00020, section 2.4. Stable Diffusion v1 conditions on every position of its output.
 """
 
-import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from inkpunk_clip.config import TextEncoderConfig
+from inkpunk_clip.transformer import Layer, embedding, quick_gelu
 
 
 class TextEncoder(nn.Module):
@@ -26,9 +25,12 @@ class TextEncoder(nn.Module):
     def __init__(self, config: TextEncoderConfig) -> None:
         super().__init__()
         self.config = config
-        self.token_embedding = _embedding(config.vocabulary, config.width, std=0.02)
-        self.position_embedding = _embedding(config.positions, config.width, std=0.01)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.token_embedding = embedding(config.vocabulary, config.width, std=0.02)
+        self.position_embedding = embedding(config.positions, config.width, std=0.01)
+        self.layers = nn.ModuleList(
+            Layer(config.width, config.heads, config.feed_forward, quick_gelu, causal=True)
+            for _ in range(config.layers)
+        )
         self.final_norm = nn.LayerNorm(config.width)
 
     if TYPE_CHECKING:
@@ -83,75 +85,3 @@ class TextEncoder(nn.Module):
         embedded = self.token_embedding(tokens.clamp(max=first - 1))
         theirs = learned.to(embedded)[(tokens - first).clamp(min=0)]
         return torch.where((tokens >= first)[..., None], theirs, embedded)
-
-
-def _embedding(entries: int, width: int, std: float) -> nn.Embedding:
-    """A table that starts with CLIP's own standard deviation.
-
-    It is drawn uniformly: drawing normal numbers on the meta device would load torch's compiler, which takes
-    seconds.
-    """
-    bound = std * math.sqrt(3)
-    table = torch.empty(entries, width).uniform_(-bound, bound)
-    return nn.Embedding.from_pretrained(table, freeze=False)  # pyright: ignore[reportUnknownMemberType]  # no stub
-
-
-class Layer(nn.Module):
-    """Attention, then a feed-forward network, each on the normalised input and added to it (pre-LN)."""
-
-    def __init__(self, config: TextEncoderConfig) -> None:
-        super().__init__()
-        self.norm1 = nn.LayerNorm(config.width)
-        self.attention = CausalSelfAttention(config)
-        self.norm2 = nn.LayerNorm(config.width)
-        self.feed_forward = FeedForward(config)
-
-    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
-        """One layer further; the shape and the dtype stay."""
-        x = x + self.attention(self.norm1(x))
-        return x + self.feed_forward(self.norm2(x))
-
-
-class CausalSelfAttention(nn.Module):
-    """Multi-head attention in which a token sees itself and those before it."""
-
-    def __init__(self, config: TextEncoderConfig) -> None:
-        super().__init__()
-        self.heads = config.heads
-        self.query = nn.Linear(config.width, config.width)
-        self.key = nn.Linear(config.width, config.width)
-        self.value = nn.Linear(config.width, config.width)
-        self.out = nn.Linear(config.width, config.width)
-
-    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
-        """What each token takes from those it sees."""
-        query, key, value = (self._split(project(x)) for project in (self.query, self.key, self.value))
-        attended = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-        return self.out(attended.transpose(1, 2).flatten(2))
-
-    def _split(
-        self, x: Float[Tensor, "batch positions width"]
-    ) -> Float[Tensor, "batch heads positions head_width"]:
-        batch, positions, width = x.shape
-        return x.view(batch, positions, self.heads, width // self.heads).transpose(1, 2)
-
-
-class FeedForward(nn.Module):
-    """Two linear layers with QuickGELU between them."""
-
-    def __init__(self, config: TextEncoderConfig) -> None:
-        super().__init__()
-        self.fc1 = nn.Linear(config.width, config.feed_forward)
-        self.fc2 = nn.Linear(config.feed_forward, config.width)
-
-    def forward(self, x: Float[Tensor, "batch positions width"]) -> Float[Tensor, "batch positions width"]:
-        """Each token by itself."""
-        return self.fc2(quick_gelu(self.fc1(x)))
-
-
-def quick_gelu(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Hendrycks and Gimpel's sigmoid approximation of GELU (https://arxiv.org/abs/1606.08415, section 2).
-
-    CLIP was trained with it, so the exact GELU would be wrong here.
-    """
-    return x * torch.sigmoid(1.702 * x)

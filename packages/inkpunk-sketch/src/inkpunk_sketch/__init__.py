@@ -10,6 +10,6 @@ with path.open("rb") as file:
 ```
 """
 
-from inkpunk_sketch.files import adapters, weights
+from inkpunk_sketch.files import adapters, controls, weights
 
-__all__ = ["adapters", "weights"]
+__all__ = ["adapters", "controls", "weights"]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 #: What each is for is in the README's model card.
 ADAPTERS = ("lcm", "lighthouse")
+CONTROLS = ("canny",)
 
 
 def weights() -> Path:
@@ -32,6 +33,18 @@ def adapters() -> Mapping[str, Path]:
         FileNotFoundError: the package was installed without them, or from inside an archive.
     """
     return {name: _file(name, "adapters") for name in ADAPTERS}
+
+
+def controls() -> Mapping[str, Path]:
+    """The control networks for the checkpoint, by the kind of hint: safetensors files in half precision.
+
+    "canny" is a ControlNet, in the layout of its authors' files: with it, the model inks what edges outline. What no
+    shape tells of it is in "inkpunk.config" in its metadata.
+
+    Raises:
+        FileNotFoundError: the package was installed without them, or from inside an archive.
+    """
+    return {name: _file(name, "control networks") for name in CONTROLS}
 
 
 def _file(name: str, what: str) -> Path:

@@ -12,6 +12,15 @@ torch.Size([2, 4, 16, 16])
 from inkpunk_unet.config import UNetConfig
 from inkpunk_unet.control import ControlNet, ControlNetConfig, guess_weights
 from inkpunk_unet.embedding import timestep_embedding
+from inkpunk_unet.encoder import UNetEncoder
+from inkpunk_unet.image_attention import (
+    ImageAttention,
+    Shown,
+    cross_attentions,
+    image_attentions,
+    image_prompts,
+)
+from inkpunk_unet.image_prompt import ImagePrompt, ImagePromptConfig, ResamplerConfig
 from inkpunk_unet.residuals import Residuals
 from inkpunk_unet.t2i_adapter import T2IAdapter, T2IAdapterConfig
 from inkpunk_unet.unet import UNet
@@ -19,11 +28,20 @@ from inkpunk_unet.unet import UNet
 __all__ = [
     "ControlNet",
     "ControlNetConfig",
+    "ImageAttention",
+    "ImagePrompt",
+    "ImagePromptConfig",
+    "ResamplerConfig",
     "Residuals",
+    "Shown",
     "T2IAdapter",
     "T2IAdapterConfig",
     "UNet",
     "UNetConfig",
+    "UNetEncoder",
+    "cross_attentions",
     "guess_weights",
+    "image_attentions",
+    "image_prompts",
     "timestep_embedding",
 ]

@@ -1,6 +1,6 @@
 """What control networks add to a UNet: on its skip connections, at the bottom of the U, and on the way down."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import overload
 
@@ -58,6 +58,16 @@ class Residuals:
         ]
         skips = len(self.skips)
         return Residuals(tuple(entries[:skips]), entries[skips], tuple(entries[skips + 1 :]))
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Residuals":
+        """Every entry that there is, changed: brought to a dtype, for example, or repeated for a larger batch."""
+
+        def changed(entry: Tensor | None) -> Tensor | None:
+            return None if entry is None else change(entry)
+
+        return Residuals(
+            tuple(map(changed, self.skips)), changed(self.middle), tuple(map(changed, self.levels))
+        )
 
     def added_to(
         self, skips: Sequence[Float[Tensor, "batch _ _ _"]], middle: Float[Tensor, "batch _ _ _"]

@@ -8,6 +8,8 @@ save_checkpoint("model", layout="diffusers folder", dtype=torch.float16,
 open_embedding("neon.pt").vectors                       # a learned word: (vectors, width), float32
 open_adapter("ink.safetensors").unet                    # a LoRA or its like: the change of each weight, by our names
 open_control("control_canny.pth").tensors               # a ControlNet or T2I-Adapter, by our names
+open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
+open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
 """
 
 from inkpunk_weights.adapters.changes import Change
@@ -19,6 +21,8 @@ from inkpunk_weights.control.writing import save_control
 from inkpunk_weights.embeddings import EMBEDDING_FILES, Embedding, open_embedding
 from inkpunk_weights.errors import CheckpointError
 from inkpunk_weights.hub_cache import snapshot_of
+from inkpunk_weights.image_prompts.encoder import ImageEncoderFile, open_image_encoder
+from inkpunk_weights.image_prompts.reading import IMAGE_PROMPT_FILES, ImagePromptFile, open_image_prompt
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
@@ -28,6 +32,7 @@ __all__ = [
     "ADAPTER_FILES",
     "CONTROL_FILES",
     "EMBEDDING_FILES",
+    "IMAGE_PROMPT_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
@@ -35,6 +40,8 @@ __all__ = [
     "ComponentReport",
     "Control",
     "Embedding",
+    "ImageEncoderFile",
+    "ImagePromptFile",
     "Layout",
     "LazyTensors",
     "LowRank",
@@ -46,6 +53,8 @@ __all__ = [
     "open_checkpoint",
     "open_control",
     "open_embedding",
+    "open_image_encoder",
+    "open_image_prompt",
     "save_checkpoint",
     "save_control",
     "save_lora",

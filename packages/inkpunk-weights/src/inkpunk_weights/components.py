@@ -11,7 +11,7 @@ from inkpunk_weights.averages import EMA, averaged_unet, ema_name
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.names import DIFFUSERS, LDM, LDM_UNET, Dialect, Names
-from inkpunk_weights.other_models import READ, other_model
+from inkpunk_weights.other_models import IMAGE_ENCODER, READ, other_model
 from inkpunk_weights.wrappers import Unwrapped, unwrap
 
 COMPONENTS = ("text_encoder", "unet", "vae")
@@ -103,6 +103,8 @@ def find_components(path: Path, tensors: LazyTensors, *, ema: bool = False) -> F
     if "unet" not in components and (averages := averaged_unet(leftovers)):
         components["unet"] = _component(path, file, LDM_UNET, LDM_UNET.prefixes[:1], averages, True)
     if not components:
+        if any(name.startswith("vision_model.") for name in names):
+            raise CheckpointError(f"{shown_path(path)}: this is {IMAGE_ENCODER}", found=READ[IMAGE_ENCODER])
         some = ", ".join(shown(name) for name in list(tensors)[:3]) or "none at all"
         raise CheckpointError(
             f"{shown_path(path)}: no component of Stable Diffusion v1 among its {len(tensors)} tensors ({some}, ...)"

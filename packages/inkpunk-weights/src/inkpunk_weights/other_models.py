@@ -12,14 +12,22 @@ LATENT_CONSISTENCY = (
 TINY_AUTOENCODER = "TAESD, a tiny autoencoder that stands in for a VAE in previews"
 ADAPTER = "a LoRA or its like, which `open_adapter` reads"
 CONTROL = "a ControlNet or T2I-Adapter, which `open_control` reads"
-READ: Mapping[str, str] = {ADAPTER: "adapter", EMBEDDING: "embedding", CONTROL: "control network"}
+IMAGE_PROMPT = "an image prompt (IP-Adapter), which `open_image_prompt` reads"
+IMAGE_ENCODER = "CLIP's image encoder, which `open_image_encoder` reads"
+READ: Mapping[str, str] = {
+    ADAPTER: "adapter",
+    EMBEDDING: "embedding",
+    CONTROL: "control network",
+    IMAGE_PROMPT: "image prompt",
+    IMAGE_ENCODER: "image encoder",
+}
 """Of these, what this package reads by another name."""
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
+    r"^image_proj\.|^ip_adapter\.": IMAGE_PROMPT,
     r"lora_(up|down|A|B|unet|te)|[._]lora\.|lokr_|hada_w|oft_(blocks|diag)": ADAPTER,
     r"^(control_model\.|control_net|controlnet[._]|input_hint_block\.)": CONTROL,
     r"^(adapter\.)?body\.\d+\.(in_conv|block1|resnets|body)\.": CONTROL,
     r"motion_modules\.": "an AnimateDiff motion module",
-    r"^image_proj\.|^ip_adapter\.": "an image adapter",
     r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": EMBEDDING,
     r"(^|\.)joint_blocks\.": "Stable Diffusion 3",
     r"(^|\.)(double_blocks|single_blocks|single_transformer_blocks)\.": "a Flux model",

@@ -35,12 +35,14 @@ class TensorFile:
         tensors: by the names they have in the file.
         metadata: the notes written beside them.
         imports: what a pickle would have imported; nothing is.
+        root: the entry that held the tensors in a file of `torch.save`, or "" for none.
     """
 
     format: str
     tensors: LazyTensors
     metadata: Mapping[str, object]
     imports: tuple[str, ...] = ()
+    root: str = ""
 
 
 def open_tensor_file(path: Path, roots: Sequence[str] = ROOTS, limits: Limits = CHECKPOINT) -> TensorFile:
@@ -77,5 +79,9 @@ def _open(path: Path, where: str, roots: Sequence[str], limits: Limits) -> Tenso
         return TensorFile(SAFETENSORS, safe.tensors, safe.metadata)
     torch_file = open_torch_file(path, roots, limits)
     return TensorFile(
-        f"ckpt ({torch_file.format})", torch_file.tensors, torch_file.metadata, torch_file.imports
+        f"ckpt ({torch_file.format})",
+        torch_file.tensors,
+        torch_file.metadata,
+        torch_file.imports,
+        torch_file.root,
     )

@@ -13,6 +13,7 @@ from torch import Tensor
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.limits import CHECKPOINT, Limits
+from inkpunk_weights.other_models import IMAGE_PROMPT, READ
 from inkpunk_weights.pickle_machine import Inert, Instance, is_dict
 from inkpunk_weights.regular_files import check_regular
 from inkpunk_weights.torch_formats import Source, open_source
@@ -87,7 +88,7 @@ def _naming(path: Path) -> Generator[None]:
     try:
         yield
     except CheckpointError as error:
-        raise CheckpointError(f"{shown_path(path)}: {error}") from None
+        raise CheckpointError(f"{shown_path(path)}: {error}", found=error.found) from None
 
 
 def _map(path: Path) -> memoryview:
@@ -113,6 +114,10 @@ def _views(value: object, roots: Sequence[str]) -> tuple[str, dict[str, View]]:
     for root, holder in holders.items():
         if isinstance(holder, Inert | Instance):
             raise CheckpointError(f"its {root!r} is {_kind(holder)} and not a dict of tensors. {advice}")
+    if (
+        "image_proj" in value and "ip_adapter" in value
+    ):  # two dicts, of which whoever wants them names one as root
+        raise CheckpointError(f"this is {IMAGE_PROMPT}", found=READ[IMAGE_PROMPT])
     places = " or ".join(map(repr, roots))
     keys = ", ".join(shown(key, 30) for key in list(value)[:5]) or "nothing"
     raise CheckpointError(f"this holds no tensors by name, at its top or in {places}, but {keys}")

@@ -48,6 +48,11 @@ MOST_PICTURES = 100_000  # at a second each, more than a day
     help="A .png file for one picture, or a folder for any number.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@click.option(
+    "--save-hint",
+    type=click.Path(path_type=Path),
+    help="Save what is made of --control, as a .png file, or for several into a folder.",
+)
 @model_options
 def generate(
     count: int,
@@ -55,6 +60,7 @@ def generate(
     init: Path | None,
     out: Path,
     overwrite: bool,
+    save_hint: Path | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
 ) -> None:
@@ -69,7 +75,10 @@ def generate(
         pipeline = load()
         say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
-        say_what_is_idle(pipeline.plan(asked))
+        plan = pipeline.plan(asked)
+        say_what_is_idle(plan)
+        if save_hint is not None:
+            save_hints(plan, save_hint, overwrite)
         for note in pipeline.notes_of(asked):
             click.echo(note, err=True)
         for start in range(0, count, batch):
@@ -81,6 +90,28 @@ def generate(
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
                 say_what_is_unknown(drawn.facts)
+
+
+def save_hints(plan: "Plan", place: Path, overwrite: bool) -> None:
+    """Save a plan's hints: one as a file, several into a folder, each by its kind."""
+    from inkpunk.pictures.atomic import write_atomically
+    from inkpunk.pictures.hints import as_png
+    from inkpunk.road.facts import by_kind
+
+    named = dict(zip(by_kind(plan), plan.hints, strict=True))
+    if place.suffix.lower() == ".png":
+        if len(named) != 1:
+            raise click.UsageError(
+                f"--save-hint {place}: there are {len(named)} hints, which one file cannot hold; give a folder"
+            )
+        check_picture_path(place, overwrite)
+        files = dict.fromkeys([place], plan.hints[0])
+    else:
+        make_folder("--save-hint", place)
+        files = {place / f"hint-{name.replace(' ', '-')}.png": hint for name, hint in named.items()}
+    for file, hint in files.items():
+        write_atomically(file, as_png(hint), overwrite=overwrite or place.suffix.lower() != ".png")
+        click.echo(file)
 
 
 def say_what_is_idle(plan: "Plan") -> None:

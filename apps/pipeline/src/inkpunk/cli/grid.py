@@ -148,8 +148,9 @@ def _requests(cells: list[list[Settings]], x: OptionAxis, y: OptionAxis | None) 
     for row, line in enumerate(cells):
         requests.append([])
         for column, cell in enumerate(line):
+            without_init: dict[str, Any] = {**cell, "init": None}
             try:
-                requests[-1].append(request_of(**{**cell, "init": None}))  # see _with_inits
+                requests[-1].append(request_of(**without_init))  # see _with_inits
             except RequestError as error:
                 name = cell_name(x.axis, y and y.axis, column, row)
                 raise RequestError(f"{name}: {error}") from error

@@ -73,10 +73,34 @@ EMBEDDING_OPTION = click.option(
     "times.",
 )
 
+
+def _control_nets(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Read each KIND=FILE."""
+    told = dict[str, str]()
+    for value in values:
+        kind, equals, file = value.partition("=")
+        if not (kind and equals and file):
+            raise click.BadParameter(f"{value!r} is not KIND=FILE, such as canny=control_v11p_sd15_canny.pth")
+        if kind in told:
+            raise click.BadParameter(f"{kind} is given twice; one network draws a kind")
+        told[kind] = file
+    return told
+
+
 DEVICE_OPTION = click.option(
     "--device", default="auto", show_default=True, metavar="[auto|cuda|mps|cpu]", help="Where to compute."
 )
 EMA_OPTION = click.option("--ema", is_flag=True, help="Take a training checkpoint's averaged (EMA) weights.")
+
+CONTROL_NET_OPTION = click.option(
+    "--control-net",
+    "control_nets",
+    multiple=True,
+    metavar="KIND=FILE",
+    callback=_control_nets,
+    help="The ControlNet or T2I-Adapter for a kind of --control or --hint: a file, a folder or a Hugging Face id. "
+    "[default: the one in the box, or ControlNet 1.1 from the hub]",
+)
 
 LORA_OPTIONS = (
     click.option(
@@ -135,6 +159,7 @@ MODEL_OPTIONS = (
     EMA_OPTION,
     EMBEDDING_OPTION,
     *LORA_OPTIONS,
+    CONTROL_NET_OPTION,
     *TRAINED_FOR_OPTIONS,
 )
 
@@ -246,6 +271,29 @@ REQUEST_OPTIONS = (
     ),
 )
 
+CONTROL_OPTIONS = (
+    click.option(
+        "--control",
+        "controls",
+        multiple=True,
+        metavar="KIND:PICTURE[:WEIGHT][:FROM-TO]",
+        help="Follow what a picture shows: canny, softedge, scribble, tile or depth, how strongly, and for which "
+        "part of the steps, as canny:photo.png:0.9:0-0.6. Can be given several times.",
+    ),
+    click.option(
+        "--hint",
+        "hints",
+        multiple=True,
+        metavar="KIND:PICTURE[:WEIGHT][:FROM-TO]",
+        help="As --control, of a picture that is a hint already; of any kind, such as openpose:pose.png.",
+    ),
+    click.option(
+        "--guess",
+        is_flag=True,
+        help="Guess mode: hints lead, on predictions under the prompt alone, the coarse more than the fine.",
+    ),
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -254,6 +302,7 @@ PICTURE_OPTIONS = (
     click.option(
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
     ),
+    *CONTROL_OPTIONS,
 )
 
 
@@ -292,18 +341,26 @@ def picture_options(command: Command) -> Command:
 
 
 def request_of(
-    *, seed: int | None, init: Path | None = None, wildcards: Path | None = None, **settings: Any
+    *,
+    seed: int | None,
+    init: Path | None = None,
+    wildcards: Path | None = None,
+    controls: tuple[str, ...] = (),
+    hints: tuple[str, ...] = (),
+    **settings: Any,
 ) -> "Request":
-    """Make the request that `picture_options` ask for; the picture to start from is read.
+    """Make the request that `picture_options` ask for; the pictures to start from and to follow are read.
 
     Raises:
         RequestError: for what can be refused without the model.
     """
     from inkpunk.request import Request
+    from inkpunk.road.control import Control
 
     if seed is not None:
         settings["seeds"] = (seed,)
-    return Request(**settings, init=init, wildcards=read_wildcards(wildcards))
+    followed = (*map(Control.read, controls), *(Control.read(hint, ready=True) for hint in hints))
+    return Request(**settings, init=init, wildcards=read_wildcards(wildcards), controls=followed)
 
 
 def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, int]) -> None:
@@ -341,6 +398,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         embeddings: tuple[Path, ...],
         loras: tuple[str, ...],
         lora_folder: Path | None,
+        control_nets: dict[str, str],
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -357,6 +415,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "embeddings": embeddings,
             "loras": loras,
             "lora_folder": lora_folder,
+            "control_nets": control_nets,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)

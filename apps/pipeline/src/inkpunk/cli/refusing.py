@@ -6,7 +6,13 @@ from typing import Any
 
 import click
 
-OPTIONS = {"checkpoint": "--model", "adapter": "--lora", "embedding": "--embedding"}
+OPTIONS = {
+    "checkpoint": "--model",
+    "adapter": "--lora",
+    "embedding": "--embedding",
+    "control network": "--control-net",
+    "picture": "--control",
+}
 """Where each kind of file belongs."""
 
 
@@ -70,9 +76,13 @@ def _said(error: Exception) -> str | None:
     from inkpunk.models.hub_errors import HubError
     from inkpunk.pictures.facts import PictureError
     from inkpunk.request import RequestError
+    from inkpunk.road.control import ControlError
     from inkpunk.training.errors import TrainingError
 
-    told = CheckpointError, HubError, PictureError, RequestError, DeviceError, NotFiniteError, TrainingError
+    told = (
+        *(CheckpointError, HubError, PictureError, RequestError, ControlError),
+        *(DeviceError, NotFiniteError, TrainingError),
+    )
     if not isinstance(error, told):
         return None
     belongs = _option_of(error.found) if isinstance(error, CheckpointError) else None

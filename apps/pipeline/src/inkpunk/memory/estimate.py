@@ -9,13 +9,14 @@ from inkpunk.request import Plan, RequestError
 # Feature maps that a UNet holds at its peak, in maps of its first width at the latents' size. Measured for latents of
 # 64 x 64 to 96 x 96: 31 to 33 by the fast road, 39 to 41 by the networks as they are.
 UNET_MAPS = 41
+CONTROL_MAPS = 12  # what a control network adds to that, of which a second set is there while they are summed
 FIXED = 256 << 20  # what work takes at any size
 TILED_ROWS = 64  # of a feature map, in a strip of the VAE's
 GIBI = 2**30
 
 
 def picture_memory(
-    plan: Plan, unet: UNetConfig, vae: VAEConfig, *, rows: int, itemsize: int, tiled: bool
+    plan: Plan, unet: UNetConfig, vae: VAEConfig, *, rows: int, itemsize: int, tiled: bool, controls: int = 0
 ) -> int:
     """An estimate of the bytes that a plan's pictures take at their peak, on top of all weights.
 
@@ -26,9 +27,11 @@ def picture_memory(
         rows: latents that it is asked about at a time.
         itemsize: bytes of a number.
         tiled: whether they are decoded in strips.
+        controls: how many control networks are asked before each prediction.
     """
     pixels = plan.height // SIZE_MULTIPLE * (plan.width // SIZE_MULTIPLE)
-    drawing = UNET_MAPS * unet.widths[0] * pixels * rows * itemsize
+    held = UNET_MAPS + CONTROL_MAPS * min(controls, 2)
+    drawing = held * unet.widths[0] * pixels * rows * itemsize
     strip = TILED_ROWS if tiled else None
     decoding = decode_memory(vae, plan.height, plan.width, rows=strip, itemsize=itemsize)
     finished = len(plan.request.seeds) * vae.image_channels * plan.height * plan.width * 4

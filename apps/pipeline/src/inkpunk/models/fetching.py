@@ -4,11 +4,12 @@ import errno
 import hashlib
 import json
 import shutil
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -28,6 +29,16 @@ from inkpunk.models.hub_errors import hub_errors_explained
 from inkpunk.models.hub_files import SINGLE_FILES, FilesError, choose_files, with_config
 from inkpunk.pictures.atomic import write_atomically
 
+Chosen = Callable[[Collection[str]], list[str]]
+
+
+class Choose(Protocol):
+    """Which of a repository's files are worth downloading; raises `FilesError` where none are."""
+
+    def __call__(self, names: Collection[str], *, half: bool) -> list[str]:
+        """By the paths of all its files; perhaps preferring float16 weights."""
+        ...
+
 
 @dataclass(frozen=True)
 class _Listing:
@@ -44,6 +55,7 @@ def fetch(
     *,
     revision: str = "main",
     half: bool = False,
+    choose: Choose = choose_files,
     cache: Path | None = None,
     endpoint: str | None = None,
     progress: bool = True,
@@ -58,6 +70,7 @@ def fetch(
         file: one file of the repository, instead of the choice of `choose_files`.
         revision: a branch, tag or commit.
         half: prefer float16 weights, half the download.
+        choose: what of a repository is downloaded, where no file of it is named.
         cache: the folder to download to; the one that all of Hugging Face's tools share, if None.
         endpoint: another hub, such as a mirror; $HF_ENDPOINT, if None.
         progress: show progress bars.
@@ -65,7 +78,7 @@ def fetch(
     Raises:
         HubError: in one line, what stands in the way and what to do about it.
     """
-    cache = cache or Path(constants.HF_HUB_CACHE)
+    cache, wanted = cache or Path(constants.HF_HUB_CACHE), partial(choose, half=half)
     name = repo if file is None else f"{repo}/{file}"
     with (
         hub_errors_explained(name, revision, cache, endpoint or constants.ENDPOINT),
@@ -73,7 +86,7 @@ def fetch(
     ):
         folder = cache / repo_folder_name(repo_id=repo, repo_type="model")
         known = _recall(folder, revision)
-        if known and (path := _cached(folder, known, file, half)):
+        if known and (path := _cached(folder, known, file, wanted)):
             return path
         try:
             listing = _list(repo, revision, endpoint)
@@ -81,10 +94,10 @@ def fetch(
             # What another program, or the repository's last version, left here is better than nothing.
             # Of what is known to be there, a small file may be new to us.
             for leftover in (known, known and _leftover(folder, known.commit), _leftover(folder, revision)):
-                if leftover and (path := _cached(folder, leftover, file, half)):
+                if leftover and (path := _cached(folder, leftover, file, wanted)):
                     return path
             raise
-        chosen = _choose(listing, file, half)
+        chosen = _choose(listing, file, wanted)
         _check_space(folder, listing, chosen)
         for each in chosen:
             _download(repo, each, listing, folder, cache, endpoint)
@@ -99,9 +112,9 @@ def _list(repo: str, revision: str, endpoint: str | None) -> _Listing:
     return _Listing(str(info.sha), tuple(each.rfilename for each in siblings), large)
 
 
-def _choose(listing: _Listing, file: str | None, half: bool) -> list[str]:
+def _choose(listing: _Listing, file: str | None, choose: Chosen) -> list[str]:
     if file is None:
-        return choose_files(listing.names, half=half)
+        return choose(listing.names)
     if file not in listing.names:
         there = [name for name in listing.names if PurePosixPath(name).suffix == PurePosixPath(file).suffix]
         raise FilesError(
@@ -115,10 +128,10 @@ def _place(folder: Path, listing: _Listing, chosen: list[str]) -> Path:
     return snapshot / chosen[0] if len(chosen) == 1 or chosen[0].endswith(SINGLE_FILES) else snapshot
 
 
-def _cached(folder: Path, listing: _Listing, file: str | None, half: bool) -> Path | None:
+def _cached(folder: Path, listing: _Listing, file: str | None, choose: Chosen) -> Path | None:
     """Where the chosen files are, if all of them are here."""
     try:
-        chosen = _choose(listing, file, half)
+        chosen = _choose(listing, file, choose)
     except FilesError:
         return None
     here = all((folder / "snapshots" / listing.commit / name).is_file() for name in chosen)

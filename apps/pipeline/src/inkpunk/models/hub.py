@@ -6,7 +6,7 @@ from inkpunk_weights import snapshot_of
 
 from inkpunk.models.addresses import AddressError, HubName, read_hub_name
 from inkpunk.models.hub_errors import HubError
-from inkpunk.models.hub_files import SINGLE_FILES
+from inkpunk.models.hub_files import NETWORK_FILES, SINGLE_FILES, choose_network_files
 
 SKETCH = "sketch"
 
@@ -40,6 +40,28 @@ def resolve_model(model: str, *, half: bool = False) -> Path:
     raise HubError(
         f"model {model!r}: no such file or folder, nor a name on the Hugging Face hub (owner/name)"
     )
+
+
+def resolve_network(name: str, *, half: bool = False) -> Path:
+    """The file or folder of one network, such as a ControlNet, fetched from the hub where that is what the name says.
+
+    Args:
+        name: a file, a folder, a hub id such as "lllyasviel/control_v11p_sd15_canny", or one file of a repository.
+        half: prefer float16 weights on the hub.
+
+    Raises:
+        HubError: no such file, no such id, or a download that fails.
+        CheckpointError: a folder of the hub's cache without a snapshot.
+    """
+    path = Path(name).expanduser() if name.startswith("~") else Path(name)
+    if _exists(path):
+        return snapshot_of(path)
+    found = None if name.startswith(_PATH_LIKE) else _hub_name(name)
+    if found is None or (found.file is None and name.endswith(NETWORK_FILES)):
+        raise HubError(f"{name}: no such file or folder, nor a name on the Hugging Face hub (owner/name)")
+    from inkpunk.models.fetching import fetch
+
+    return fetch(found.repo, found.file, revision=found.revision, half=half, choose=choose_network_files)
 
 
 def short_name(model: str) -> str:

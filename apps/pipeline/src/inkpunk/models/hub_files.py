@@ -11,6 +11,7 @@ from inkpunk.models.vocabulary import FILES as TOKENIZER_FILES
 MODEL_INDEX = "model_index.json"
 COMPONENTS = ("text_encoder", "unet", "vae")
 SINGLE_FILES = (".safetensors", ".ckpt")  # in the order of preference
+NETWORK_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _SMALL_FILES = (
     MODEL_INDEX,
     "scheduler/scheduler_config.json",
@@ -68,6 +69,20 @@ def choose_files(names: Collection[str], *, half: bool = False) -> list[str]:
         raise FilesError(f"has no weights for its {' and '.join(absent)}, as .safetensors or .bin")
     small = [name for name in _SMALL_FILES if name in names]
     return [*small, *(file for weights in chosen.values() for file in weights)]
+
+
+def choose_network_files(names: Collection[str], *, half: bool = False) -> list[str]:
+    """Choose the files of a repository that is one network in diffusers' layout: its config, and one set of weights.
+
+    Raises:
+        FilesError: it is none.
+    """
+    weights = _component_weights(names, "", half)
+    if not weights:
+        singles = sorted(name for name in names if name.endswith(NETWORK_FILES))
+        some = f"; add the name of one of its files: {', '.join(singles[:8])}" if singles else ""
+        raise FilesError(f"is not one network: no diffusion_pytorch_model.safetensors{some}")
+    return [*(["config.json"] if "config.json" in names else []), *weights]
 
 
 def _component_weights(names: Iterable[str], component: str, half: bool) -> list[str]:

@@ -100,7 +100,7 @@ def read_config(checkpoint: Checkpoint, component: str) -> Any:
     try:
         if told := checkpoint.configs.get(component):
             return config_from_folder(component, told, weights)
-        told = _metadata_json(checkpoint.metadata, checkpoint.path, CONFIG_KEY).get(component, {})
+        told = told_config(checkpoint.metadata, checkpoint.path, component)
         if isinstance(told, dict):  # or it is refused
             told = {**_told_by_training(checkpoint, component), **cast("dict[str, object]", told)}
         return config_from_shapes(component, told, weights)
@@ -143,6 +143,11 @@ def read_defaults(checkpoint: Checkpoint) -> Defaults:
             raise CheckpointError(f"{checkpoint.path}: unet: {error}") from error
         settings |= {"size": size} if size else {}
     return Defaults(**settings)
+
+
+def told_config(metadata: Mapping[str, object], path: Path, component: str) -> object:
+    """What a file's metadata say of a component that its shapes do not tell."""
+    return _metadata_json(metadata, path, CONFIG_KEY).get(component, {})
 
 
 def told_defaults(metadata: Mapping[str, object], path: Path) -> dict[str, Any]:

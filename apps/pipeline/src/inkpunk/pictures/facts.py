@@ -37,6 +37,11 @@ class Facts:
         loras: the adapters that were given beside the prompt, each with its weight: "0.8", or "0.8:0.5" where the
             text encoder's is another.
         lora_hashes: all adapters, each with the first 12 hex digits of its file's SHA-256.
+        controls: what the drawing followed, by the kinds of the hints: each with its weight, the part of the steps if
+            not all, and "ready" where it was given as a hint: "0.9:0-0.6 ready".
+        control_hints: of each, the MD5 of the hint's RGB pixels.
+        control_nets: of each, the network's name and, in brackets, the first 12 hex digits of its file's SHA-256.
+        guess: whether hints acted on the predictions under the prompt alone, the coarse more than the fine.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
@@ -74,6 +79,10 @@ class Facts:
     embeddings: Mapping[str, str] = field(default_factory=dict[str, str])
     loras: Mapping[str, str] = field(default_factory=dict[str, str])
     lora_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+    controls: Mapping[str, str] = field(default_factory=dict[str, str])
+    control_hints: Mapping[str, str] = field(default_factory=dict[str, str])
+    control_nets: Mapping[str, str] = field(default_factory=dict[str, str])
+    guess: bool = False
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None

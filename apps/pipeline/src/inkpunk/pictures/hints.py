@@ -1,6 +1,7 @@
 """What a control network is shown: lines, drawings and the like, made of any picture."""
 
 from collections.abc import Callable, Mapping
+from io import BytesIO
 
 import cv2
 import numpy as np
@@ -17,6 +18,8 @@ FINE, COARSE = 0.5, 5.0
 """Widths of the two blurs between which scribbles are found, in pixels of 512."""
 SCRIBBLE = 32
 """The least difference between them that is a stroke, of 255."""
+GREY = 12
+"""The most levels, of 255, between the colours of a pixel that is grey; JPEGs are inexact."""
 FLAT = 4
 """The fewest levels, of 255, between a hint's darkest and brightest pixel with which it says anything."""
 
@@ -66,6 +69,18 @@ MAKERS: Mapping[str, Callable[[Image.Image], Image.Image]] = {
     "tile": as_it_is,
     "depth": grey,
 }
+
+
+def as_png(hint: Image.Image) -> bytes:
+    """A hint as a file, which `--hint` takes."""
+    file = BytesIO()
+    hint.save(file, "PNG")
+    return file.getvalue()
+
+
+def is_grey(picture: Image.Image) -> bool:
+    """Whether a picture has no colours, but for what compression leaves of them."""
+    return int(np.ptp(_rgb(picture), axis=2).max()) <= GREY
 
 
 def says_nothing(hint: Image.Image) -> bool:

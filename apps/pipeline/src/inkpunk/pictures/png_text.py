@@ -65,6 +65,7 @@ def infotext(facts: Facts) -> str:
         "Emphasis": _emphasis(facts),
         "TI hashes": _pairs(facts.embeddings),
         "Lora hashes": _pairs(facts.lora_hashes),
+        **_controls(facts),
         "Note": facts.note,
         "Version": f"inkpunk {facts.version}",
         # as its extensions call it
@@ -78,6 +79,26 @@ def infotext(facts: Facts) -> str:
         ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     )
     return _storable("\n".join(lines))
+
+
+def _controls(facts: Facts) -> dict[str, str]:
+    """As AUTOMATIC1111's extension writes them, and the hash of each hint beside."""
+    told = dict[str, str]()
+    for index, (name, numbers) in enumerate(facts.controls.items()):
+        given, _, ready = numbers.partition(" ")
+        weight, _, steps = given.partition(":")
+        start, _, end = steps.partition("-")
+        pairs = {
+            "Module": "none" if ready else name.partition(" ")[0],
+            "Model": facts.control_nets.get(name, name),
+            "Weight": weight,
+            "Guidance Start": start or "0",
+            "Guidance End": end or "1",
+            "Control Mode": "ControlNet is more important" if facts.guess else "Balanced",
+            "Hint hash": facts.control_hints.get(name, ""),
+        }
+        told[f"ControlNet {index}"] = _pairs(pairs)
+    return told
 
 
 def _pairs(values: Mapping[str, str]) -> str:

@@ -1,9 +1,20 @@
 """What a plan tells of its pictures, whatever model draws them."""
 
+from collections import Counter
 from typing import Any
 
 from inkpunk.pictures.pixels import image_hash
 from inkpunk.request import Plan
+from inkpunk.road.control import Control
+
+
+def by_kind(plan: Plan) -> dict[str, Control]:
+    """A plan's controls, by what pictures call them; of several of a kind, the second has a 2 behind it."""
+    found, times = dict[str, Control](), Counter[str]()
+    for each in plan.request.followed:
+        times[each.kind] += 1
+        found[each.kind if times[each.kind] == 1 else f"{each.kind} {times[each.kind]}"] = each
+    return found
 
 
 def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
@@ -29,5 +40,8 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "clip_skip": plan.clip_skip,
         "emphasis": request.language.emphasis,
         "plain_prompt": request.plain_prompt,
+        "controls": {name: each.told for name, each in by_kind(plan).items()},
+        "control_hints": dict(zip(by_kind(plan), map(image_hash, plan.hints), strict=True)),
+        "guess": request.guess,
         "init_hash": image_hash(plan.start) if plan.start else None,
     }

@@ -58,4 +58,23 @@ def decide(
         loras=tuple(loras for _, loras in asked),
     )
     refuse_guidance_without_effect(plan, schedule)
+    refuse_idle_controls(plan)
     return plan
+
+
+def refuse_idle_controls(plan: Plan) -> None:
+    """Refuse controls that say nothing, or count at no step.
+
+    Raises:
+        RequestError: naming the first.
+    """
+    steps = len(plan.path) - 1
+    _ = plan.hints  # each is made now, and refuses for itself
+    for each in plan.request.followed:
+        if not any(each.acts_at(step, steps) for step in range(steps)):
+            raise RequestError(
+                f"{each}: no one of {steps} steps lies within {each.start:g}-{each.end:g}; widen it, or take more "
+                "steps"
+            )
+    if plan.request.guess and not plan.request.followed:
+        raise RequestError("guess: changes nothing without a control; give one, or leave it out")

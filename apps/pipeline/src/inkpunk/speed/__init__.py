@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import torch
 from inkpunk_clip import TextEncoder
-from inkpunk_unet import UNet
+from inkpunk_unet import ControlNet, T2IAdapter, UNetEncoder
 from inkpunk_vae import VAE
 from inkpunk_winograd import accelerate, is_eligible
 from torch import Tensor, nn
@@ -65,38 +65,61 @@ class Speed:
 PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))
 
 
-def speed_up(text_encoder: TextEncoder, unet: UNet, vae: VAE, device: torch.device, speed: Speed) -> None:
-    """Make networks, for inference on a device, faster in place."""
+def speed_up(*networks: nn.Module, device: torch.device, speed: Speed) -> None:
+    """Make networks, for inference on a device, faster in place: text encoders, VAEs, UNets and control networks."""
     on_cpu = device.type == "cpu"
     if on_cpu and speed.keep_memory:
         keep_freed_memory()
-    if speed.compile:
-        for network in (unet, vae.encoder, vae.decoder):
-            cast(Any, network).compile(backend=COMPILER)
-    else:
-        if on_cpu:
-            for network in (text_encoder, unet, vae):
-                accelerate(
-                    network,
-                    convolutions=speed.winograd,
-                    linears=speed.linears,
-                    threads=speed.threads,
-                    attention=False,
-                    channels_last=False,  # a network of our own is turned once, below
-                )
-            if speed.attention:
-                speed_attention(unet)
-        if speed.in_place:
-            work_in_place(unet, vae)
-        if on_cpu and speed.memo:
-            remember_what_stays(unet)
-        if on_cpu and speed.share:
-            share_guided_work(unet)
-    # Apple's MPS is left out: nobody here could try it.
-    if speed.channels_last and device.type in ("cpu", "cuda"):
-        filtered = on_cpu and speed.winograd and not speed.compile
-        _put_channels_last(unet, unet.conv_in, filtered=filtered)
-        _put_channels_last(vae, vae.encoder.conv_in, vae.decoder.conv_in, filtered=filtered)
+    for network in networks:
+        if speed.compile:
+            _compile(network)
+        else:
+            _change(network, on_cpu, speed)
+        # Apple's MPS is left out: nobody here could try it.
+        if speed.channels_last and device.type in ("cpu", "cuda"):
+            filtered = on_cpu and speed.winograd and not speed.compile
+            _put_channels_last(network, *_first_convolutions(network), filtered=filtered)
+
+
+def _compile(network: nn.Module) -> None:
+    parts = (network.encoder, network.decoder) if isinstance(network, VAE) else (network,)
+    for part in () if isinstance(network, TextEncoder) else parts:
+        cast(Any, part).compile(backend=COMPILER)
+
+
+def _change(network: nn.Module, on_cpu: bool, speed: Speed) -> None:
+    """Exchange what layers do, by the ways that are for this network."""
+    like_unet = isinstance(network, UNetEncoder)
+    if on_cpu:
+        accelerate(
+            network,
+            convolutions=speed.winograd,
+            linears=speed.linears,
+            threads=speed.threads,
+            attention=False,
+            channels_last=False,  # a network of our own is turned once, below
+        )
+        if speed.attention and like_unet:
+            speed_attention(network)
+    if speed.in_place:
+        work_in_place(network)
+    if on_cpu and speed.memo and like_unet:
+        remember_what_stays(network)
+    if on_cpu and speed.share and like_unet:
+        share_guided_work(network)
+
+
+def _first_convolutions(network: nn.Module) -> tuple[nn.Module, ...]:
+    """Those that take what is in no order yet."""
+    match network:
+        case VAE():
+            return network.encoder.conv_in, network.decoder.conv_in
+        case ControlNet():
+            return network.conv_in, network.hint.convolutions[0]
+        case UNetEncoder() | T2IAdapter():
+            return (network.conv_in,)
+        case _:
+            return ()
 
 
 def _put_channels_last(network: nn.Module, *first: nn.Module, filtered: bool) -> None:

@@ -1,6 +1,6 @@
 """Attention on a CPU in one pass over memory, by inkpunk-winograd's kernels where there are any."""
 
-from inkpunk_unet import UNet
+from inkpunk_unet import UNetEncoder
 from inkpunk_unet.attention import Attention, attend
 from inkpunk_winograd import Inner, has_native_attention, is_fit_for_attention, native_attention, wrap
 from torch import Tensor, nn
@@ -17,8 +17,8 @@ def natively(attention: Attention, inner: Inner, tokens: Tensor, context: Tensor
     return attention.out(attended.transpose(1, 2).flatten(2))
 
 
-def speed_attention(unet: UNet) -> None:
-    """Have a UNet attend natively, where there are kernels for it.
+def speed_attention(unet: UNetEncoder) -> None:
+    """Have a UNet, or a ControlNet, attend natively, where there are kernels for it.
 
     `accelerate` would do so too, by watching for torch's attention, which here is known to be called.
     """

@@ -9,10 +9,8 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from inkpunk_unet import UNet
 from inkpunk_unet.attention import FeedForward, SpatialTransformer, TransformerBlock
 from inkpunk_unet.residual import ResidualBlock
-from inkpunk_vae import VAE
 from inkpunk_vae.layers import DownLevel, UpLevel
 from inkpunk_vae.layers import ResidualBlock as VAEResidualBlock
 from inkpunk_vae.vae import Decoder, Encoder
@@ -112,9 +110,8 @@ IN_PLACE: Mapping[type[nn.Module], Around] = {
 }
 
 
-def work_in_place(unet: UNet, vae: VAE) -> None:
-    """Have the blocks work in place; parameters and everything else stay."""
-    for network in (unet, vae):
-        for module in network.modules():
-            if around := IN_PLACE.get(type(module)):
-                wrap(module, around)
+def work_in_place(network: nn.Module) -> None:
+    """Have a network's blocks work in place; parameters and everything else stay."""
+    for module in network.modules():
+        if around := IN_PLACE.get(type(module)):
+            wrap(module, around)

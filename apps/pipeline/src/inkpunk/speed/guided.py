@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import cast
 
 import torch
-from inkpunk_unet import UNet
+from inkpunk_unet import UNetEncoder
 from inkpunk_unet.attention import SpatialTransformer
 from inkpunk_unet.levels import DownLevel
 from inkpunk_winograd import Inner, wrap
@@ -33,13 +33,13 @@ def once_for_both(
     return torch.cat([inner(module, *(first for first, _ in halves))] * 2)
 
 
-def share_guided_work(unet: UNet) -> None:
-    """Have a UNet do once what it would do twice for a guided batch."""
+def share_guided_work(unet: UNetEncoder) -> None:
+    """Have a UNet, or a ControlNet, do once what it would do twice for a guided batch."""
     for module in _before_the_first_prompt(unet):
         wrap(module, once_for_both)
 
 
-def _before_the_first_prompt(unet: UNet) -> Iterator[nn.Module]:
+def _before_the_first_prompt(unet: UNetEncoder) -> Iterator[nn.Module]:
     """The costly modules that the context does not reach."""
     for level in cast(Iterable[DownLevel], unet.down):
         transformers = cast(Iterable[SpatialTransformer], level.attentions)

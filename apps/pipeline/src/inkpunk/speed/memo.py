@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import MutableMapping
 from typing import Any, cast
 
-from inkpunk_unet import UNet
+from inkpunk_unet import UNetEncoder
 from inkpunk_unet.attention import TransformerBlock
 from inkpunk_unet.embedding import TimeEmbedding
 from inkpunk_unet.residual import ResidualBlock
@@ -74,8 +74,8 @@ def _state(tensor: Tensor) -> tuple[int, int]:
     return tensor.data_ptr(), -1 if tensor.is_inference() else tensor._version
 
 
-def remember_what_stays(unet: UNet) -> None:
-    """Have a UNet remember what depends on the prompt alone, or on the timestep alone."""
+def remember_what_stays(unet: UNetEncoder) -> None:
+    """Have a UNet, or a ControlNet, remember what depends on the prompt alone, or on the timestep alone."""
     for module in unet.modules():
         if isinstance(module, TimeEmbedding):
             wrap(module, TimestepMemo())

@@ -1,0 +1,1 @@
+"""Image prompts (IP-Adapters), and the image encoder through which they look."""
