@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner
@@ -94,7 +95,7 @@ def test_a_layer_that_fails_gets_its_own_weights_back() -> None:
 
 def resident(path: Path) -> int:
     """Bytes of a file that this process holds in memory."""
-    maps = pages.psutil.Process().memory_maps(grouped=False)
+    maps = psutil.Process().memory_maps(grouped=False)
     return sum(each.rss for each in maps if each.path == str(path))
 
 
@@ -126,6 +127,29 @@ def test_what_this_process_has_written_is_never_let_go_of(tmp_path: Path) -> Non
     mapped[5] = -1.0
     let_go_of_pages([mapped])
     assert mapped[5] == -1.0
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_what_was_written_beside_a_tensor_does_not_keep_its_pages(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    mapped = mapped_numbers(path)
+    mapped[5] = -1.0
+    let_go_of_pages([mapped[4096:]])
+    assert resident(path) <= 20 << 10  # what lies before it, and the end of a page
+    assert mapped[5] == -1.0
+    assert torch.equal(mapped[4096:], torch.arange(4096, 1 << 20, dtype=torch.float32))
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_where_the_system_does_not_tell_of_its_pages_they_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGEMAP", str(tmp_path / "none"))
+    path = tmp_path / "numbers"
+    mapped = mapped_numbers(path)
+    let_go_of_pages([mapped])
+    assert resident(path) >= 4 << 20
+    assert mapped[5] == 5.0
 
 
 @pytest.mark.usefixtures("nothing_is_too_small")
@@ -161,7 +185,7 @@ def test_networks_at_rest_hold_no_page_of_their_file(tiny: Path, tmp_path: Path,
 def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
     keep_freed_memory()
     residence = Residence(nn.Linear(4096, 4096), CPU, offload=False, halve=True)
-    held = pages.psutil.Process().memory_info
+    held = psutil.Process().memory_info
     before = held().rss
     with residence.awake() as layer:
         halves = held().rss
@@ -234,7 +258,7 @@ def test_networks_that_have_yet_to_move_count_too(
 def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
     free = free_memory(CPU)
     assert free is not None
-    assert 0 < free <= pages.psutil.virtual_memory().total
+    assert 0 < free <= psutil.virtual_memory().total
     assert free_memory(torch.device("meta")) is None
 
 
