@@ -9,7 +9,7 @@ open_embedding("neon.pt").vectors                       # a learned word: (vecto
 open_adapter("ink.safetensors").unet                    # a LoRA or its like: the change of each weight, by our names
 """
 
-from inkpunk_weights.adapters.changes import Change
+from inkpunk_weights.adapters.changes import Change, merged
 from inkpunk_weights.adapters.reading import ADAPTER_FILES, Adapter, open_adapter
 from inkpunk_weights.adapters.writing import LowRank, save_lora
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
@@ -36,6 +36,7 @@ __all__ = [
     "Misshapen",
     "Report",
     "Spec",
+    "merged",
     "narrowed",
     "open_adapter",
     "open_checkpoint",
