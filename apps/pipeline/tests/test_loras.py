@@ -123,7 +123,7 @@ def test_a_merged_weight_is_the_one_of_the_paper(with_folder: Pipeline, folder: 
     [ours] = [
         key
         for key, change in open_adapter(folder / "ink.safetensors").text_encoder.items()
-        if name in change.where
+        if change.layer == name
     ]
     up, down = (file[f"{name}.lora_{part}.weight"].double() for part in ("up", "down"))
     weight = with_folder.text_encoder.tensors[ours]

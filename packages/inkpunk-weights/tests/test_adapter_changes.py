@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,7 +18,9 @@ Parts = Mapping[str, Tensor]
 
 def change(kind: str, parts: Parts, scale: float = 1.0) -> Change:
     specs = {name: Spec(part.dtype, tuple(part.shape)) for name, part in parts.items()}
-    return Change(kind, LazyTensors(specs, dict(parts).__getitem__), scale, None, "ink.safetensors: 'layer'")
+    return Change(
+        kind, LazyTensors(specs, dict(parts).__getitem__), scale, None, Path("ink.safetensors"), "layer"
+    )
 
 
 # The formulas once more: sums over named axes, in float64.

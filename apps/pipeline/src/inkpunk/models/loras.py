@@ -215,7 +215,8 @@ def refuse_misfits(opened: OpenLora, shapes: Mapping[str, Mapping[str, tuple[int
         if name in shapes[component] and not change.fits(shapes[component][name])
     ]
     count = len(every) + len(adapter.placeless)
-    placeless = [*(change.where.rpartition(": ")[2] for change in missing), *map(repr, adapter.placeless)]
+    layers = [*(change.layer for change in missing), *adapter.placeless]
+    placeless = [f"{layer!r:.80}" for layer in layers]
     if misfits:
         name, change, shape = misfits[0]
         raise CheckpointError(

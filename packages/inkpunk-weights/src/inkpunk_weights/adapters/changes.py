@@ -9,12 +9,13 @@ Kronecker product (Yeh et al., arXiv 2309.14859), and "full" has the difference 
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors
 
 LORA, LOHA, LOKR, FULL = "LoRA", "LoHa", "LoKr", "full"
@@ -33,14 +34,21 @@ class Change:
         parts: its tensors by their parts in the formula, read when they are asked for.
         scale: what the difference is multiplied by: alpha / rank where the kind has a rank.
         rank: of the matrices; None where there is none.
-        where: its name in the file, for messages.
+        file: what it is from, and
+        layer: the layer's name in it.
     """
 
     kind: str
     parts: LazyTensors
     scale: float
     rank: int | None
-    where: str
+    file: Path
+    layer: str
+
+    @property
+    def where(self) -> str:
+        """File and layer, for messages."""
+        return f"{shown_path(self.file)}: {shown(self.layer)}"
 
     @property
     def decomposed(self) -> bool:
