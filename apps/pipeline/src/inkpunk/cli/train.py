@@ -174,7 +174,7 @@ def lora(
         from inkpunk.pipeline import Pipeline
         from inkpunk.speed import PLAIN
         from inkpunk.training.lora import Course, LoraTraining, settings_for, training_dtype
-        from inkpunk.training.prior import draw_prior
+        from inkpunk.training.prior import draw_prior, read_prior
 
         load = partial(Pipeline.load, model, device=device, ema=ema, prediction=prediction, zero_snr=zero_snr)
         # Pictures are drawn and encoded by the fast ways, which what learns cannot take, and but once: exactly.
@@ -189,7 +189,7 @@ def lora(
                 pipeline, prior_prompt or "", drawn, count=prior_count, side=side, seed=given["seed"]
             )
             deque(with_progress(some, "drawing the prior"), maxlen=0)
-            preserved = read_examples(drawn)
+            preserved = read_prior(drawn, count=prior_count, seed=given["seed"])
         course = Course(examples, preserved, side, flip, trigger)
         deque(with_progress(course.encode(pipeline), "encoding"), maxlen=0)
         settings = settings_for(pipeline, **given)
