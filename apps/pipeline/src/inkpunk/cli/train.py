@@ -264,7 +264,15 @@ def _say_of_trigger(trigger: str | None, pipeline: "Pipeline") -> None:
     """Warn of a trigger that calls something else, too."""
     if trigger is None:
         return
-    if len(trigger.split()) > 1:
+    from inkpunk.training.trigger import is_one_of_many
+
+    if is_one_of_many(trigger, pipeline.tokenizer, pipeline.text_encoder.tensors["token_embedding.weight"]):
+        click.echo(
+            f"--trigger {trigger!r}: this model has met none of its tokens, and all words of such tokens are one to "
+            "it: each will call what is learned. Make one up of parts of words that it knows.",
+            err=True,
+        )
+    elif len(trigger.split()) > 1:
         click.echo(f"--trigger {trigger!r}: more than one word, each of which means something.", err=True)
     elif pipeline.tokenizer.count(trigger) == 1:
         click.echo(
