@@ -14,7 +14,7 @@ from inkpunk import Pipeline, Request, RequestError
 from inkpunk import pipeline as pipeline_file
 from inkpunk.cli import main
 from inkpunk.memory import pages
-from inkpunk.memory.allocator import keep_freed_memory
+from inkpunk.memory.allocator import keep_freed_memory, return_freed_memory
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.pages import let_go_of_pages
 from inkpunk.memory.residence import Residence
@@ -194,6 +194,16 @@ def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
             layer(torch.ones(1, 4096))
         assert held().rss < halves + (16 << 20)  # the widened weights are 64 MiB
     assert held().rss < before + (8 << 20)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_memory_that_is_returned_leaves_no_holes() -> None:
+    keep_freed_memory()
+    return_freed_memory()
+    before = psutil.Process().memory_info().rss
+    tensors = [torch.ones(1 << 20) for _ in range(16)]  # 64 MiB
+    del tensors[::2]
+    assert psutil.Process().memory_info().rss < before + (36 << 20)
 
 
 def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:
