@@ -15,6 +15,7 @@ import pytest
 from huggingface_hub import constants
 from inkpunk.models.fetching import fetch
 from inkpunk.models.hub_errors import HubError
+from inkpunk.models.hub_files import choose_network_files
 
 REPO = "ink/punk"
 WEIGHTS = {
@@ -176,6 +177,24 @@ def test_only_what_is_needed_is_downloaded(hub: Hub, get: Get) -> None:
     assert hub.downloaded() == {*CONFIGS, *WEIGHTS}
     for name, content in (CONFIGS | WEIGHTS).items():
         assert (folder / name).read_bytes() == content
+
+
+def test_of_one_network_its_config_and_one_set_of_weights_are_downloaded(hub: Hub, get: Get) -> None:
+    """As ControlNets are published; in half precision where that is asked for."""
+    network = {"config.json": b"{}", "diffusion_pytorch_model.safetensors": b"w" * 4000}
+    half = {"diffusion_pytorch_model.fp16.safetensors": b"h" * 2000}
+    hub.files = {"README.md": b"hello", "diffusion_pytorch_model.bin": b"b" * 4000} | network | half
+    folder = get(choose=choose_network_files)
+    assert hub.downloaded() == {*network}
+    assert (folder / "config.json").read_bytes() == b"{}"
+    get(choose=choose_network_files, half=True)
+    assert hub.downloaded() == {*network, *half}
+    hub.files = {"control_v11p_sd15_canny.pth": b"c" * 2000}
+    hub.commit = "2" * 40
+    with pytest.raises(
+        HubError, match=r"is not one network: .* one of its files: control_v11p_sd15_canny\.pth"
+    ):
+        get(choose=choose_network_files, revision="2" * 40)
 
 
 def test_what_is_in_the_cache_is_used_without_the_network(hub: Hub, get: Get) -> None:

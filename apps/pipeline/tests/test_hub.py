@@ -4,8 +4,9 @@ from typing import Any
 import inkpunk.models.fetching
 import inkpunk_sketch
 import pytest
-from inkpunk.models.hub import resolve_model, short_name
+from inkpunk.models.hub import resolve_model, resolve_network, short_name
 from inkpunk.models.hub_errors import HubError
+from inkpunk.models.hub_files import choose_network_files
 
 
 @pytest.fixture
@@ -33,6 +34,32 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
 def test_a_hub_id_is_fetched(fetched: list[Any], model: str, repo: str, file: str | None) -> None:
     assert resolve_model(model, half=True) == Path("fetched")
     assert fetched == [(repo, file, "main", True)]
+
+
+def test_a_network_of_the_hub_is_fetched_and_a_file_that_is_not_there_is_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    calls = list[tuple[Any, ...]]()
+
+    def fetch(repo: str, file: str | None, **settings: Any) -> Path:
+        calls.append((repo, file, settings["half"], settings["choose"]))
+        return Path("fetched")
+
+    monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own.pth").touch()
+    assert resolve_network("own.pth") == Path("own.pth")
+    name = "lllyasviel/control_v11p_sd15_canny"
+    assert resolve_network(name, half=True) == Path("fetched")
+    assert resolve_network(f"{name}/canny.pth") == Path("fetched")
+    assert calls == [
+        (name, None, True, choose_network_files),
+        (name, "canny.pth", False, choose_network_files),
+    ]
+    for path in ("nowhere.pth", "nets/nowhere.pth", "./own/net", "nowhere"):
+        with pytest.raises(HubError, match="no such file or folder"):
+            resolve_network(path)
+    assert len(calls) == 2
 
 
 ADDRESSES = {

@@ -11,6 +11,7 @@ from typing import Any
 
 from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
+from inkpunk_weights import CONTROL_FILES
 from PIL import Image
 
 from inkpunk.models.loras import Lora
@@ -392,6 +393,11 @@ def _control(asked: object) -> Control:
         )
     if control.picture is None:  # pyright: ignore[reportUnnecessaryComparison]  # what Python's callers may do
         raise RequestError(f"{control}: has no picture; give one of Pillow's, or the path of one")
+    if isinstance(control.picture, str | Path) and Path(control.picture).suffix in CONTROL_FILES:
+        raise RequestError(
+            f"{control} {control.picture}: a file of weights, and no picture; the network of a kind is given as "
+            f"--control-net {control.kind}={control.picture}, an adapter as --lora"
+        )
     return replace(control, picture=_picture(str(control), control.picture))
 
 
