@@ -26,7 +26,7 @@ from .picture import render
 from .workers import run as share_out
 
 #: Processor minutes of the trainings, for each of two workers.
-MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0, "lcm": 7.0, "control": 66.0}
+MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0, "lcm": 7.0, "control": 51.0}
 #: What `all` does.
 ORDER = (
     *("pictures", "vae", "latents", "diffusion", "judge", "export"),
@@ -152,10 +152,16 @@ def perform(
                 print(name, json.dumps(few), flush=True)
         case "evaluate-control":
             net, sheet = train_control.shipped(), run / "outlined.png"
-            figures = train_control.evaluate(
-                Artist.shipped(), net, judge.shipped(), sheet, count or JUDGED_CONTROL
-            )
-            print(json.dumps(figures, indent=2))
+            for any_shape in (False, True):
+                figures = train_control.evaluate(
+                    Artist.shipped(),
+                    net,
+                    judge.shipped(),
+                    sheet,
+                    count or JUDGED_CONTROL,
+                    any_shape=any_shape,
+                )
+                print("any shape:" if any_shape else "silhouettes:", json.dumps(figures), flush=True)
         case "newcomer":
             newcomer.write(folder)
         case "evaluate-newcomer":

@@ -14,7 +14,7 @@ SHEET = Path("packages/inkpunk-sketch/sheet.png")
 SHEET_LCM = SHEET.with_name("sheet-lcm.png")
 SHEET_NEW_SUBJECT = SHEET.with_name("sheet-lighthouse.png")
 SHEET_CANNY = SHEET.with_name("sheet-canny.png")
-OUTLINES = 16
+OUTLINES, ANY_SHAPES = 16, 4
 NIGHTS = 5  # every so many pictures is at night
 PAIRS = 4  # every so many has two colours
 
@@ -41,13 +41,13 @@ def prompts_of_new_subject() -> list[str]:
 
 def draw_outlines(artist: Artist, control: ControlNet, path: Path = SHEET_CANNY) -> None:
     """Draw shapes that the network never saw, each beside the lines that it was given."""
-    wanted = [train_control.asked(index) for index in range(OUTLINES)]
+    wanted = [train_control.asked(index) for index in range(OUTLINES - ANY_SHAPES)]
+    wanted += [train_control.asked(index, any_shape=True) for index in range(ANY_SHAPES)]
     bitmaps = torch.stack([bitmap for _, bitmap, _ in wanted])
     lines = outlines.hints([picture for picture, _, _ in wanted], dataset.SIZE, bitmaps)
     prompts, seeds = [prompt for _, _, prompt in wanted], range(OUTLINES)
     drawn = train_control.draw_outlines(artist, control, lines, prompts, seeds)
-    hints = lines[:, None].expand(-1, 3, -1, -1) * 2.0 - 1
-    sheets.save(torch.stack([hints, drawn], 1).flatten(0, 1), path)
+    sheets.save(train_control.beside(lines, drawn), path)
 
 
 def draw(

@@ -210,51 +210,59 @@ def draw_outlines(
     return artist.vae.decode(step.latents).clamp(-1, 1)
 
 
-def asked(index: int) -> tuple[Picture, Bool[Tensor, "glyph_size glyph_size"], str]:
-    """What to ask for: a shape never trained on, its picture, and the prompt, which names a colour alone.
+def asked(
+    index: int, *, any_shape: bool = False
+) -> tuple[Picture, Bool[Tensor, "glyph_size glyph_size"], str]:
+    """What to ask for: an outline never trained on, its picture, and the prompt, which names a colour alone.
 
-    In turn one of the model's subjects, the newcomer that it does not know, and one of `shapes`.
+    In turn of one of the model's subjects and of the newcomer that it does not know, moved and turned; or of any
+    shape.
     """
-    rng = np.random.default_rng([ASKED + index, 37])
+    rng = np.random.default_rng([ASKED + index, 38 if any_shape else 37])
     colour = list(COLOURS)[index % len(COLOURS)]
-    if index % 3 == 2:
+    if any_shape:
         bitmap = shapes.shape(rng)
     else:
-        name = NEWCOMER if index % 3 else str(rng.choice(list(SUBJECTS)))
+        name = NEWCOMER if index % 2 else str(rng.choice(list(SUBJECTS)))
         bitmap = shapes.moved(glyphs.load()[name], rng, outlines.TURN, 0.6)
     picture = Picture(NEWCOMER, (colour,), inked=True, night=False, seed=ASKED + index)
     return picture, torch.from_numpy(np.ascontiguousarray(bitmap)), f"nvinkpunk, neon {colour}"
 
 
 @torch.no_grad()
-def evaluate(artist: Artist, control: ControlNet, critic: Judge, sheet: Path, count: int) -> dict[str, float]:
+def evaluate(
+    artist: Artist, control: ControlNet, critic: Judge, sheet: Path, count: int, *, any_shape: bool = False
+) -> dict[str, float]:
     """Draw along outlines, by prompts that name a colour alone, and compare what is inked with what was outlined.
 
-    The share of drawings whose ink and outlined shape have an intersection of at least 0.7 of their union, the mean
-    of that; by kinds of shape; and the share with the right colour. The overlap of renders tells what is to be had.
+    The share of drawings whose ink and outlined shape have an intersection of at least 0.7 of their union, of all
+    and, in turn, of the model's subjects and of the newcomer; the mean of that; and the share with the right colour.
+    The overlap of renders tells what is to be had.
     """
-    wanted = [asked(index) for index in range(count)]
+    wanted = [asked(index, any_shape=any_shape) for index in range(count)]
     pictures, bitmaps = [each[0] for each in wanted], torch.stack([each[1] for each in wanted])
     drawn, lines = [], outlines.hints(pictures, dataset.SIZE, bitmaps)
     for part in torch.arange(count).split(16):
         indices = part.tolist()
         prompts = [wanted[index][2] for index in indices]
-        drawn.append(
-            draw_outlines(artist, control, lines[part], prompts, [ASKED + index for index in indices])
-        )
+        seeds = [ASKED + index for index in indices]
+        drawn.append(draw_outlines(artist, control, lines[part], prompts, seeds))
     images, shown = torch.cat(drawn), silhouettes(pictures, dataset.SIZE, bitmaps) > 0.5
-    both = torch.stack([lines[:, None].expand(-1, 3, -1, -1) * 2.0 - 1, images], 1).flatten(0, 1)
-    sheets.save(both[:64], sheet)
+    sheets.save(beside(lines, images)[:64], sheet)
     overlap, best = overlaps(images, shown), overlaps(render(pictures, dataset.SIZE, bitmaps), shown)
-    right = critic(images)[1].argmax(1) == torch.tensor([list(COLOURS).index(p.colours[0]) for p in pictures])
-    figures = {
-        "overlap of 0.7": share(overlap),
-        "mean overlap": overlap.mean().item(),
-        "renders": best.mean().item(),
-    }
-    kinds = {"subjects": 0, "newcomer": 1, "shapes": 2}
-    figures |= {f"{kind}: overlap of 0.7": share(overlap[first::3]) for kind, first in kinds.items()}
-    return figures | {"colour": right.float().mean().item()}
+    colours = torch.tensor([list(COLOURS).index(picture.colours[0]) for picture in pictures])
+    figures = {"overlap of 0.7": share(overlap)}
+    if not any_shape:
+        figures |= {"subjects": share(overlap[::2]), "newcomer": share(overlap[1::2])}
+    right = (critic(images)[1].argmax(1) == colours).float().mean().item()
+    return figures | {"mean overlap": overlap.mean().item(), "renders": best.mean().item(), "colour": right}
+
+
+def beside(
+    lines: Bool[Tensor, "batch size size"], images: Float[Tensor, "batch 3 size size"]
+) -> Float[Tensor, "twice 3 size size"]:
+    """Each outline, and after it what was drawn along it."""
+    return torch.stack([lines[:, None].expand(-1, 3, -1, -1) * 2.0 - 1, images], 1).flatten(0, 1)
 
 
 def share(overlap: Float[Tensor, " batch"]) -> float:
