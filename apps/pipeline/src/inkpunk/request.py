@@ -416,16 +416,14 @@ def _several(given: object) -> Sequence[object]:
 
 def _image_prompt(asked: object) -> ImagePrompt:
     try:
-        if isinstance(asked, ImagePrompt):
-            prompt = asked
-        else:
-            prompt = ImagePrompt.read(asked) if isinstance(asked, str) else ImagePrompt(cast(Any, asked))
+        prompt = ImagePrompt.read(asked) if isinstance(asked, str) else asked
     except ImagePromptError as error:
         raise RequestError(str(error)) from error
-    picture = _picture("image prompt", prompt.picture)
+    told, weight = (prompt.picture, prompt.weight) if isinstance(prompt, ImagePrompt) else (prompt, 1.0)
+    picture = _picture("image prompt", told)
     if picture is None:
         raise RequestError("image prompt: has no picture; give one of Pillow's, or the path of one")
-    return replace(prompt, picture=picture)
+    return ImagePrompt(picture, weight)
 
 
 def _picture(name: str, init: object) -> Image.Image | None:

@@ -1,4 +1,4 @@
-"""`inkpunk inspect`: what a checkpoint, an adapter, an embedding or a picture is, without running or believing it."""
+"""`inkpunk inspect`: what a checkpoint, an adapter, a picture and the like is, without running or believing it."""
 
 import json
 from dataclasses import asdict
@@ -18,7 +18,8 @@ from inkpunk.cli.refusing import refusals
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
-    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; an adapter, an embedding or a picture) is.
+    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; a LoRA, an IP-Adapter, an embedding or a picture)
+    is.
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
     wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
@@ -70,7 +71,13 @@ def _embedding(path: Path) -> dict[str, object]:
     }
 
 
-SHOWN = {"adapter": _adapter, "embedding": _embedding}
+def _image_prompt(path: Path) -> dict[str, object]:
+    from inkpunk.models.image_prompts import describe_image_prompt
+
+    return describe_image_prompt(path)
+
+
+SHOWN = {"adapter": _adapter, "embedding": _embedding, "image prompt": _image_prompt}
 """What is no checkpoint, and what is told of it."""
 
 

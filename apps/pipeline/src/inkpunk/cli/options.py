@@ -315,8 +315,8 @@ IMAGE_PROMPT_OPTION = click.option(
     "image_prompts",
     multiple=True,
     metavar="PICTURE[:WEIGHT]",
-    help="A picture that says what to draw, beside PROMPT, and how much it counts, as style.png:0.6; by --ip-adapter. "
-    "Can be given several times.",
+    help="A picture that says what to draw, beside PROMPT, and how much it counts, as style.png:0.6; takes an "
+    "--ip-adapter. Can be given several times.",
 )
 
 PICTURE_OPTIONS = (

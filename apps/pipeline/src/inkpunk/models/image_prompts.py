@@ -157,7 +157,7 @@ class ImagePrompts:
         given = encoder.projection if config.resampler is None else encoder.width
         if given != config.embed_width:
             raise CheckpointError(
-                f"{encoder_path}: gives {given} numbers for what {path} reads {config.embed_width} of; give the image "
+                f"{encoder_path}: gives {given} numbers where {path} reads {config.embed_width}; give the image "
                 "encoder that it was trained with as --image-encoder"
             )
         return OpenImagePrompt(
@@ -175,10 +175,27 @@ class ImagePrompts:
         for name, tensor in wanted.items():
             if name not in tensors or tensors.spec(name).shape != tuple(tensor.shape):
                 raise CheckpointError(
-                    f"{path}: {name}, as we name it, is missing or not of {list(tensor.shape)}, as its config has it; "
-                    "fetch it again"
+                    f"{path}: {name}, as we name it, is missing or not of {list(tensor.shape)}, which its config "
+                    "says; fetch it again"
                 )
         return self._reside(build(make, tensors, device=self._waiting, dtype=self._kept, where=str(path)))
+
+
+def describe_image_prompt(path: Path) -> dict[str, object]:
+    """What an image prompt's file is, in words.
+
+    Raises:
+        CheckpointError: it is none.
+    """
+    file = open_image_prompt(path)
+    config = ImagePromptConfig.from_weights(file.tensors)
+    sees = "patches of a picture, each" if config.resampler else "a picture as a whole,"
+    return {
+        "kind": "an image prompt (IP-Adapter)",
+        "sees": f"{sees} as {config.embed_width} numbers",
+        "tokens": f"{config.tokens} a picture, of width {config.context_width}",
+        "for": f"a UNet of {len(config.widths)} cross-attentions, up to {max(config.widths)} channels wide",
+    }
 
 
 def _refuse_misfit(path: Path, config: ImagePromptConfig, unet: UNetConfig) -> None:

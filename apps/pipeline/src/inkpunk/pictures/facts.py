@@ -44,8 +44,8 @@ class Facts:
         guess: whether hints acted on the predictions under the prompt alone, the coarse more than the fine.
         image_prompts: the pictures that were told beside the prompt, numbered from 1: each with its weight.
         image_prompt_hashes: of each, the MD5 of its RGB pixels.
-        image_prompt_nets: the "adapter" and the image "encoder" that saw them: each name, and in brackets the first 12
-            hex digits of its file's SHA-256.
+        image_prompt_nets: the "adapter" and the image "encoder" that saw them: each name, and in brackets the first
+            12 hex digits of its file's SHA-256.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.

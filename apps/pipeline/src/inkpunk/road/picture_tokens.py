@@ -61,6 +61,6 @@ def _behind(context: Context, seen: Float[Tensor, "seen width"]) -> Float[Tensor
 def by_words_alone(
     tell: Callable[[Latents, float, Context], Residuals], tokens: int
 ) -> Callable[[Latents, float, Context], Residuals]:
-    """A control network that is not shown what the context ends in: so many tokens of pictures, which it cannot read."""
+    """A control network that is told the prompt alone, and not the pictures' tokens, which it cannot read."""
     cut = Cut(tokens)
     return lambda latents, timestep, context: tell(latents, timestep, cut(context)[0])

@@ -77,7 +77,7 @@ class Look:
         """
 
         def heads(projected: Tensor) -> Tensor:
-            return projected.unflatten(-1, (attention.heads, -1)).transpose(1, 2)
+            return projected.view(*projected.shape[:2], attention.heads, -1).transpose(1, 2)
 
         words, pictures = self.cut(context)
         query = heads(attention.query(tokens))
