@@ -21,7 +21,10 @@ from tools.train_sketch import (
     glyphs,
     judge,
     newcomer,
+    outlines,
     runs,
+    shapes,
+    train_control,
     train_diffusion,
     train_lcm,
     train_vae,
@@ -298,3 +301,66 @@ def test_the_newcomers_judge_is_measured_on_the_newcomer_alone_too(monkeypatch: 
     monkeypatch.setattr(judge, "JUDGED", dataset.BATCH)
     figures = newcomer.trust(judge.shipped(judge.WITH_NEWCOMER_WEIGHTS))
     assert figures == {"judge's subject": 1, "judge's colour": 1, "judge's newcomer": 1}
+
+
+def test_shapes_are_many_and_leave_room() -> None:
+    found = [shapes.shape(np.random.default_rng(seed)) for seed in range(40)]
+    assert len({shape.tobytes() for shape in found}) == len(found)
+    assert all(shapes.LEAST < shape.mean() < shapes.MOST for shape in found)
+
+
+def test_an_outline_is_where_the_ink_ends() -> None:
+    """Lines lie within a pixel or two of the rim of what a picture has in ink, and are all around it."""
+    examples = [
+        outlines.outline(seed) for seed in range(train_control.SEEDS[128], train_control.SEEDS[128] + 8)
+    ]
+    pictures, bitmaps = [each[0] for each in examples], torch.stack([each[1] for each in examples])
+    lines = outlines.hints(pictures, 128, bitmaps)
+    inked = outlines.silhouettes(pictures, 128, bitmaps) > 0.5
+    near = torch.nn.functional.max_pool2d(inked[:, None].float(), 5, 1, 2)[:, 0] > 0
+    far = torch.nn.functional.max_pool2d((~inked)[:, None].float(), 5, 1, 2)[:, 0] > 0
+    rim = near & far
+    assert (lines & ~rim).sum() <= 0.01 * lines.sum()
+    around = torch.nn.functional.max_pool2d(lines[:, None].float(), 5, 1, 2)[:, 0] > 0
+    edge = inked ^ (torch.nn.functional.max_pool2d(inked[:, None].float(), 3, 1, 1)[:, 0] > 0)
+    assert (edge & ~around).sum() < 0.1 * edge.sum()
+    told = outlines.disturbed(lines, np.random.default_rng(0))
+    assert told.shape == (8, 3, 128, 128)
+    assert 0 < (told[:, 0] != lines).float().mean() < 0.05
+
+
+def test_what_is_asked_for_was_never_trained_on() -> None:
+    for index in range(6):
+        picture, _, prompt = train_control.asked(index)
+        assert (
+            picture.seed >= train_control.ASKED > max(train_control.SEEDS.values()) + train_control.PICTURES
+        )
+        assert prompt == f"nvinkpunk, neon {picture.colours[0]}"
+
+
+def test_a_control_net_is_trained_goes_on_and_is_shipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train_control, "BATCH", 2)
+    monkeypatch.setattr(train_control, "JUDGED", 3)
+    train_control.make_examples(0, 1, tmp_path, 8)
+    train_control.train(0, 1, tmp_path, MOMENT)
+    first = runs.read(tmp_path / "control.pt")
+    train_control.train(0, 1, tmp_path, 10 * first["progress"]["spent"] / 60)
+    assert runs.read(tmp_path / "control.pt")["progress"]["step"] > first["progress"]["step"]
+    train_control.export(tmp_path, tmp_path / "canny.safetensors")
+    trained, read = (
+        train_control.of(tmp_path, draw.Artist.shipped()),
+        train_control.shipped(tmp_path / "canny.safetensors"),
+    )
+    for name, tensor in trained.state_dict().items():
+        assert torch.equal(read.state_dict()[name], tensor.half().float()), name
+
+
+def test_overlap_is_of_what_is_dark() -> None:
+    shown = torch.zeros(1, 8, 8, dtype=torch.bool)
+    shown[:, :4] = True
+    image = torch.ones(1, 3, 8, 8)
+    image[:, :, 2:6] = -1
+    assert train_control.overlaps(image, shown).tolist() == [pytest.approx(16 / 48)]
+    assert train_control.share(torch.tensor([0.7, 0.6])) == 0.5

@@ -89,6 +89,29 @@ def _adapters() -> list[bytes]:
     ]
 
 
+def _controls() -> list[bytes]:
+    """A ControlNet's first names in both layouts, a whole T2I-Adapter's and a light one's."""
+    single = ("input_hint_block.0", "input_blocks.0.0", "input_blocks.1.0.in_layers.2", "zero_convs.0.0")
+    folder = (
+        "controlnet_cond_embedding.conv_in",
+        "down_blocks.0.resnets.0.conv1",
+        "controlnet_down_blocks.0",
+    )
+    whole = ("conv_in", "body.0.block1", "body.2.in_conv")
+    light = ("body.0.in_conv", "body.0.body.0.block1", "body.0.out_conv")
+
+    def named(modules: tuple[str, ...], prefix: str = "") -> dict[str, torch.Tensor]:
+        return {f"{prefix}{module}.weight": torch.ones(2, 1, 1, 1) for module in modules}
+
+    return [
+        save(named(single, "control_model."), {"title": "canny"}),
+        save(named(folder)),
+        torch_saved({"state_dict": named(single), "hook": Evil()}, True),
+        torch_saved(named(whole), True),
+        torch_saved(named(light, "adapter."), False),
+    ]
+
+
 def _image_prompts() -> list[bytes]:
     """A plain and a plus one of one layer, in both layouts, and an image encoder of one."""
     attention = {f"1.to_{each}_ip.weight": torch.ones(4, 2) for each in "kv"}
@@ -141,6 +164,7 @@ def corpus(parser: str) -> list[bytes]:
             save({"emb_params": TWO}, {"step": "5"}),
         ],
         "adapters": _adapters(),
+        "control": _controls(),
         "image prompts": _image_prompts(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],

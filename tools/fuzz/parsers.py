@@ -12,6 +12,7 @@ from inkpunk_clip import GRAMMARS, parse
 from inkpunk_weights import (
     CheckpointError,
     open_adapter,
+    open_control,
     open_embedding,
     open_image_encoder,
     open_image_prompt,
@@ -62,6 +63,10 @@ def _adapter(data: bytes, folder: Path) -> None:
         for weight in WEIGHTS:
             if change.fits(tuple(weight.shape)):
                 change.difference(weight)
+
+
+def _control(data: bytes, folder: Path) -> None:
+    dict(open_control(_write(folder / "control.pth", data)).tensors)
 
 
 def _image_prompt(data: bytes, folder: Path) -> None:
@@ -118,6 +123,7 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "legacy": (_torch, (CheckpointError,)),
     "embeddings": (_embedding, (CheckpointError,)),
     "adapters": (_adapter, (CheckpointError,)),
+    "control": (_control, (CheckpointError,)),
     "image prompts": (_image_prompt, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),

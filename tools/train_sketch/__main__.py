@@ -15,6 +15,7 @@ from . import (
     newcomer,
     runs,
     sheets,
+    train_control,
     train_diffusion,
     train_lcm,
     train_vae,
@@ -25,15 +26,16 @@ from .picture import render
 from .workers import run as share_out
 
 #: Processor minutes of the trainings, for each of two workers.
-MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0, "lcm": 7.0}
+MINUTES = {"vae": 18.0, "diffusion": 52.0, "judge": 4.0, "judge-newcomer": 3.0, "lcm": 7.0, "control": 66.0}
 #: What `all` does.
 ORDER = (
     *("pictures", "vae", "latents", "diffusion", "judge", "export"),
-    *("lcm", "export-lcm", "curves", "evaluate", "gallery"),
+    *("lcm", "export-lcm", "control", "export-control", "curves", "evaluate", "gallery"),
 )
 PICTURES = 12_000
 JUDGED = 500
 JUDGED_LCM = 200
+JUDGED_CONTROL = 100
 
 
 def parser() -> argparse.ArgumentParser:
@@ -59,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("--count", type=int, default=64)
     stages.add_parser("export", help="write the run's weights as the package ships them, and its judge")
     stages.add_parser("export-lcm", help="write the run's LCM-LoRA as the package ships it")
+    stages.add_parser("export-control", help="write the run's ControlNet as the package ships it")
     stage = stages.add_parser("evaluate", help="measure what the model card says of the shipped weights")
     stage.add_argument("--count", type=int, default=JUDGED)
     stage.add_argument("--size", type=int, default=dataset.SIZE)
@@ -68,6 +71,8 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("lora", type=Path)
     stage = stages.add_parser("evaluate-lcm", help="measure the shipped LCM-LoRA alone")
     stage.add_argument("--count", type=int, default=JUDGED_LCM)
+    stage = stages.add_parser("evaluate-control", help="measure the shipped ControlNet alone")
+    stage.add_argument("--count", type=int, default=JUDGED_CONTROL)
     stages.add_parser("gallery", help="draw the README's sheets with the shipped weights")
     return top
 
@@ -119,6 +124,11 @@ def perform(
             share_out(workers, train_lcm.train, run, budget)
         case "export-lcm":
             train_lcm.export(run)
+        case "control":
+            share_out(workers, train_control.make_examples, run)
+            share_out(workers, train_control.train, run, budget)
+        case "export-control":
+            train_control.export(run)
         case "curves":
             from . import curves  # needs the dependency group "train"
 
@@ -135,10 +145,17 @@ def perform(
             figures = evaluate.evaluate(artist, critic, count or JUDGED, sheet, size=size)
             print(json.dumps(figures | evaluate.trust(artist, critic), indent=2))
             perform("evaluate-lcm", run, workers)
+            perform("evaluate-control", run, workers)
         case "evaluate-lcm":
             plain, distilled = Artist.shipped(), Artist.shipped().with_adapter(draw.LCM)
             for name, few in evaluate.few_steps(plain, distilled, judge.shipped(), count or JUDGED_LCM, run):
                 print(name, json.dumps(few), flush=True)
+        case "evaluate-control":
+            net, sheet = train_control.shipped(), run / "outlined.png"
+            figures = train_control.evaluate(
+                Artist.shipped(), net, judge.shipped(), sheet, count or JUDGED_CONTROL
+            )
+            print(json.dumps(figures, indent=2))
         case "newcomer":
             newcomer.write(folder)
         case "evaluate-newcomer":
@@ -149,6 +166,7 @@ def perform(
             gallery.draw(Artist.shipped().with_adapter(draw.LCM), gallery.SHEET_LCM, **draw.FEW_STEPS)
             taught = Artist.shipped().with_adapter(draw.NEW_SUBJECT)
             gallery.draw(taught, gallery.SHEET_NEW_SUBJECT, gallery.prompts_of_new_subject())
+            gallery.draw_outlines(Artist.shipped(), train_control.shipped())
 
 
 if __name__ == "__main__":

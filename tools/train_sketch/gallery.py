@@ -3,13 +3,18 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from . import sheets
+import torch
+from inkpunk_unet import ControlNet
+
+from . import dataset, outlines, sheets, train_control
 from .draw import Artist
 from .subjects import COLOURS, NEWCOMER_TRIGGER, SUBJECTS
 
 SHEET = Path("packages/inkpunk-sketch/sheet.png")
 SHEET_LCM = SHEET.with_name("sheet-lcm.png")
 SHEET_NEW_SUBJECT = SHEET.with_name("sheet-lighthouse.png")
+SHEET_CANNY = SHEET.with_name("sheet-canny.png")
+OUTLINES = 16
 NIGHTS = 5  # every so many pictures is at night
 PAIRS = 4  # every so many has two colours
 
@@ -32,6 +37,17 @@ def prompts_of_new_subject() -> list[str]:
     return [
         f"nvinkpunk {colour} {NEWCOMER_TRIGGER}{nights[index % 2]}" for index, colour in enumerate(COLOURS)
     ]
+
+
+def draw_outlines(artist: Artist, control: ControlNet, path: Path = SHEET_CANNY) -> None:
+    """Draw shapes that the network never saw, each beside the lines that it was given."""
+    wanted = [train_control.asked(index) for index in range(OUTLINES)]
+    bitmaps = torch.stack([bitmap for _, bitmap, _ in wanted])
+    lines = outlines.hints([picture for picture, _, _ in wanted], dataset.SIZE, bitmaps)
+    prompts, seeds = [prompt for _, _, prompt in wanted], range(OUTLINES)
+    drawn = train_control.draw_outlines(artist, control, lines, prompts, seeds)
+    hints = lines[:, None].expand(-1, 3, -1, -1) * 2.0 - 1
+    sheets.save(torch.stack([hints, drawn], 1).flatten(0, 1), path)
 
 
 def draw(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from inkpunk_sampling import guide, sample, seeded_noise
 from inkpunk_unet import ControlNet, ControlNetConfig
-from inkpunk_weights import save_control
+from inkpunk_weights import open_control, save_control
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -29,6 +29,9 @@ HINT_WIDTHS = (8, 16, 32, 64)
 BATCH = 16  # of the usual size a step and worker
 PEAK = 1e-3
 EMPTY = 0.1
+#: Of an error in the noise: where there is much of it, the shape is decided, and a small error of the noise is a
+#: large one of the picture.
+MOST_WEIGHT = 100.0
 SEED = 5
 ASKED = 80_000_000  # shapes from here on are never trained on
 INK = 0.3  # pixels darker than this, of black to white, are inked
@@ -134,7 +137,7 @@ def train(rank: int, workers: int, run: Path, minutes: float) -> None:
         noise = torch.from_numpy(rng.standard_normal(clean.shape, np.float32))
         kept = signal[timesteps].view(-1, 1, 1, 1)
         noisy = kept.sqrt() * clean + (1 - kept).sqrt() * noise
-        weight = (train_diffusion.MIN_SNR / snr[timesteps]).clamp(max=1)
+        weight = (train_diffusion.MIN_SNR / snr[timesteps]).clamp(max=MOST_WEIGHT)
         with half_precision(), sdpa_kernel(SDPBackend.MATH):
             features = control.encode_hint(outlines.disturbed(lines, rng))
             told = control(noisy, timesteps, context, features)
@@ -171,6 +174,15 @@ def of(run: Path, artist: Artist) -> ControlNet:
     """The averaged network of a run."""
     control = build(artist)
     control.load_state_dict(runs.read(run / "control.pt")["ema"])
+    return control.eval().requires_grad_(False)
+
+
+def shipped(path: Path = draw.CANNY) -> ControlNet:
+    """The network that the package ships."""
+    opened, unet = open_control(path), Artist.shipped().unet.config
+    config = ControlNetConfig.from_weights(opened.tensors, heads=unet.heads, groups=unet.groups)
+    control = ControlNet(config)
+    control.load_state_dict({name: tensor.float() for name, tensor in opened.tensors.items()})
     return control.eval().requires_grad_(False)
 
 

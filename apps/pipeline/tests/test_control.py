@@ -205,6 +205,20 @@ def test_a_control_counts_at_its_steps_alone(controlled: Pipeline) -> None:
     assert [torch.equal(one.latents, other.latents) for one, other in steps] == [True, True, False, False]
 
 
+@pytest.mark.parametrize("kind", ["canny", "sketch"])
+def test_a_hint_is_read_once(kind: str, controlled: Pipeline) -> None:
+    """Whatever the steps, and however many rows each has."""
+    assert controlled.control_nets is not None
+    calls = list[int]()
+    with controlled.control_nets.of(kind).network.awake() as network:
+        first = network.hint if kind == "canny" else network.conv_in
+        hook = first.register_forward_pre_hook(lambda module, inputs: calls.append(inputs[0].shape[0]))
+    control = Control(kind, drawing(), ready=True)
+    latents(controlled, replace(REQUEST, steps=4, controls=[control], guidance_interval=(0.3, 5.0)))
+    hook.remove()
+    assert calls == [1]
+
+
 def test_after_a_control_the_pipeline_is_as_it_was(controlled: Pipeline) -> None:
     before = latents(controlled, REQUEST)
     tensors = {name: tensor.clone() for name, tensor in controlled.unet.tensors.items()}

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from inkpunk import Lora, Pipeline, Request, RequestError
 from inkpunk.cli import main
 from inkpunk.models.conversion import convert_checkpoint
+from inkpunk.models.loading import DEFAULTS_KEY, Defaults, read_defaults
 from inkpunk.models.lora_notes import describe_adapter
 from inkpunk.road.lora_tags import split_tags
 from inkpunk_weights import (
@@ -122,7 +123,7 @@ def test_a_merged_weight_is_the_one_of_the_paper(with_folder: Pipeline, folder: 
     [ours] = [
         key
         for key, change in open_adapter(folder / "ink.safetensors").text_encoder.items()
-        if name in change.where
+        if change.layer == name
     ]
     up, down = (file[f"{name}.lora_{part}.weight"].double() for part in ("up", "down"))
     weight = with_folder.text_encoder.tensors[ours]
@@ -300,6 +301,23 @@ def test_converting_bakes_adapters_in(
         np.frombuffer(*drawn(each), np.uint8) for each in (Pipeline.load(out, device="cpu"), bent)
     )
     assert np.abs(of_file.astype(int) - of_bent).max() <= 1
+
+
+@pytest.mark.parametrize("layout", ["safetensors", "ckpt", "diffusers"])
+def test_converting_bakes_in_how_a_model_is_to_be_asked_with_an_adapter(
+    tmp_path: Path, tiny: Path, folder: Path, layout: str
+) -> None:
+    path = tmp_path / "fast.safetensors"
+    told = {"steps": Defaults.steps, "guidance": 1, "sampler": "lcm"}  # usual steps, unlike the model's own
+    save_file(load_file(folder / "paper.safetensors"), path, metadata={DEFAULTS_KEY: json.dumps(told)})
+    own = read_defaults(open_checkpoint(tiny))
+    convert_checkpoint(tiny, tmp_path / "baked", layout=layout, loras=[path])
+    baked = open_checkpoint(tmp_path / "baked")
+    assert read_defaults(baked) == replace(own, steps=Defaults.steps, guidance=1.0, sampler="lcm")
+    convert_checkpoint(
+        tmp_path / "baked", tmp_path / "again.safetensors", loras=["paper"], lora_folder=folder
+    )
+    assert read_defaults(open_checkpoint(tmp_path / "again.safetensors")).sampler == "lcm"
 
 
 def test_a_part_of_a_checkpoint_takes_what_of_an_adapter_is_its_own(

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from click.testing import CliRunner
@@ -13,7 +14,7 @@ from inkpunk import Pipeline, Request, RequestError
 from inkpunk import pipeline as pipeline_file
 from inkpunk.cli import main
 from inkpunk.memory import pages
-from inkpunk.memory.allocator import keep_freed_memory
+from inkpunk.memory.allocator import keep_freed_memory, return_freed_memory
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.pages import let_go_of_pages
 from inkpunk.memory.residence import Residence
@@ -94,7 +95,7 @@ def test_a_layer_that_fails_gets_its_own_weights_back() -> None:
 
 def resident(path: Path) -> int:
     """Bytes of a file that this process holds in memory."""
-    maps = pages.psutil.Process().memory_maps(grouped=False)
+    maps = psutil.Process().memory_maps(grouped=False)
     return sum(each.rss for each in maps if each.path == str(path))
 
 
@@ -126,6 +127,29 @@ def test_what_this_process_has_written_is_never_let_go_of(tmp_path: Path) -> Non
     mapped[5] = -1.0
     let_go_of_pages([mapped])
     assert mapped[5] == -1.0
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_what_was_written_beside_a_tensor_does_not_keep_its_pages(tmp_path: Path) -> None:
+    path = tmp_path / "numbers"
+    mapped = mapped_numbers(path)
+    mapped[5] = -1.0
+    let_go_of_pages([mapped[4096:]])
+    assert resident(path) <= 20 << 10  # what lies before it, and the end of a page
+    assert mapped[5] == -1.0
+    assert torch.equal(mapped[4096:], torch.arange(4096, 1 << 20, dtype=torch.float32))
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_where_the_system_does_not_tell_of_its_pages_they_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PAGEMAP", str(tmp_path / "none"))
+    path = tmp_path / "numbers"
+    mapped = mapped_numbers(path)
+    let_go_of_pages([mapped])
+    assert resident(path) >= 4 << 20
+    assert mapped[5] == 5.0
 
 
 @pytest.mark.usefixtures("nothing_is_too_small")
@@ -161,7 +185,7 @@ def test_networks_at_rest_hold_no_page_of_their_file(tiny: Path, tmp_path: Path,
 def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
     keep_freed_memory()
     residence = Residence(nn.Linear(4096, 4096), CPU, offload=False, halve=True)
-    held = pages.psutil.Process().memory_info
+    held = psutil.Process().memory_info
     before = held().rss
     with residence.awake() as layer:
         halves = held().rss
@@ -170,6 +194,16 @@ def test_a_network_at_rest_keeps_no_memory_that_it_freed() -> None:
             layer(torch.ones(1, 4096))
         assert held().rss < halves + (16 << 20)  # the widened weights are 64 MiB
     assert held().rss < before + (8 << 20)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+def test_memory_that_is_returned_leaves_no_holes() -> None:
+    keep_freed_memory()
+    return_freed_memory()
+    before = psutil.Process().memory_info().rss
+    tensors = [torch.ones(1 << 20) for _ in range(16)]  # 64 MiB
+    del tensors[::2]
+    assert psutil.Process().memory_info().rss < before + (36 << 20)
 
 
 def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:
@@ -234,7 +268,7 @@ def test_networks_that_have_yet_to_move_count_too(
 def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
     free = free_memory(CPU)
     assert free is not None
-    assert 0 < free <= pages.psutil.virtual_memory().total
+    assert 0 < free <= psutil.virtual_memory().total
     assert free_memory(torch.device("meta")) is None
 
 

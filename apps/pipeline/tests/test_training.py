@@ -28,7 +28,7 @@ from inkpunk.training.memory import (
     refuse_training_that_does_not_fit,
     training_memory,
 )
-from inkpunk.training.prior import draw_prior
+from inkpunk.training.prior import draw_prior, read_prior
 from inkpunk.training.state import load_state, save_state, state_path
 from inkpunk.training.stopping import stop_asked
 from inkpunk_clip import TextEncoder
@@ -408,6 +408,28 @@ def test_the_prior_is_drawn_once_each_with_its_prompt(pipeline: Pipeline, tmp_pa
     }
     assert [each.index for each in draw_prior(pipeline, "a cat", folder, count=5, side=64)][-1] == 5
     assert {example.caption for example in read_examples(folder)} == {"a cat"}
+
+
+def test_a_prior_that_another_model_drew_or_in_another_size_is_drawn_anew(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    def already_there(pipeline: Pipeline, side: int) -> int:
+        there, *_ = (each.index for each in draw_prior(pipeline, "a cat", tmp_path, count=3, side=side))
+        return there
+
+    assert already_there(pipeline, 64) == 0
+    assert already_there(pipeline, 64) == 3
+    assert already_there(pipeline, 128) == 0
+    assert {example.size for example in read_prior(tmp_path, count=3)} == {(128, 128)}
+    assert already_there(replace(pipeline, name="another"), 128) == 0
+    (tmp_path / "seed1.png").write_bytes(b"no picture")
+    assert already_there(replace(pipeline, name="another"), 128) == 2
+
+
+def test_of_a_prior_only_what_was_asked_for_is_learned(pipeline: Pipeline, tmp_path: Path) -> None:
+    for count in (4, 3):
+        deque(draw_prior(pipeline, "a cat", tmp_path, count=count, side=64), maxlen=0)
+    assert {each.path.name for each in read_prior(tmp_path, count=3)} == {f"seed{i}.png" for i in range(3)}
 
 
 # -- Memory ---------------------------------------------------------------------------------------------------------

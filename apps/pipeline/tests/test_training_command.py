@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from inkpunk import Pipeline
 from inkpunk.cli import main
+from inkpunk.cli.train import _say_of_trigger
 from inkpunk.training.loop import Training
 from inkpunk_weights import open_adapter
 from PIL import Image, ImageDraw
+
+
+@pytest.fixture(scope="module")
+def sketch() -> Pipeline:
+    return Pipeline.load("sketch", device="cpu")
 
 
 @pytest.fixture
@@ -115,6 +122,24 @@ def test_a_trigger_that_means_something_is_told(
     result = lora(folder, *few(tiny, tmp_path / "it.safetensors"), "--trigger", trigger, "--steps", 1)
     assert result.exit_code == 0, result.output
     assert told in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("trigger", "told"),
+    [
+        ("zwkettle", "met none of its tokens"),
+        ("kettle", "met none of its tokens"),
+        ("cosvern", ""),
+        (None, ""),
+    ],
+)
+def test_a_trigger_that_a_model_cannot_tell_from_others_is_told(
+    trigger: str | None, told: str, sketch: Pipeline, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _say_of_trigger(trigger, sketch)
+    said = capsys.readouterr().err
+    assert told in said and bool(told) == bool(said)
+    assert said.count("\n") <= 1
 
 
 @pytest.fixture

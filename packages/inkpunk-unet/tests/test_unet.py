@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_unet import UNet, UNetConfig, timestep_embedding
+from inkpunk_unet import ControlNet, T2IAdapter, UNet, UNetConfig, timestep_embedding
 from torch import Tensor
 
 SMALL = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=24, groups=8)
@@ -277,7 +277,7 @@ def test_every_parameter_matters(shape: dict[str, Any]) -> None:
 
 def test_a_call_is_declared_as_what_it_runs() -> None:
     """Type checkers see `__call__`, which must say the same as `forward`; at run time there is torch's alone."""
-    for kind in (UNet,):
+    for kind in (UNet, ControlNet, T2IAdapter):
         (tree,) = ast.parse(inspect.getsource(kind)).body
         methods = {each.name: each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)}
         for part in ("args", "returns"):

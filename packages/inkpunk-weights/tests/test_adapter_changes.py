@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk_weights import Change, CheckpointError, LazyTensors, Spec
+from inkpunk_weights import Change, CheckpointError, LazyTensors, Spec, merged
 from torch import Tensor
 
 ROUNDING = 2.0**-24  # of a float32, at most
@@ -17,7 +18,9 @@ Parts = Mapping[str, Tensor]
 
 def change(kind: str, parts: Parts, scale: float = 1.0) -> Change:
     specs = {name: Spec(part.dtype, tuple(part.shape)) for name, part in parts.items()}
-    return Change(kind, LazyTensors(specs, dict(parts).__getitem__), scale, None, "ink.safetensors: 'layer'")
+    return Change(
+        kind, LazyTensors(specs, dict(parts).__getitem__), scale, None, Path("ink.safetensors"), "layer"
+    )
 
 
 # The formulas once more: sums over named axes, in float64.
@@ -128,30 +131,50 @@ def test_differences_are_the_formulas(made: tuple, dtype: torch.dtype, seed: int
 
 
 @settings(deadline=None)
-@given(shapes(), st.sampled_from(DTYPES), st.booleans(), st.sampled_from([1.0, 0.5, -2.0]))
-def test_adding_in_place_adds_the_difference(
-    made: tuple, dtype: torch.dtype, decomposed: bool, strength: float
+@given(
+    shapes(),
+    st.sampled_from(DTYPES),
+    st.booleans(),
+    st.lists(st.sampled_from([1.0, 0.5, -2.0]), min_size=1, max_size=3),
+)
+def test_a_weight_with_changes_is_the_weight_and_every_difference(
+    made: tuple, dtype: torch.dtype, decomposed: bool, strengths: list[float]
 ) -> None:
     kind, shapes, shape = made
     parts = drawn(shapes, torch.float32, 0)
     if decomposed:
         parts["magnitude"] = torch.rand(shape[0], 1) + 0.5
     weight = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
-    bent = change(kind, parts, 0.25)
-    difference, found = bent.difference(weight), torch.ones(shape)
-    bent.add_to(found, weight, strength)
+    before = weight.clone()
+    # of several kinds, where this one is not the other
+    bent = [change(kind, parts, 0.25), change("full", {"difference": torch.ones(shape)})]
+    changes = [(bent[i % 2], strength) for i, strength in enumerate(strengths)]
+    found = merged(weight, changes)
+    differences = [strength * each.difference(weight) for each, strength in changes]
     # sums in another order, of some tens of numbers up to the size of the largest
-    bound = 64 * ROUNDING * (1 + abs(strength) * float(difference.abs().max()) * 8)
-    torch.testing.assert_close(found, 1 + strength * difference, rtol=0, atol=bound)
+    largest = float(weight.abs().max()) + sum(float(each.abs().max()) for each in differences)
+    torch.testing.assert_close(
+        found, weight.float() + sum(differences), rtol=0, atol=512 * ROUNDING * (1 + largest)
+    )
+    assert found.dtype == torch.float32
+    assert torch.equal(weight, before)
+    torch.testing.assert_close(
+        merged(weight, changes[::-1]), found, rtol=0, atol=512 * ROUNDING * (1 + largest)
+    )
 
 
-def test_adding_what_is_not_finite_is_refused_and_a_weight_that_is_not_is_no_fault_of_the_change() -> None:
-    parts = {"up": torch.tensor([[1.0]]), "down": torch.tensor([[math.nan, 0.0]])}
+def test_a_weight_without_changes_is_a_copy() -> None:
+    weight = torch.ones(2, 2)
+    merged(weight, []).zero_()
+    assert weight.all()
+
+
+def test_merging_what_is_not_finite_is_refused_and_a_weight_that_is_not_is_no_fault_of_the_change() -> None:
+    sound = change("LoRA", {"up": torch.tensor([[1.0]]), "down": torch.ones(1, 2)})
+    damaged = change("LoRA", {"up": torch.tensor([[1.0]]), "down": torch.tensor([[math.nan, 0.0]])})
     with pytest.raises(CheckpointError, match="NaN or infinity"):
-        change("LoRA", parts).add_to(torch.zeros(1, 2), torch.zeros(1, 2))
-    result = torch.tensor([[math.inf, 0.0]])
-    change("LoRA", {**parts, "down": torch.ones(1, 2)}).add_to(result, result.clone())
-    assert result.tolist() == [[math.inf, 1.0]]
+        merged(torch.zeros(1, 2), [(sound, 1.0), (damaged, 1.0)])
+    assert merged(torch.tensor([[math.inf, 0.0]]), [(sound, 1.0)]).tolist() == [[math.inf, 1.0]]
 
 
 @settings(deadline=None)

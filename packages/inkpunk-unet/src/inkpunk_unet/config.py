@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import cast
 
 from torch import Tensor
@@ -49,23 +49,7 @@ class UNetConfig:
 
     def __post_init__(self) -> None:
         """Check that the numbers fit together."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            numbers = cast(tuple[int, ...], value if isinstance(value, tuple) else (value,))
-            if field.name == "attention":
-                continue
-            if any(type(number) is not int for number in numbers):
-                raise ValueError(f"UNetConfig: {field.name} must be whole numbers only, not {value!r:.80}")
-            if not numbers or min(numbers) < 1:
-                raise ValueError(f"UNetConfig: {field.name} must be positive, not {value!r:.80}")
-            if max(numbers) > LIMITS[field.name]:
-                raise ValueError(
-                    f"UNetConfig: {field.name} must be at most {LIMITS[field.name]}, not {value!r:.80}"
-                )
-        if len(self.widths) > MOST_LEVELS:
-            raise ValueError(
-                f"UNetConfig: widths must be of at most {MOST_LEVELS} levels, not of {len(self.widths)}"
-            )
+        check_numbers(self, LIMITS)
         if len(self.attention) != len(self.widths):
             raise ValueError(
                 f"UNetConfig: attention must have one entry for each of the {len(self.widths)} widths, "
@@ -219,6 +203,26 @@ DIFFUSERS_FIXED: dict[str, object] = {
     "use_linear_projection": False,
 }
 """Options of diffusers' UNet that change the network, and the one value each has in Stable Diffusion v1."""
+
+
+def check_numbers(config: object, limits: Mapping[str, int]) -> None:
+    """Refuse what is no network's: for each name in `limits`, other numbers than whole ones from one to that.
+
+    Raises:
+        ValueError: Naming the one that is wrong.
+    """
+    kind = type(config).__name__
+    for name, most in limits.items():
+        value = getattr(config, name)
+        numbers = cast(tuple[int, ...], value if isinstance(value, tuple) else (value,))
+        if any(type(number) is not int for number in numbers):
+            raise ValueError(f"{kind}: {name} must be whole numbers only, not {value!r:.80}")
+        if not numbers or min(numbers) < 1:
+            raise ValueError(f"{kind}: {name} must be positive, not {value!r:.80}")
+        if max(numbers) > most:
+            raise ValueError(f"{kind}: {name} must be at most {most}, not {value!r:.80}")
+        if len(numbers) > MOST_LEVELS:
+            raise ValueError(f"{kind}: {name} must be of at most {MOST_LEVELS} levels, not of {len(numbers)}")
 
 
 def _of_encoder(weights: Mapping[str, Tensor], heads: int, groups: int, out_channels: int) -> UNetConfig:

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Real
 from torch import Tensor, nn
 
-from inkpunk_unet.config import UNetConfig
+from inkpunk_unet.config import LIMITS, UNetConfig, check_numbers
 from inkpunk_unet.encoder import UNetEncoder, check_inputs
-from inkpunk_unet.residuals import Residuals
+from inkpunk_unet.residuals import Residuals, added
 
 HINT_WIDTHS = (16, 32, 96, 256)
 """Channels of the hint's encoder at the picture's size, and at a half, a quarter and an eighth of it."""
@@ -21,7 +21,11 @@ HINT_WIDTHS = (16, 32, 96, 256)
 
 @dataclass(frozen=True)
 class ControlNetConfig:
-    """The shape of a ControlNet; the defaults are those of Stable Diffusion v1.5's."""
+    """The shape of a ControlNet; the defaults are those of Stable Diffusion v1.5's.
+
+    Raises:
+        ValueError: The numbers do not make a network.
+    """
 
     unet: UNetConfig = field(default_factory=UNetConfig)
     """The UNet that it is for; what the way up alone has does not matter."""
@@ -31,6 +35,10 @@ class ControlNetConfig:
     """Channels of its encoder, each at half the size of the one before; the last is the latents' size."""
     pooled: bool = False
     """Whether what it tells is averaged over the picture, as the one for shuffled pictures does."""
+
+    def __post_init__(self) -> None:
+        """Check that they are numbers of a network."""
+        check_numbers(self, {"hint_channels": LIMITS["in_channels"], "hint_widths": LIMITS["widths"]})
 
     @property
     def factor(self) -> int:
@@ -168,8 +176,9 @@ class ControlNet(UNetEncoder):
                 f"ControlNet: hint_features must be {list(fitting)}, for a hint eight times as high and wide as the "
                 f"latents, not {list(hint_features.shape)}"
             )
-        time = self.embed_time(latents, timesteps)
-        skips, hidden = self.encode(self.conv_in(latents) + hint_features, time, context)
+        image: Tensor = self.conv_in(latents)
+        image = added(image, hint_features, "ControlNet: hint_features")
+        skips, hidden = self.encode(image, self.embed_time(latents, timesteps), context)
         told = [convolution(skip) for convolution, skip in zip(self.zero_convs, skips, strict=True)]
         told.append(self.middle_zero_conv(hidden))
         if self.control_config.pooled:

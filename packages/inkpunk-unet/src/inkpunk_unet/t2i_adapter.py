@@ -11,15 +11,21 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from inkpunk_unet.config import LIMITS, check_numbers
 from inkpunk_unet.residuals import Residuals
 
 FACTOR = 8
 """How many of the hint's pixels a side become one of the latents'."""
+NOT_ONE = "not a T2I-Adapter's weights, or not under this package's names"
 
 
 @dataclass(frozen=True)
 class T2IAdapterConfig:
-    """The shape of a T2I-Adapter; the defaults are those of Stable Diffusion v1.5's."""
+    """The shape of a T2I-Adapter; the defaults are those of Stable Diffusion v1.5's.
+
+    Raises:
+        ValueError: The numbers do not make a network.
+    """
 
     hint_channels: int = 3
     """Channels of the hint; one for those of grey lines."""
@@ -30,6 +36,19 @@ class T2IAdapterConfig:
     light: bool = False
     """Whether each level works in a quarter of its channels, as the one for colours does."""
 
+    def __post_init__(self) -> None:
+        """Check that they are numbers of a network."""
+        limits = {
+            "hint_channels": LIMITS["in_channels"],
+            "widths": LIMITS["widths"],
+            "layers": LIMITS["layers"],
+        }
+        check_numbers(self, limits)
+        if self.light and any(width % 4 for width in self.widths):
+            raise ValueError(
+                f"T2IAdapterConfig: widths of a light one must divide by 4, not {self.widths!r:.80}"
+            )
+
     @classmethod
     def from_weights(cls, weights: Mapping[str, Tensor]) -> "T2IAdapterConfig":
         """Read the config off a T2I-Adapter's weights; only their names and shapes are looked at.
@@ -39,18 +58,19 @@ class T2IAdapterConfig:
         """
         light = "levels.0.conv_out.weight" in weights
         first = weights.get("levels.0.conv_in.weight" if light else "conv_in.weight")
-        if first is None or first.ndim != 4 or first.shape[1] % FACTOR**2:
-            raise ValueError(
-                "T2IAdapterConfig.from_weights: no first convolution of a picture's pixels: not a T2I-Adapter's "
-                "weights, or not under this package's names"
-            )
         last = "conv_out" if light else "blocks.0.conv1"
         widths: list[int] = []
-        while (name := f"levels.{len(widths)}.{last}.weight") in weights:
-            widths.append(weights[name].shape[0])
+        while (wide := weights.get(f"levels.{len(widths)}.{last}.weight")) is not None and wide.ndim == 4:
+            widths.append(wide.shape[0])
         layers = 0
         while f"levels.0.blocks.{layers}.conv1.weight" in weights:
             layers += 1
+        if first is None or first.ndim != 4 or first.shape[1] % FACTOR**2:
+            raise ValueError(
+                f"T2IAdapterConfig.from_weights: no first convolution of a picture's pixels: {NOT_ONE}"
+            )
+        if not (widths and layers):
+            raise ValueError(f"T2IAdapterConfig.from_weights: no block in the first level: {NOT_ONE}")
         return cls(first.shape[1] // FACTOR**2, tuple(widths), layers, light)
 
 
@@ -79,7 +99,8 @@ class AdapterLevel(nn.Module):
         width = config.widths[level]
         inner = width // 4 if config.light else width
         self.halves = level > 0
-        self.conv_in = nn.Conv2d(in_width, inner, kernel_size=1) if in_width != inner else nn.Identity()
+        converts = config.light or in_width != inner  # a light one always
+        self.conv_in = nn.Conv2d(in_width, inner, kernel_size=1) if converts else nn.Identity()
         self.blocks = nn.Sequential(
             *(AdapterBlock(inner, kernel_size=3 if config.light else 1) for _ in range(config.layers))
         )

@@ -12,7 +12,7 @@ open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
 open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
 """
 
-from inkpunk_weights.adapters.changes import Change
+from inkpunk_weights.adapters.changes import Change, merged
 from inkpunk_weights.adapters.reading import ADAPTER_FILES, Adapter, open_adapter
 from inkpunk_weights.adapters.writing import LowRank, save_lora
 from inkpunk_weights.checkpoint import Checkpoint, open_checkpoint
@@ -48,6 +48,7 @@ __all__ = [
     "Misshapen",
     "Report",
     "Spec",
+    "merged",
     "narrowed",
     "open_adapter",
     "open_checkpoint",

@@ -25,7 +25,7 @@ READ: Mapping[str, str] = {
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides
     r"^image_proj\.|^ip_adapter\.": IMAGE_PROMPT,
     r"lora_(up|down|A|B|unet|te)|[._]lora\.|lokr_|hada_w|oft_(blocks|diag)": ADAPTER,
-    r"^(control_model\.|control_net|controlnet_|input_hint_block\.)": CONTROL,
+    r"^(control_model\.|control_net|controlnet[._]|input_hint_block\.)": CONTROL,
     r"^(adapter\.)?body\.\d+\.(in_conv|block1|resnets|body)\.": CONTROL,
     r"motion_modules\.": "an AnimateDiff motion module",
     r"^(string_to_param|emb_params|clip_[lg]$|<[^<>.]*>$)": EMBEDDING,

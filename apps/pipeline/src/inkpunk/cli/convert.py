@@ -40,7 +40,8 @@ def convert(
     """Write the checkpoint IN (a file, a diffusers folder or a hub id) to OUT.
 
     What the model predicts, and on which noise, is kept, and marked for other programs; so are its notes, and a
-    vocabulary of its own. Adapters given as --lora are merged into its weights for good.
+    vocabulary of its own. Adapters given as --lora are merged into its weights for good, and their settings (steps,
+    guidance, sampler) become the model's.
     """
     with refusals():
         from inkpunk.models.conversion import convert_checkpoint

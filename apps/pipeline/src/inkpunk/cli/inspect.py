@@ -1,4 +1,4 @@
-"""`inkpunk inspect`: what a checkpoint, an adapter, a picture and the like is, without running or believing it."""
+"""`inkpunk inspect`: what a file of weights or a picture is, without running or believing it."""
 
 import json
 from dataclasses import asdict
@@ -18,8 +18,8 @@ from inkpunk.cli.refusing import refusals
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
-    """Tell what FILE (a checkpoint, a diffusers folder or a hub id; a LoRA, an IP-Adapter, an embedding or a picture)
-    is.
+    """Tell what FILE is: a checkpoint, a diffusers folder or a hub id; an adapter, an embedding, a control network, an
+    image prompt (IP-Adapter) or a picture.
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
     wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
@@ -71,13 +71,24 @@ def _embedding(path: Path) -> dict[str, object]:
     }
 
 
+def _control(path: Path) -> dict[str, object]:
+    from inkpunk.models.control_nets import describe_control
+
+    return describe_control(path)
+
+
 def _image_prompt(path: Path) -> dict[str, object]:
     from inkpunk.models.image_prompts import describe_image_prompt
 
     return describe_image_prompt(path)
 
 
-SHOWN = {"adapter": _adapter, "embedding": _embedding, "image prompt": _image_prompt}
+SHOWN = {
+    "adapter": _adapter,
+    "embedding": _embedding,
+    "control network": _control,
+    "image prompt": _image_prompt,
+}
 """What is no checkpoint, and what is told of it."""
 
 

@@ -174,7 +174,7 @@ def lora(
         from inkpunk.pipeline import Pipeline
         from inkpunk.speed import PLAIN
         from inkpunk.training.lora import Course, LoraTraining, settings_for, training_dtype
-        from inkpunk.training.prior import draw_prior
+        from inkpunk.training.prior import draw_prior, read_prior
 
         load = partial(Pipeline.load, model, device=device, ema=ema, prediction=prediction, zero_snr=zero_snr)
         # Pictures are drawn and encoded by the fast ways, which what learns cannot take, and but once: exactly.
@@ -189,7 +189,7 @@ def lora(
                 pipeline, prior_prompt or "", drawn, count=prior_count, side=side, seed=given["seed"]
             )
             deque(with_progress(some, "drawing the prior"), maxlen=0)
-            preserved = read_examples(drawn)
+            preserved = read_prior(drawn, count=prior_count, seed=given["seed"])
         course = Course(examples, preserved, side, flip, trigger)
         deque(with_progress(course.encode(pipeline), "encoding"), maxlen=0)
         settings = settings_for(pipeline, **given)
@@ -264,7 +264,15 @@ def _say_of_trigger(trigger: str | None, pipeline: "Pipeline") -> None:
     """Warn of a trigger that calls something else, too."""
     if trigger is None:
         return
-    if len(trigger.split()) > 1:
+    from inkpunk.training.trigger import is_one_of_many
+
+    if is_one_of_many(trigger, pipeline.tokenizer, pipeline.text_encoder.tensors["token_embedding.weight"]):
+        click.echo(
+            f"--trigger {trigger!r}: this model has met none of its tokens, and all words of such tokens are one to "
+            "it: each will call what is learned. Make one up of parts of words that it knows.",
+            err=True,
+        )
+    elif len(trigger.split()) > 1:
         click.echo(f"--trigger {trigger!r}: more than one word, each of which means something.", err=True)
     elif pipeline.tokenizer.count(trigger) == 1:
         click.echo(

@@ -71,9 +71,13 @@ class Residence(Generic[Module]):
     def with_tensors(self, tensors: Mapping[str, Tensor]) -> "Residence[Module]":
         """Another residence, of a copy of the network that has these tensors for its own, and shares all others.
 
+        Without any, the same.
+
         Args:
             tensors: by the names of parameters, on the waiting device.
         """
+        if not tensors:
+            return self
         return self._of(self.copied(tensors))
 
     def changed(self, change: Callable[[Module], None]) -> "Residence[Module]":

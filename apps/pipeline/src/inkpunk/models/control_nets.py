@@ -143,6 +143,31 @@ class ControlNets:
         )
 
 
+def describe_control(path: Path) -> dict[str, object]:
+    """What a control network is, by the names of what is told; None for what its file does not say.
+
+    Raises:
+        CheckpointError: for a file that is none.
+    """
+    control = open_control(path)
+    if control.kind == "ControlNet":
+        config = ControlNetConfig.from_weights(control.tensors)
+        widths, channels = config.unet.widths, config.hint_channels
+    else:
+        adapter = T2IAdapterConfig.from_weights(control.tensors)
+        widths, channels = adapter.widths, adapter.hint_channels
+    return {
+        "kind": f"a {control.kind} ({control.layout})",
+        "for": f"a UNet with {', '.join(map(str, widths))} channels at its levels",
+        "hint": "grey" if channels == 1 else f"{channels} channels",
+        "parameters": f"{sum(control.tensors.spec(name).numel for name in control.tensors):,}",
+        "title": control.metadata.get("modelspec.title"),
+        "licence": control.metadata.get("modelspec.license"),
+        "not read": ", ".join(control.unknown[:3]),
+        "not imported": ", ".join(control.imports),
+    }
+
+
 def refuse_unlike(control: Control, make: Callable[[], nn.Module]) -> None:
     """Let only a network's whole set of tensors pass.
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from inkpunk_clip import vocabulary_files
@@ -17,7 +18,7 @@ from inkpunk.models.loading import (
     read_defaults,
     refuse_problems,
 )
-from inkpunk.models.loras import COMPONENTS, Lora, Plain, changes_by, with_changes
+from inkpunk.models.loras import COMPONENTS, Lora, Plain, changes_by, with_changes, with_defaults_of
 from inkpunk.models.told import UNTOLD
 from inkpunk.models.trained_for import (
     MODELSPEC_KEY,
@@ -59,7 +60,8 @@ def convert_checkpoint(
         layout: "safetensors", "ckpt" or "diffusers"; by default what `out`'s ending says.
         dtype: "float32", "float16" or "bfloat16"; by default each tensor keeps its own.
         ema: take a training checkpoint's averaged (EMA) weights.
-        loras, lora_folder: adapters that are merged into the weights, in float32: see `Pipeline.with_adapters`.
+        loras, lora_folder: adapters that are merged into the weights, in float32: see `Pipeline.with_adapters`. How
+            a model is to be asked with them is kept, too.
         prediction, zero_snr: what the model was trained for, where its files do not say it: see `Pipeline.load`.
         overwrite: replace `out` when it exists.
 
@@ -82,14 +84,13 @@ def convert_checkpoint(
         CONFIG_KEY: json.dumps(told),
         SCHEDULER_KEY: json.dumps(scheduler),
     }
-    size = read_defaults(checkpoint).size
-    if size != Defaults.size:  # which a folder's UNet may have told
-        metadata[DEFAULTS_KEY] = json.dumps({**json.loads(metadata.get(DEFAULTS_KEY, "{}")), "size": size})
     own = own_files(checkpoint)
     tokenizer = read_tokenizer(checkpoint) if own or (folder and checkpoint.text_encoder) else None
     weights = {name: tensors for name in COMPONENTS if (tensors := getattr(checkpoint, name))}
     plain = Plain(weights, read_defaults(checkpoint), str(checkpoint.path), None)
     opened, notes = plain.opened(loras, lora_folder)
+    defaults = with_defaults_of(opened, plain.defaults)
+    metadata |= _changed_defaults(metadata.get(DEFAULTS_KEY, "{}"), plain.defaults, defaults)
     notices = (*_not_carried(checkpoint), *notes)
     baked = {
         name: with_changes(
@@ -114,12 +115,20 @@ def convert_checkpoint(
         layout=LAYOUTS[layout],
         dtype=DTYPES[dtype] if dtype else None,
         metadata=metadata,
-        configs=_in_diffusers_words(told, size) | {"scheduler": scheduler} if folder else {},
+        configs=_in_diffusers_words(told, defaults.size) | {"scheduler": scheduler} if folder else {},
         extra_files=_tokenizer_files(own) if folder and checkpoint.text_encoder else {},
         signs=() if folder else tuple(name for name, given in signs.items() if given),
         overwrite=overwrite,
     )
     return notices
+
+
+def _changed_defaults(told: str, before: Defaults, after: Defaults) -> dict[str, str]:
+    """The metadata of a model's defaults, where they are not as its own metadata tell them."""
+    changed = {name: value for name, value in asdict(after).items() if value != getattr(before, name)}
+    if after.size != Defaults.size:  # which a folder's UNet may have told
+        changed["size"] = after.size
+    return {DEFAULTS_KEY: json.dumps({**json.loads(told), **changed})} if changed else {}
 
 
 def _not_carried(checkpoint: Checkpoint, shown: int = 3) -> tuple[str, ...]:

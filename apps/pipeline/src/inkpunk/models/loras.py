@@ -16,10 +16,10 @@ from inkpunk_weights import (
     CheckpointError,
     LazyTensors,
     Spec,
+    merged,
     narrowed,
     open_adapter,
 )
-from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.memory.pages import ReadOnce
@@ -215,7 +215,8 @@ def refuse_misfits(opened: OpenLora, shapes: Mapping[str, Mapping[str, tuple[int
         if name in shapes[component] and not change.fits(shapes[component][name])
     ]
     count = len(every) + len(adapter.placeless)
-    placeless = [*(change.where.rpartition(": ")[2] for change in missing), *map(repr, adapter.placeless)]
+    layers = [*(change.layer for change in missing), *adapter.placeless]
+    placeless = [f"{layer!r:.80}" for layer in layers]
     if misfits:
         name, change, shape = misfits[0]
         raise CheckpointError(
@@ -254,14 +255,6 @@ def changes_by(loras: Sequence[OpenLora], component: str) -> dict[str, list[tupl
         for name, change in lora.changes(component).items() if strength else ():
             found.setdefault(name, []).append((change, strength))
     return found
-
-
-def merged(weight: Float[Tensor, "..."], changes: Sequence[tuple[Change, float]]) -> Float[Tensor, "..."]:
-    """A weight with changes, in float32, each reckoned from the weight alone: their order does not matter."""
-    result = weight.to(torch.float32, copy=True)
-    for change, strength in changes:
-        change.add_to(result, weight, strength)
-    return result
 
 
 def with_changes(weights: LazyTensors, changes: Changes, dtype_of: DtypeOf, where: str) -> LazyTensors:

@@ -1,7 +1,5 @@
 """A control network that knows its hint: what it tells is asked for at each step, the hint is encoded once."""
 
-from functools import cached_property
-
 import torch
 from inkpunk_unet import ControlNet, Residuals, T2IAdapter, guess_weights
 from jaxtyping import Float
@@ -28,6 +26,7 @@ class Reader:
             guess: weigh what it tells as guess mode does, where the network's kind has such weights.
         """
         self._net, self._hint, self._device, self._dtype, self._guess = net, hint, device, dtype, guess
+        self._read: Tensor | Residuals | None = None
         self._rows = dict[int, Tensor | Residuals]()
 
     def __call__(
@@ -36,38 +35,34 @@ class Reader:
         """What it adds to the UNet, which is asked the same."""
         rows = latents.shape[0]
         with self._net.network.awake() as network, torch.no_grad():
-            if isinstance(network, T2IAdapter):
-                return self._features(network, rows)
+            known = self._for_rows(network, rows)
+            if isinstance(known, Residuals):
+                return known
             timesteps = torch.full((rows,), timestep, dtype=torch.float32, device=latents.device)
-            told = network(
-                latents.to(self._dtype), timesteps, context.to(self._dtype), self._encoded(network, rows)
-            )
-        if self._guess and not self._net.pooled:
+            told = network(latents.to(self._dtype), timesteps, context.to(self._dtype), known)
+        if self._guess and not self._net.pooled:  # which tells the same of all places, and has no fine part
             return told.scaled(guess_weights(len(told.skips) + 1))
         return told
 
-    def _features(self, network: T2IAdapter, rows: int) -> Residuals:
+    def _for_rows(self, network: ControlNet | T2IAdapter, rows: int) -> Tensor | Residuals:
+        """The hint as the network has read it: a ControlNet's features, or all that a T2I-Adapter tells."""
+        if self._read is None:
+            pixels = self._pixels(network)
+            self._read = network(pixels) if isinstance(network, T2IAdapter) else network.encode_hint(pixels)
         if rows not in self._rows:
-            self._rows[rows] = network(self._pixels_for(network)).mapped(lambda each: _repeated(each, rows))
-        known = self._rows[rows]
-        assert isinstance(known, Residuals)
-        return known
+            read = self._read
+            self._rows[rows] = (
+                read.mapped(lambda one: _repeated(one, rows))
+                if isinstance(read, Residuals)
+                else _repeated(read, rows)
+            )
+        return self._rows[rows]
 
-    def _encoded(self, network: ControlNet, rows: int) -> Float[Tensor, "rows channels height width"]:
-        if rows not in self._rows:
-            self._rows[rows] = _repeated(network.encode_hint(self._pixels), rows)
-        known = self._rows[rows]
-        assert isinstance(known, Tensor)
-        return known
-
-    def _pixels_for(self, network: T2IAdapter) -> Float[Tensor, "1 channels height width"]:
-        """As many channels as the network takes; of lines and depth that is often one."""
-        return self._pixels[:, : network.config.hint_channels]
-
-    @cached_property
-    def _pixels(self) -> Float[Tensor, "1 3 height width"]:
-        """The hint in [0, 1]."""
-        pixels = (image_to_tensor(self._hint)[None] + 1) / 2
+    def _pixels(self, network: ControlNet | T2IAdapter) -> Float[Tensor, "1 channels height width"]:
+        """The hint in [0, 1], in grey for a network that takes one channel."""
+        grey = isinstance(network, T2IAdapter) and network.config.hint_channels == 1
+        hint = self._hint.convert("L").convert("RGB") if grey else self._hint
+        pixels = (image_to_tensor(hint)[None, : 1 if grey else 3] + 1) / 2
         if self._net.swaps_colours:
             pixels = pixels.flip(1)
         return pixels.to(self._device, self._dtype)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from inkpunk_weights import save_lora
 
+from inkpunk.memory.allocator import return_freed_memory
 from inkpunk.memory.free import free_memory
 from inkpunk.models.hashing import model_hash, readable_hash
 from inkpunk.pictures.picture import Picture
@@ -138,6 +139,7 @@ class LoraTraining:
         self.recomputed = self._fit_in(free_memory(pipeline.device))
         if self.recomputed:
             self._open.callback(recompute_blocks(unet))
+        return_freed_memory()  # holes between what is kept for the way back took more than that
         self.resumed = load_state(self.state, self.training, self.terms)
 
     @property

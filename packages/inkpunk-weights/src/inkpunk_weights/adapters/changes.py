@@ -7,14 +7,15 @@ Kronecker product (Yeh et al., arXiv 2309.14859), and "full" has the difference 
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk_weights.errors import CheckpointError
+from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.lazy import LazyTensors
 
 LORA, LOHA, LOKR, FULL = "LoRA", "LoHa", "LoKr", "full"
@@ -33,19 +34,31 @@ class Change:
         parts: its tensors by their parts in the formula, read when they are asked for.
         scale: what the difference is multiplied by: alpha / rank where the kind has a rank.
         rank: of the matrices; None where there is none.
-        where: its name in the file, for messages.
+        file: what it is from, and
+        layer: the layer's name in it.
     """
 
     kind: str
     parts: LazyTensors
     scale: float
     rank: int | None
-    where: str
+    file: Path
+    layer: str
+
+    @property
+    def where(self) -> str:
+        """File and layer, for messages."""
+        return f"{shown_path(self.file)}: {shown(self.layer)}"
 
     @property
     def decomposed(self) -> bool:
         """Whether it is a DoRA."""
         return MAGNITUDE in self.parts
+
+    @property
+    def is_one_product(self) -> bool:
+        """Whether all that it adds is a product of two matrices."""
+        return self.kind == LORA and not self.decomposed and "mid" not in self.parts
 
     def fits(self, shape: Shape) -> bool:
         """Whether a weight of this shape can be changed by it; reads nothing."""
@@ -64,7 +77,7 @@ class Change:
         Raises:
             CheckpointError: where this is no change of such a weight, or not finite.
         """
-        parts = self._read(weight, self.scale)
+        parts = self.read(weight, self.scale)
         lengths = parts.pop(MAGNITUDE, None)
         difference = FORMULAS[self.kind](parts).reshape(weight.shape)
         if lengths is not None:
@@ -74,27 +87,12 @@ class Change:
             raise CheckpointError(f"{self.where}: holds NaN or infinity; get another copy of it")
         return difference
 
-    def add_to(self, result: Weight, weight: Weight, strength: float = 1.0) -> None:
-        """Add `strength` times `difference(weight)` to a float32 tensor, in place: for a LoRA in one pass over it.
-
-        Args:
-            result: dense, of the weight's shape; other changes of the weight may have been added to it.
-            weight: as `difference` takes it.
-            strength: how much of the change.
+    def read(self, weight: Weight, scale: float) -> dict[str, Tensor]:
+        """The parts of the formula in float32, where the weight is; one of them is multiplied by the scale.
 
         Raises:
-            CheckpointError: as `difference` does.
+            CheckpointError: where this is no change of such a weight.
         """
-        if self.kind != LORA or self.decomposed or "mid" in self.parts or not result.is_contiguous():
-            result.add_(self.difference(weight), alpha=strength)
-            return
-        parts = self._read(weight, self.scale * strength)
-        result.view(result.shape[0], -1).addmm_(parts["up"].flatten(1), parts["down"].flatten(1))
-        if not _is_finite(result):
-            self.difference(weight)  # refuses, if it is the change that is to blame
-
-    def _read(self, weight: Weight, scale: float) -> dict[str, Tensor]:
-        """The parts in float32, where the weight is, the scale among them."""
         shape = tuple(weight.shape)
         if not self.fits(shape):
             held = ", ".join(f"{name} {list(self.parts.spec(name).shape)}" for name in self.parts)
@@ -103,6 +101,35 @@ class Change:
         for name in parts.keys() & SCALED[self.kind]:  # a factor is smaller than the product
             parts[name] = parts[name] * scale
         return parts
+
+
+def merged(weight: Weight, changes: Sequence[tuple[Change, float]]) -> Weight:
+    """A weight with changes, in float32, in new memory; LoRAs are added in one pass, however many.
+
+    Each is reckoned from the weight alone, so that but for rounding their order does not matter.
+
+    Args:
+        weight: the weight as the checkpoint has it, of any floating dtype.
+        changes: and how much of each.
+
+    Raises:
+        CheckpointError: as `Change.difference` does.
+    """
+    products = [(change, strength) for change, strength in changes if change.is_one_product]
+    if products:
+        parts = [change.read(weight, change.scale * strength) for change, strength in products]
+        up = torch.cat([each["up"].flatten(1) for each in parts], 1)
+        down = torch.cat([each["down"].flatten(1) for each in parts])
+        result = torch.addmm(weight.float().flatten(1), up, down).view(weight.shape)
+        if not _is_finite(result):
+            for change, _ in products:
+                change.difference(weight)  # refuses, if it is the change that is to blame
+    else:
+        result = weight.to(torch.float32, copy=True)
+    for change, strength in changes:
+        if not change.is_one_product:
+            result.add_(change.difference(weight), alpha=strength)
+    return result
 
 
 def _is_finite(tensor: Tensor) -> bool:

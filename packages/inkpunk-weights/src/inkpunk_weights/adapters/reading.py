@@ -297,7 +297,7 @@ def _change(
     def read(part: str) -> Tensor:
         return file.tensors[names[part]].reshape(specs[part].shape)
 
-    return Change(kind, LazyTensors(specs, read), scale, rank, f"{where}: {shown(layer)}")
+    return Change(kind, LazyTensors(specs, read), scale, rank, file.path, layer)
 
 
 def _alpha(tensors: LazyTensors, name: str, where: str) -> float:

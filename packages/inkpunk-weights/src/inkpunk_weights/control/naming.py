@@ -134,3 +134,5 @@ OTHER_BASES = {
 }
 OTHER_WIDTHS = {1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 """Of the context, which is 768 channels wide in Stable Diffusion v1."""
+ADAPTERS_FOR_XL = (16 * 16, 3 * 16 * 16)
+"""Channels that T2I-Adapters for Stable Diffusion XL make of a hint, by squares of 16 pixels; those for v1 by 8."""

@@ -9,7 +9,14 @@ from pathlib import Path
 from torch import Tensor
 
 from inkpunk_weights.components import find_components
-from inkpunk_weights.control.naming import NAMINGS, OTHER_BASES, OTHER_WIDTHS, RELATIVES, Naming
+from inkpunk_weights.control.naming import (
+    ADAPTERS_FOR_XL,
+    NAMINGS,
+    OTHER_BASES,
+    OTHER_WIDTHS,
+    RELATIVES,
+    Naming,
+)
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.lazy import LazyTensors
@@ -19,6 +26,7 @@ from inkpunk_weights.wrappers import unwrap
 
 CONTROL_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 CONTEXT_READER = re.compile(r"\.cross_attention\.key\.weight$")
+LEAVES = ("weight", "bias")
 WANTED = "Inkpunk draws with ControlNets and T2I-Adapters for Stable Diffusion v1"
 
 
@@ -90,7 +98,7 @@ def _found(path: Path, file: TensorFile, config: Mapping[str, object]) -> Contro
     unknown: list[str] = []
     for name, full in bare.items():
         module, _, leaf = name.rpartition(".")
-        if module in ours:
+        if module in ours and leaf in LEAVES:
             in_file[f"{ours[module]}.{leaf}"] = full
         else:
             unknown.append(full)
@@ -137,8 +145,10 @@ def _refuse_relatives(where: str, tensors: LazyTensors, relatives: Mapping[str, 
 
 
 def _refuse_other_widths(where: str, tensors: LazyTensors) -> None:
-    """Refuse ControlNets whose transformers are another model's."""
+    """Refuse ControlNets whose transformers are another model's, and T2I-Adapters that halve a hint once more."""
     for name in tensors:
         shape = tensors.spec(name).shape
         if CONTEXT_READER.search(name) and shape[-1:] and shape[-1] in OTHER_WIDTHS:
             raise CheckpointError(f"{where}: this is a ControlNet for {OTHER_WIDTHS[shape[-1]]}; {WANTED}")
+        if name == "conv_in.weight" and shape[1:2] and shape[1] in ADAPTERS_FOR_XL:
+            raise CheckpointError(f"{where}: this is a T2I-Adapter for Stable Diffusion XL; {WANTED}")
