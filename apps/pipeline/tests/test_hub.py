@@ -4,7 +4,7 @@ from typing import Any
 import inkpunk.models.fetching
 import inkpunk_sketch
 import pytest
-from inkpunk.models.hub import resolve_model, short_name
+from inkpunk.models.hub import resolve_image_encoder, resolve_model, short_name
 from inkpunk.models.hub_errors import HubError
 
 
@@ -33,6 +33,29 @@ def fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[Any, 
 def test_a_hub_id_is_fetched(fetched: list[Any], model: str, repo: str, file: str | None) -> None:
     assert resolve_model(model, half=True) == Path("fetched")
     assert fetched == [(repo, file, "main", True)]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "repo", "file"), [(None, "h94/IP-Adapter", None), ("own/clip", "own/clip", None),
+                                  ("own/clip/a/model.safetensors", "own/clip", "a/model.safetensors")],
+)  # fmt: skip
+def test_an_image_encoder_is_fetched_from_where_the_image_prompt_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoder: str | None, repo: str, file: str | None
+) -> None:
+    calls = list[tuple[str, str | None, str, bool]]()
+
+    def fetch(repo: str, file: str | None, revision: str, half: bool, choose: object) -> Path:
+        calls.append((repo, file, revision, half))
+        return Path("fetched")
+
+    monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
+    adapter = "h94/IP-Adapter@main/models/ip-adapter_sd15.safetensors"
+    found = tmp_path / "models" / "ip-adapter_sd15.safetensors"
+    assert resolve_image_encoder(encoder, adapter, found, half=True) == Path("fetched")
+    assert calls == [(repo, file, "main", True)]
+    (tmp_path / "models" / "image_encoder").mkdir(parents=True)
+    if encoder is None:  # once it is here, it is not looked for elsewhere
+        assert resolve_image_encoder(None, adapter, found) == tmp_path / "models" / "image_encoder"
 
 
 ADDRESSES = {

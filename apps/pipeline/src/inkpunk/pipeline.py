@@ -32,7 +32,6 @@ from inkpunk.memory.devices import choose_device
 from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import (
-    NotFiniteError,
     choose_dtype,
     finite,
     is_finite,
@@ -57,7 +56,7 @@ from inkpunk.models.loading import (
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
-from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
@@ -588,10 +587,8 @@ class Pipeline:
             return contexts
         try:
             seen = [prompt.tokens(each.kept) for each in plan.request.shown]
-        except ValueError as error:
-            if isinstance(error, NotFiniteError):
-                raise
-            raise RequestError(f"image prompt: {error}") from error
+        except PictureError as error:
+            raise RequestError(str(error)) from error
         blank = prompt.tokens(None).repeat(len(seen), 1)
         return prompted(contexts, Seen(torch.cat(seen), blank))
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, cast, runtime_checkable
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -32,6 +32,7 @@ from inkpunk.pictures.atomic import write_atomically
 Chosen = Callable[[Collection[str]], list[str]]
 
 
+@runtime_checkable
 class Choose(Protocol):
     """Which of a repository's files are worth downloading; raises `FilesError` where none are."""
 

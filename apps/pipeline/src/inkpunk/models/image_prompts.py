@@ -21,6 +21,7 @@ from inkpunk.models.control_nets import HASH_LENGTH
 from inkpunk.models.hashing import file_hash, model_hash, readable_hash
 from inkpunk.models.hub import resolve_image_encoder, resolve_network
 from inkpunk.models.loading import build
+from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.pixels import image_hash, image_to_tensor
 
 REMEMBERED = 16  # pictures
@@ -59,7 +60,7 @@ class OpenImagePrompt:
         """What a picture says to the UNet; of the last pictures it is remembered. None is no picture: nothing.
 
         Raises:
-            ValueError: it is more than 64 times as long as it is wide.
+            PictureError: it is too long for its width.
         """
         key = "" if picture is None else image_hash(picture)
         found = self.seen.pop(key, None)
@@ -84,7 +85,10 @@ class OpenImagePrompt:
         if picture is None:
             pixels = torch.zeros(1, 3, config.image, config.image)
         else:
-            pixels = prepared(image_to_tensor(picture)[None], config.image)
+            try:
+                pixels = prepared(image_to_tensor(picture)[None], config.image)
+            except ValueError as error:
+                raise PictureError(f"image prompt: {error}") from error
 
         def work(encoder: ImageEncoder, dtype: torch.dtype) -> Tensor:
             there = pixels.to(self.device, dtype)
