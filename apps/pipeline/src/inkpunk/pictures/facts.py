@@ -129,7 +129,8 @@ class Facts:
         for each in fields(cls):
             if each.name in values:
                 known[each.name] = _checked(each.name, values[each.name], each.type)
-        missing = [each.name for each in fields(cls) if each.default is MISSING and each.name not in known]
+        needed = [each for each in fields(cls) if each.default is MISSING is each.default_factory]
+        missing = [each.name for each in needed if each.name not in known]
         if missing:
             raise PictureError(f"{', '.join(missing)} missing")
         return cls(**known)
