@@ -46,16 +46,19 @@ def test_an_image_encoder_is_fetched_from_where_the_image_prompt_is(
 
     def fetch(repo: str, file: str | None, revision: str, half: bool, choose: object) -> Path:
         calls.append((repo, file, revision, half))
-        return Path("fetched")
+        return tmp_path
 
     monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
     adapter = "h94/IP-Adapter@main/models/ip-adapter_sd15.safetensors"
     found = tmp_path / "models" / "ip-adapter_sd15.safetensors"
-    assert resolve_image_encoder(encoder, adapter, found, half=True) == Path("fetched")
+    (tmp_path / "models" / "image_encoder").mkdir(parents=True)  # perhaps not all of it is here yet
+    inside = tmp_path / "models" / "image_encoder"
+    assert resolve_image_encoder(encoder, adapter, found, half=True) == inside
     assert calls == [(repo, file, "main", True)]
-    (tmp_path / "models" / "image_encoder").mkdir(parents=True)
-    if encoder is None:  # once it is here, it is not looked for elsewhere
-        assert resolve_image_encoder(None, adapter, found) == tmp_path / "models" / "image_encoder"
+    found.touch()
+    assert resolve_image_encoder(None, found, found) == inside
+    assert resolve_image_encoder(tmp_path, adapter, found) == inside
+    assert len(calls) == 1
 
 
 ADDRESSES = {

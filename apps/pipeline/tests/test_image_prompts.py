@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +16,7 @@ from inkpunk.cli import main
 from inkpunk.pictures.pixels import image_hash
 from inkpunk.pictures.png_text import infotext
 from inkpunk.road.image_prompts import ImagePromptError
+from inkpunk.road.trace import trace
 from inkpunk.speed import PLAIN, Speed
 from inkpunk.speed.memo import Memo
 from inkpunk_weights import CheckpointError, LowRank, save_lora
@@ -102,6 +104,11 @@ def test_weights_that_cannot_be_are_refused(weight: float) -> None:
 def test_what_is_no_image_prompt_is_refused(asked: object, complaint: str) -> None:
     with pytest.raises(RequestError, match=complaint):
         replace(REQUEST, image_prompts=asked)
+
+
+def test_a_trace_refuses_what_it_would_not_draw(pipeline: Pipeline) -> None:
+    with pytest.raises(RequestError, match=r"it takes no image prompt$"):
+        next(trace(pipeline, replace(REQUEST, image_prompts=RED)))
 
 
 def test_a_picture_too_long_to_see_is_refused(seeing: dict[str, Pipeline]) -> None:
@@ -388,7 +395,7 @@ def test_the_command_line_draws_by_a_picture_and_tells(
     assert facts.image_prompts == {"1": "0.6"}
     assert facts.image_prompt_hashes == {"1": image_hash(picture())}
     assert facts.image_prompt_nets["adapter"].startswith("plain [")
-    assert facts.image_prompt_nets["encoder"].startswith("image_encoder [")
+    assert re.fullmatch(r"image_encoder \[[0-9a-f]{10}\]", facts.image_prompt_nets["encoder"])
     assert f"Image prompts: 1: 0.6 {image_hash(picture())}, " in infotext(facts).replace('"', "")
     assert "IP-Adapter: adapter: plain [" in infotext(facts).replace('"', "")
 

@@ -7,6 +7,7 @@ from inkpunk_weights import CheckpointError, snapshot_of
 from inkpunk.models.addresses import AddressError, HubName, read_hub_name
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import (
+    IMAGE_ENCODERS,
     NETWORK_FILES,
     SINGLE_FILES,
     choose_image_encoder_files,
@@ -86,23 +87,27 @@ def resolve_image_encoder(
     """
     name = str(adapter if encoder is None else encoder)
     path = Path(name).expanduser() if name.startswith("~") else Path(name)
-    if encoder is not None and _exists(path):
-        return snapshot_of(path)
-    if encoder is None and (beside := found.parent / "image_encoder").is_dir():
-        return beside
-    hub = None if _exists(path) or name.startswith(_PATH_LIKE) else _hub_name(name)
-    if hub is not None:
-        from inkpunk.models.fetching import fetch
-
-        file = None if encoder is None else hub.file
-        choose = choose_image_encoder_files
-        return fetch(hub.repo, file, revision=hub.revision, half=half, choose=choose)
-    if encoder is None:
+    if _exists(path):
+        if encoder is not None:
+            return _encoder_in(snapshot_of(path))
+        if (beside := found.parent / "image_encoder").is_dir():
+            return beside
         raise CheckpointError(
             f"{found}: has no image_encoder folder beside it; give CLIP's image encoder as --image-encoder, such as "
             "h94/IP-Adapter"
         )
-    raise HubError(f"{name}: no such file or folder, nor a name on the Hugging Face hub (owner/name)")
+    hub = None if name.startswith(_PATH_LIKE) else _hub_name(name)
+    if hub is None:
+        raise HubError(f"{name}: no such file or folder, nor a name on the Hugging Face hub (owner/name)")
+    from inkpunk.models.fetching import fetch
+
+    file, choose = None if encoder is None else hub.file, choose_image_encoder_files
+    return _encoder_in(fetch(hub.repo, file, revision=hub.revision, half=half, choose=choose))
+
+
+def _encoder_in(path: Path) -> Path:
+    """The image encoder's own folder, where it is in a folder with other things."""
+    return next((inside for name in IMAGE_ENCODERS if (inside := path / name).is_dir()), path)
 
 
 def short_name(model: str) -> str:
