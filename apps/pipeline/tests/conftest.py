@@ -1,6 +1,7 @@
 """A model small enough to draw in a fraction of a second; its weights are random."""
 
 import json
+import re
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,13 +9,53 @@ from pathlib import Path
 import pytest
 import torch
 from inkpunk import Facts, Pipeline
-from inkpunk_clip import TextEncoder, TextEncoderConfig
-from inkpunk_unet import ControlNet, ControlNetConfig, UNet, UNetConfig
+from inkpunk_clip import ImageEncoder, ImageEncoderConfig, TextEncoder, TextEncoderConfig
+from inkpunk_unet import (
+    ControlNet,
+    ControlNetConfig,
+    ImagePrompt,
+    ImagePromptConfig,
+    ResamplerConfig,
+    UNet,
+    UNetConfig,
+    cross_attentions,
+)
 from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import save_checkpoint, save_control
+from safetensors.torch import save_file
 
 TEXT_ENCODER = TextEncoderConfig(width=32, layers=2, heads=4, feed_forward=64)
 UNET = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=32, groups=8)
+IMAGE_ENCODER = ImageEncoderConfig(
+    image=28, patch=14, width=32, layers=2, heads=4, feed_forward=64, projection=24
+)
+IN_ADAPTER = {
+    r"^keys\.(\d+)\.": r"ip_adapter.\1.to_k_ip.",
+    r"^values\.(\d+)\.": r"ip_adapter.\1.to_v_ip.",
+    r"^projection\.": "image_proj.",
+    r"image_proj\.linear": "image_proj.proj",
+    r"image_proj\.queries": "image_proj.latents",
+    r"\.blocks\.(\d+)\.": r".layers.\1.",
+    r"norm_patches": "0.norm1",
+    r"norm_queries": "0.norm2",
+    r"\.query\.": ".0.to_q.",
+    r"key_value": "0.to_kv",
+    r"\.out\.": ".0.to_out.",
+    r"(layers\.\d+)\.norm\.": r"\1.1.0.",
+    r"\.fc1\.": ".1.1.",
+    r"\.fc2\.": ".1.3.",
+}
+IN_ENCODER = {
+    r"^layers\.": "vision_model.encoder.layers.",
+    r"attention\.(query|key|value)\.": lambda found: f"self_attn.{found[1][0]}_proj.",
+    r"attention\.out\.": "self_attn.out_proj.",
+    r"feed_forward": "mlp",
+    r"(layers\.\d+)\.norm(\d)": r"\1.layer_norm\2",
+    r"^(class_embedding|patch_embedding|position_embedding)": r"vision_model.embeddings.\1",
+    r"^norm_in": "vision_model.pre_layrnorm",
+    r"^norm_out": "vision_model.post_layernorm",
+    r"^projection": "visual_projection",
+}
 VAE_CONFIG = VAEConfig(widths=(8, 8, 16, 16), layers=1, groups=4)
 
 torch.set_num_threads(1)  # networks this small only wait for a second thread
@@ -68,6 +109,50 @@ def control_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metadata = {"inkpunk.config": json.dumps({"control": told})}
     save_control(path, network.state_dict(), dtype=torch.float32, metadata=metadata)
     return path
+
+
+@pytest.fixture(scope="session")
+def image_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with image prompts for the tiny model, plain.safetensors and plus.safetensors, and their encoder."""
+    torch.manual_seed(3)
+    folder = tmp_path_factory.mktemp("image-prompts")
+    layers = tuple(layer.query.out_features for layer in cross_attentions(UNet(UNET)))
+    resampler = ResamplerConfig(width=32, blocks=1, heads=1)
+    configs = {
+        "plain": ImagePromptConfig(IMAGE_ENCODER.projection, UNET.context_width, 2, layers),
+        "plus": ImagePromptConfig(IMAGE_ENCODER.width, UNET.context_width, 3, layers, resampler),
+    }
+    for name, config in configs.items():
+        tensors = ImagePrompt(config).state_dict()
+        if name == "plus":
+            tensors["projection.queries"] = tensors["projection.queries"][None]
+        save_file({_renamed(each, IN_ADAPTER): tensor for each, tensor in tensors.items()},
+                  folder / f"{name}.safetensors")  # fmt: skip
+    encoder = ImageEncoder(IMAGE_ENCODER).state_dict()
+    (folder / "image_encoder").mkdir()
+    save_file({_renamed(each, IN_ENCODER): tensor for each, tensor in encoder.items()},
+              folder / "image_encoder" / "model.safetensors")  # fmt: skip
+    sizes = {
+        "image_size": 28,
+        "patch_size": 14,
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "hidden_act": "gelu",
+    }
+    sizes |= {"num_attention_heads": 4, "intermediate_size": 64, "projection_dim": 24}
+    (folder / "image_encoder" / "config.json").write_text(
+        json.dumps(sizes | {"model_type": "clip_vision_model"})
+    )
+    return folder
+
+
+def _renamed(name: str, rules: dict[str, str]) -> str:
+    """As the published files call a tensor of ours."""
+    for ours, theirs in rules.items():
+        name = re.sub(ours, theirs, name)
+    if found := re.fullmatch(r"ip_adapter\.(\d+)\.(.*)", name):  # numbered through self-attentions, too
+        name = f"ip_adapter.{2 * int(found[1]) + 1}.{found[2]}"
+    return name
 
 
 @pytest.fixture

@@ -58,7 +58,10 @@ def last(steps: list[GridStep]) -> Picture:
 
 
 def test_every_option_that_decides_a_picture_is_an_axis() -> None:
-    of_the_request = {field.name for field in fields(Request)} | {"seed"}
+    of_the_request = {field.name for field in fields(Request)} | {
+        "seed",
+        "hints",
+    }  # of which there are other fields
     decide = {option.name for option in generate.params if option.name in of_the_request} - {"prompt"}
     assert decide == {option.name for option in OPTIONS.values()}
     assert {"sampler", "spacing", "steps", "guidance", "seed", "negative", "strength"} <= set(OPTIONS)

@@ -4,7 +4,7 @@ from typing import Any
 import inkpunk.models.fetching
 import inkpunk_sketch
 import pytest
-from inkpunk.models.hub import resolve_model, resolve_network, short_name
+from inkpunk.models.hub import resolve_image_encoder, resolve_model, resolve_network, short_name
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import choose_network_files
 
@@ -60,6 +60,32 @@ def test_a_network_of_the_hub_is_fetched_and_a_file_that_is_not_there_is_not(
         with pytest.raises(HubError, match="no such file or folder"):
             resolve_network(path)
     assert len(calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("encoder", "repo", "file"), [(None, "h94/IP-Adapter", None), ("own/clip", "own/clip", None),
+                                  ("own/clip/a/model.safetensors", "own/clip", "a/model.safetensors")],
+)  # fmt: skip
+def test_an_image_encoder_is_fetched_from_where_the_image_prompt_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, encoder: str | None, repo: str, file: str | None
+) -> None:
+    calls = list[tuple[str, str | None, str, bool]]()
+
+    def fetch(repo: str, file: str | None, revision: str, half: bool, choose: object) -> Path:
+        calls.append((repo, file, revision, half))
+        return tmp_path
+
+    monkeypatch.setattr(inkpunk.models.fetching, "fetch", fetch)
+    adapter = "h94/IP-Adapter@main/models/ip-adapter_sd15.safetensors"
+    found = tmp_path / "models" / "ip-adapter_sd15.safetensors"
+    (tmp_path / "models" / "image_encoder").mkdir(parents=True)  # perhaps not all of it is here yet
+    inside = tmp_path / "models" / "image_encoder"
+    assert resolve_image_encoder(encoder, adapter, found, half=True) == inside
+    assert calls == [(repo, file, "main", True)]
+    found.touch()
+    assert resolve_image_encoder(None, found, found) == inside
+    assert resolve_image_encoder(tmp_path, adapter, found) == inside
+    assert len(calls) == 1
 
 
 ADDRESSES = {

@@ -1,7 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk.models.hub_files import FilesError, choose_files
+from inkpunk.models.hub_files import FilesError, choose_files, choose_image_encoder_files
 
 CONFIGS = [
     "model_index.json",
@@ -64,6 +64,15 @@ def test_one_set_of_weights_is_chosen_and_the_configs(
 @given(names=st.permutations(NOISE + CONFIGS + SAFE + BIN + SAFE_HALF))
 def test_the_order_of_the_listing_does_not_matter(names: list[str]) -> None:
     assert choose_files(names) == choose_files(sorted(names))
+
+
+@pytest.mark.parametrize("folder", ["", "image_encoder/", "models/image_encoder/"])
+def test_an_image_encoder_is_found_where_repositories_keep_it(folder: str) -> None:
+    names = [f"{folder}{name}" for name in ("config.json", "model.safetensors", "pytorch_model.bin")]
+    others = ["models/ip-adapter_sd15.safetensors", "sdxl_models/image_encoder/model.safetensors"]
+    assert choose_image_encoder_files([*others, *names], half=True) == names[:2]
+    with pytest.raises(FilesError, match="has no image encoder"):
+        choose_image_encoder_files(others)
 
 
 SHARDS = [

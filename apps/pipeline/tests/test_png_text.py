@@ -2,7 +2,7 @@ import json
 import re
 import struct
 import zlib
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -177,6 +177,14 @@ def test_a_fact_of_the_wrong_type_is_refused_by_name(
     path.write_bytes(png_with(told(facts, **changed)))
     with pytest.raises(PictureError, match=f"damaged: {next(iter(changed))} is"):
         read_facts(path)
+
+
+def test_facts_of_an_earlier_version_are_read(facts: Facts) -> None:
+    """It had no fields of what came since."""
+    told = json.loads(facts.to_json())
+    since = {field.name for field in fields(Facts) if field.default_factory is not MISSING}
+    assert {"embeddings", "loras", "controls", "image_prompts"} <= since
+    assert Facts.from_json(json.dumps({name: told[name] for name in told if name not in since})) == facts
 
 
 def test_facts_of_a_later_version_are_read_as_far_as_known(tmp_path: Path, facts: Facts) -> None:

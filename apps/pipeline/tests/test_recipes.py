@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree
 
 import numpy as np
 import pytest
@@ -36,6 +36,7 @@ def folder(
     tmp_path_factory: pytest.TempPathFactory,
     networks: Callable[[], tuple[TextEncoder, UNet, VAE]],
     control_net: Path,
+    image_prompts: Path,
 ) -> Path:
     """Two checkpoints, a picture, lists and a learned word."""
     home = tmp_path_factory.mktemp("recipes")
@@ -60,6 +61,7 @@ def folder(
     change = LowRank(torch.randn(2, 32, 3, 3), torch.randn(32, 2, 1, 1), alpha=2.0)
     save_lora(home / "bent.safetensors", unet={"down.0.resnets.0.conv1": change})
     copyfile(control_net, home / "control.safetensors")
+    copytree(image_prompts, home / "seeing")
     return home
 
 
@@ -89,6 +91,16 @@ OPTIONS: dict[str, list[str]] = {
     "hints": ["--hint", "pose:{start}", "--control-net", "pose={control}"],
     "guess": ["--guess", "--hint", "pose:{start}", "--control-net", "pose={control}"],
     "control_nets": ["--control-net", "canny={control}", "--control", "canny:{start}"],
+    "image_prompts": ["--image-prompt", "{start}:0.9", "--ip-adapter", "{seeing}/plain.safetensors"],
+    "ip_adapter": ["--ip-adapter", "{seeing}/plus.safetensors", "--image-prompt", "{start}"],
+    "image_encoder": [
+        "--image-prompt",
+        "{start}",
+        "--ip-adapter",
+        "{seeing}/plain.safetensors",
+        "--image-encoder",
+        "{seeing}/image_encoder/model.safetensors",
+    ],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -113,7 +125,11 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
     """The pixels, and both texts of the recipe."""
     out = folder / "drawn.png"
     places = {"lists": folder / "lists", "start": folder / "start.png", "word": folder / "word.safetensors"}
-    places |= {"bent": folder / "bent.safetensors", "control": folder / "control.safetensors"}
+    places |= {
+        "seeing": folder / "seeing",
+        "bent": folder / "bent.safetensors",
+        "control": folder / "control.safetensors",
+    }
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(
         main, ["generate", PROMPT, "--model", str(folder / "model.safetensors"), "--device", "cpu", "--seed", "3",

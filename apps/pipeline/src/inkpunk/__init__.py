@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request, RequestError
     from inkpunk.road.control import Control
+    from inkpunk.road.image_prompts import ImagePrompt
 
 # How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
 # machine that is busy with other work, they so keep the very thread from running that they wait for. OpenMP reads it
@@ -35,6 +36,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 _HOMES = {
     "Control": "inkpunk.road.control",
     "Facts": "inkpunk.pictures.facts",
+    "ImagePrompt": "inkpunk.road.image_prompts",
     "Lora": "inkpunk.models.loras",
     "Picture": "inkpunk.pictures.picture",
     "Pipeline": "inkpunk.pipeline",
@@ -47,6 +49,7 @@ _HOMES = {
 __all__ = [
     "Control",
     "Facts",
+    "ImagePrompt",
     "Lora",
     "Picture",
     "Pipeline",

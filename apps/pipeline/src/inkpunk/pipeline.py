@@ -25,17 +25,25 @@ from inkpunk_unet import Residuals, UNet
 from inkpunk_vae import VAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor, nn
 
 from inkpunk.memory.devices import choose_device
 from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
-from inkpunk.memory.precision import choose_dtype, finite, is_finite, refuse_not_finite, widened
+from inkpunk.memory.precision import (
+    choose_dtype,
+    finite,
+    is_finite,
+    refuse_not_finite,
+    widened,
+)
 from inkpunk.memory.residence import Residence
 from inkpunk.models.control_nets import ControlNets, OpenControlNet
 from inkpunk.models.hashing import model_hash, readable_hash
 from inkpunk.models.hub import resolve_model, short_name
 from inkpunk.models.hub_files import SINGLE_FILES
+from inkpunk.models.image_prompts import ImagePrompts, OpenImagePrompt
 from inkpunk.models.learned import Learned, read_learned
 from inkpunk.models.loading import (
     Defaults,
@@ -48,22 +56,24 @@ from inkpunk.models.loading import (
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
-from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
-from inkpunk.road.control import Controller, controlled
+from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.image_to_image import from_image
+from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.speed import Speed, speed_up
+from inkpunk.speed.pictures import show
 
 LATENT_CHANNELS = 4
 
@@ -95,6 +105,8 @@ class Pipeline:
         plain: the model without adapters; None for one of networks that were given by hand, as they are.
         tagged: the same model with the adapters, too, that the last prompt asked for.
         control_nets: the networks that read hints; None for a model whose networks were given by hand.
+        image_prompts: the adapter that sees pictures; likewise.
+        showing: the UNet that attends to the last pictures, by their weights.
     """
 
     tokenizer: Tokenizer
@@ -120,6 +132,10 @@ class Pipeline:
         default_factory=dict[tuple[Lora, ...], "Pipeline"], repr=False
     )
     control_nets: ControlNets | None = field(default=None, repr=False)
+    image_prompts: ImagePrompts | None = field(default=None, repr=False)
+    showing: dict[tuple[float, ...], Residence[UNet]] = field(
+        default_factory=dict[tuple[float, ...], Residence[UNet]], repr=False
+    )
 
     @classmethod
     def load(
@@ -138,6 +154,8 @@ class Pipeline:
         loras: Sequence[str | Path | Lora] = (),
         lora_folder: str | Path | None = None,
         control_nets: Mapping[str, str | Path] | None = None,
+        ip_adapter: str | Path | None = None,
+        image_encoder: str | Path | None = None,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -163,6 +181,10 @@ class Pipeline:
             control_nets: by the kind of hint, the file, folder or hub id of the ControlNet or T2I-Adapter that reads
                 it, where that is not the usual one: ControlNet 1.1 from the hub, or the one in the box. Each is
                 opened when a request asks for it.
+            ip_adapter: the IP-Adapter that sees image prompts: a file, or one of the hub, such as
+                "h94/IP-Adapter/models/ip-adapter_sd15.safetensors". It is opened when a request asks for it.
+            image_encoder: CLIP's image encoder, through which it looks: a file, a folder or a hub id, where that is
+                not in the folder image_encoder beside it.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
@@ -207,6 +229,21 @@ class Pipeline:
         nets = ControlNets(
             control_nets or {}, configs.unet, waiting, kept, reside, half=precision is torch.float16
         )
+
+        def reside_uncompiled(network: nn.Module) -> Residence[Any]:  # it works once a picture
+            speed_up(network, device=compute, speed=replace(speed, compile=False))
+            return Residence(network, compute, offload, halve)
+
+        pictures = ImagePrompts(
+            ip_adapter,
+            image_encoder,
+            configs.unet,
+            waiting=waiting,
+            compute=compute,
+            dtype=precision,
+            kept=kept,
+            reside=reside_uncompiled,
+        )
         return cls(
             tokenizer=tokenizer,
             loaded=Loaded(ema, halve, speed.told),
@@ -222,6 +259,7 @@ class Pipeline:
             lora_folder=folder,
             plain=plain,
             control_nets=nets,
+            image_prompts=pictures,
             device=compute,
             dtype=precision,
             tiled=tiled,
@@ -263,6 +301,7 @@ class Pipeline:
             defaults=with_defaults_of(loras, plain.defaults),
             encoded={},
             tagged={},
+            showing={},
         )
 
     @property
@@ -340,7 +379,10 @@ class Pipeline:
         )
         controls = sum(net.network.bytes_to_move for net in {*self.networks(plan)})  # beside the UNet
         unet = self.unet.bytes_to_move + controls
-        return maps + max(self.text_encoder.bytes_to_move, unet, self.vae.bytes_to_move)
+        encoder = 0
+        if prompt := self.image_prompt(plan):
+            unet, encoder = unet + prompt.network.bytes_to_move, prompt.encoder.bytes_to_move
+        return maps + max(self.text_encoder.bytes_to_move, unet, self.vae.bytes_to_move, encoder)
 
     def networks(self, plan: Plan) -> tuple[OpenControlNet, ...]:
         """The control networks that read a plan's hints, one for each; opened, if they are not.
@@ -353,6 +395,31 @@ class Pipeline:
         if asked and self.control_nets is None:
             raise RequestError(f"{asked[0]}: this model was made by hand, and has no control networks")
         return tuple(self.control_nets.of(each.kind) for each in asked) if self.control_nets else ()
+
+    def image_prompt(self, plan: Plan) -> OpenImagePrompt | None:
+        """What sees a plan's image prompts; opened, if it is not. None if it has none.
+
+        Raises:
+            CheckpointError: there is no adapter, or it is something else, or for another model.
+            HubError: it cannot be fetched.
+        """
+        if not plan.request.shown:
+            return None
+        if self.image_prompts is None:
+            raise RequestError("image prompt: this model was made by hand, and has no adapter to see it with")
+        return self.image_prompts.opened
+
+    def unet_for(self, plan: Plan) -> Residence[UNet]:
+        """The UNet, or for a plan with image prompts a twin of it that attends to them; the last is remembered."""
+        prompt, weights = self.image_prompt(plan), tuple(each.weight for each in plan.request.shown)
+        if prompt is None:
+            return self.unet
+        known = self.showing.get(weights)
+        if known is None:
+            known = self.unet.changed(lambda unet: show(unet, prompt.network.copied({}), weights))
+            self.showing.clear()
+            self.showing[weights] = known
+        return known
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
@@ -470,20 +537,32 @@ class Pipeline:
         residuals: Residuals | None = None,
     ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
         """Ask the UNet once: float32 in and out, in the pipeline's precision between."""
-        with self.unet.awake() as unet:
-            return _predicted(unet, self.dtype, latents, timestep, context, residuals)
+        return self._asked(self.unet, latents, timestep, context, residuals)
+
+    def _asked(
+        self,
+        unet: Residence[UNet],
+        latents: Latents,
+        timestep: float,
+        context: Context,
+        residuals: Residuals | None = None,
+    ) -> Latents:
+        with unet.awake() as network:
+            return _predicted(network, self.dtype, latents, timestep, context, residuals)
 
     def road(self, plan: Plan, predict: Predict | None = None) -> Road:
         """Lay a plan's road: the plain one, and around it what the request asks for beyond its prompt.
 
-        `predict` is what asks the UNet, where that is not `self.predict`.
+        `predict` is what asks the UNet, where that is not `self.predict`; with image prompts, `unet_for` the plan.
         """
         request = plan.request
+        if predict is None:
+            predict = partial(self._asked, self.unet_for(plan)) if request.shown else self.predict
         guidance = planned_guidance(plan, self.schedule, self.prediction)
         road = Road(
             start=lambda: Start(self.noise(plan)),
-            predict=predict or self.predict,
-            denoise=lambda predict: steered(self.contexts(plan), guidance)(predict),
+            predict=predict,
+            denoise=lambda predict: steered(self._all_contexts(plan), guidance)(predict),
             decode=self.decode,
         )
         if plan.start is not None:
@@ -501,22 +580,40 @@ class Pipeline:
             )
         return road
 
+    def _all_contexts(self, plan: Plan) -> Contexts:
+        """What steers a plan's pictures: its prompts, and its image prompts."""
+        contexts, prompt = self.contexts(plan), self.image_prompt(plan)
+        if prompt is None:
+            return contexts
+        try:
+            seen = [prompt.tokens(each.kept) for each in plan.request.shown]
+        except PictureError as error:
+            raise RequestError(str(error)) from error
+        blank = prompt.tokens(None).repeat(len(seen), 1)
+        return prompted(contexts, Seen(torch.cat(seen), blank))
+
     def _controllers(self, plan: Plan) -> list[Controller]:
         """A plan's controls, each with the network that knows its hint."""
         asked = zip(plan.request.followed, self.networks(plan), plan.hints, strict=True)
+        prompt = self.image_prompt(plan)
+        tokens = prompt.network.config.tokens * len(plan.request.shown) if prompt else 0
+
+        def reader(net: OpenControlNet, hint: Image.Image) -> Tell:
+            tell = Reader(net, hint, self.device, self.dtype, guess=plan.request.guess)
+            return by_words_alone(tell, tokens) if tokens else tell
+
         return [
-            Controller(
-                control,
-                Reader(net, hint, self.device, self.dtype, guess=plan.request.guess),
-                prompted_alone=net.pooled,
-            )
-            for control, net, hint in asked
+            Controller(control, reader(net, hint), prompted_alone=net.pooled) for control, net, hint in asked
         ]
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
         plans = self._alone(plan)
         pipelines = [self.with_tags(each.loras[0]) for each in plans]
-        roads = [pipeline.road(each) for pipeline, each in zip(pipelines, plans, strict=True)]
+        unets = [pipeline.unet_for(each) for pipeline, each in zip(pipelines, plans, strict=True)]
+        roads = [
+            pipeline.road(each, None if unet is pipeline.unet else partial(pipeline._asked, unet))
+            for pipeline, each, unet in zip(pipelines, plans, unets, strict=True)
+        ]
         # one network after the other: where memory is short, two at once would not fit
         begun = [(road.start(), road.denoise(road.predict)) for road in roads]
         with ExitStack() as awake:
@@ -524,9 +621,9 @@ class Pipeline:
                 awake.enter_context(net.network.awake())
             runs = [
                 pipeline._finite_steps(
-                    each, pipeline.sampled(each, denoise, start), awake.enter_context(pipeline.unet.awake())
+                    each, pipeline.sampled(each, denoise, start), awake.enter_context(unet.awake())
                 )
-                for pipeline, each, (start, denoise) in zip(pipelines, plans, begun, strict=True)
+                for pipeline, each, unet, (start, denoise) in zip(pipelines, plans, unets, begun, strict=True)
             ]
             yield from map(together, zip(*runs, strict=True))
 
@@ -577,6 +674,7 @@ class Pipeline:
         """Tell what it takes to draw the plan's picture of this seed again."""
         index = plan.request.seeds.index(seed)
         tagged = open_loras(plan.loras[index], self.lora_folder)
+        prompt = self.image_prompt(plan)
         nets = zip(by_kind(plan), self.networks(plan), strict=True)
         words = self.learned.hashes(self.readings(plan)[index].tokens) if self.learned.words else {}
         return Facts(
@@ -597,6 +695,7 @@ class Pipeline:
             zero_snr=self.schedule.zero_snr,
             loras={name: lora.weights for name, lora in by_name(self.loras).items()},
             control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
+            image_prompt_nets=prompt.told if prompt else {},
             lora_hashes={name: lora.hash for name, lora in by_name((*self.loras, *tagged)).items()},
         )
 

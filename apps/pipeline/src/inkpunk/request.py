@@ -7,7 +7,7 @@ from functools import cached_property
 from math import inf
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
@@ -20,6 +20,7 @@ from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.reading import plain, read_picture
 from inkpunk.road import given
 from inkpunk.road.control import Control, ControlError
+from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
 
@@ -107,6 +108,8 @@ class Request:
             text. `inkpunk.road.wildcards.read_lists` reads them from a folder.
         controls: pictures that the drawing follows, by control networks; a text is one as `Control.read` reads it.
             Without `init`, and without width and height, the picture has the first one's shape.
+        image_prompts: pictures that say what to draw, beside the words, by the model's IP-Adapter; a text is one as
+            `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
 
@@ -139,6 +142,7 @@ class Request:
     plain_prompt: bool = False
     wildcards: Mapping[str, Sequence[str]] | None = None
     controls: Sequence[Control | str] = ()
+    image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
 
     def __post_init__(self) -> None:
@@ -177,6 +181,7 @@ class Request:
                 raise RequestError(str(error)) from error
         object.__setattr__(self, "init", _picture("init", self.init))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
+        object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
 
     @property
     def picture(self) -> Image.Image | None:
@@ -187,6 +192,11 @@ class Request:
     def followed(self) -> tuple[Control, ...]:
         """`controls` as they are kept, each with its picture read."""
         return tuple(each for each in self.controls if isinstance(each, Control))
+
+    @property
+    def shown(self) -> tuple[ImagePrompt, ...]:
+        """Those of `image_prompts` that count, each with its picture read."""
+        return tuple(each for each in self.image_prompts if isinstance(each, ImagePrompt) and each.weight)
 
     @property
     def shaping(self) -> Image.Image | None:
@@ -399,6 +409,27 @@ def _control(asked: object) -> Control:
             f"--control-net {control.kind}={control.picture}, an adapter as --lora"
         )
     return replace(control, picture=_picture(str(control), control.picture))
+
+
+def _several(given: object) -> Sequence[object]:
+    if not isinstance(given, list | tuple):
+        raise RequestError(
+            f"image prompts: must be a list of pictures, or of texts such as 'style.png:0.6', not "
+            f"{type(given).__name__}"
+        )
+    return cast("Sequence[object]", given)
+
+
+def _image_prompt(asked: object) -> ImagePrompt:
+    try:
+        prompt = ImagePrompt.read(asked) if isinstance(asked, str) else asked
+    except ImagePromptError as error:
+        raise RequestError(str(error)) from error
+    told, weight = (prompt.picture, prompt.weight) if isinstance(prompt, ImagePrompt) else (prompt, 1.0)
+    picture = _picture("image prompt", told)
+    if picture is None:
+        raise RequestError("image prompt: has no picture; give one of Pillow's, or the path of one")
+    return ImagePrompt(picture, weight)
 
 
 def _picture(name: str, init: object) -> Image.Image | None:

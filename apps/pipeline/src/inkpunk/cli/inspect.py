@@ -18,8 +18,8 @@ from inkpunk.cli.refusing import refusals
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
-    """Tell what FILE is: a checkpoint, a diffusers folder or a hub id; an adapter, an embedding, a control network or
-    a picture.
+    """Tell what FILE is: a checkpoint, a diffusers folder or a hub id; an adapter, an embedding, a control network,
+    an image prompt (IP-Adapter) or a picture.
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
     wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
@@ -77,7 +77,18 @@ def _control(path: Path) -> dict[str, object]:
     return describe_control(path)
 
 
-SHOWN = {"adapter": _adapter, "embedding": _embedding, "control network": _control}
+def _image_prompt(path: Path) -> dict[str, object]:
+    from inkpunk.models.image_prompts import describe_image_prompt
+
+    return describe_image_prompt(path)
+
+
+SHOWN = {
+    "adapter": _adapter,
+    "embedding": _embedding,
+    "control network": _control,
+    "image prompt": _image_prompt,
+}
 """What is no checkpoint, and what is told of it."""
 
 

@@ -102,6 +102,21 @@ CONTROL_NET_OPTION = click.option(
     "[default: the one in the box, or ControlNet 1.1 from the hub]",
 )
 
+IP_ADAPTER_OPTIONS = (
+    click.option(
+        "--ip-adapter",
+        metavar="FILE",
+        help="The IP-Adapter that sees --image-prompt: a file, or one on Hugging Face, such as "
+        "h94/IP-Adapter/models/ip-adapter_sd15.safetensors.",
+    ),
+    click.option(
+        "--image-encoder",
+        metavar="FILE",
+        help="CLIP's image encoder, through which --ip-adapter looks: a file, a folder or a Hugging Face id. "
+        "[default: the folder image_encoder beside it]",
+    ),
+)
+
 LORA_OPTIONS = (
     click.option(
         "--lora",
@@ -160,6 +175,7 @@ MODEL_OPTIONS = (
     EMBEDDING_OPTION,
     *LORA_OPTIONS,
     CONTROL_NET_OPTION,
+    *IP_ADAPTER_OPTIONS,
     *TRAINED_FOR_OPTIONS,
 )
 
@@ -294,6 +310,15 @@ CONTROL_OPTIONS = (
     ),
 )
 
+IMAGE_PROMPT_OPTION = click.option(
+    "--image-prompt",
+    "image_prompts",
+    multiple=True,
+    metavar="PICTURE[:WEIGHT]",
+    help="A picture that says what to draw, beside PROMPT, and how much it counts, as style.png:0.6; takes an "
+    "--ip-adapter. Can be given several times.",
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -303,6 +328,7 @@ PICTURE_OPTIONS = (
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
     ),
     *CONTROL_OPTIONS,
+    IMAGE_PROMPT_OPTION,
 )
 
 
@@ -399,6 +425,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         loras: tuple[str, ...],
         lora_folder: Path | None,
         control_nets: dict[str, str],
+        ip_adapter: str | None,
+        image_encoder: str | None,
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -416,6 +444,8 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "loras": loras,
             "lora_folder": lora_folder,
             "control_nets": control_nets,
+            "ip_adapter": ip_adapter,
+            "image_encoder": image_encoder,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)

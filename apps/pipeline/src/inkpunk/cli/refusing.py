@@ -11,6 +11,8 @@ OPTIONS = {
     "adapter": "--lora",
     "embedding": "--embedding",
     "control network": "--control-net",
+    "image prompt": "--ip-adapter",
+    "image encoder": "--image-encoder",
     "picture": "--control",
 }
 """Where each kind of file belongs."""

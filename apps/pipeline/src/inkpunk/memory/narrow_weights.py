@@ -16,7 +16,7 @@ def widen_layer_by_layer(network: nn.Module) -> None:
     UNet that was seen to cost more than a gigabyte. So the pieces are given back after each pass.
     """
     for layer in network.modules():
-        if any(True for _ in layer.parameters(recurse=False)) and not any(True for _ in layer.children()):
+        if any(True for _ in layer.parameters(recurse=False)):
             wrap(layer, with_wide_weights)
     wrap(network, giving_back)
 

@@ -1,7 +1,7 @@
 """Where networks wait while they have nothing to do, and how they come to where they compute."""
 
 import copy
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from threading import RLock
 from typing import Any, Generic, TypeVar, cast
@@ -78,6 +78,19 @@ class Residence(Generic[Module]):
         """
         if not tensors:
             return self
+        return self._of(self.copied(tensors))
+
+    def changed(self, change: Callable[[Module], None]) -> "Residence[Module]":
+        """Another residence, of a copy that shares all tensors, and that a change was made to.
+
+        What the change adds to the copy waits where this network waits, and is ready to compute as this one is.
+        """
+        twin = self.copied({})
+        change(twin)
+        return self._of(twin)
+
+    def copied(self, tensors: Mapping[str, Tensor]) -> Module:
+        """A copy of the network, as it waits, that has these tensors for its own, and shares all others."""
         with self._lock:
             # while it is awake, the network's own are those that compute
             waiting = self._waiting if self._guests else self._module.state_dict()
@@ -88,6 +101,9 @@ class Residence(Generic[Module]):
             twin = copy.deepcopy(self._module, memo)
             if getattr(self._module, "_compiled_call_impl", None) is not None:
                 cast(Any, twin).compile()  # which a copy leaves behind
+        return twin
+
+    def _of(self, twin: Module) -> "Residence[Module]":
         residence = Residence(twin, self._compute, self._offload)
         residence._halve = self._halve  # and is wrapped for it already
         return residence

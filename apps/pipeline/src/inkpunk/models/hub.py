@@ -2,11 +2,17 @@
 
 from pathlib import Path
 
-from inkpunk_weights import snapshot_of
+from inkpunk_weights import CheckpointError, snapshot_of
 
 from inkpunk.models.addresses import AddressError, HubName, read_hub_name
 from inkpunk.models.hub_errors import HubError
-from inkpunk.models.hub_files import NETWORK_FILES, SINGLE_FILES, choose_network_files
+from inkpunk.models.hub_files import (
+    IMAGE_ENCODERS,
+    NETWORK_FILES,
+    SINGLE_FILES,
+    choose_image_encoder_files,
+    choose_network_files,
+)
 
 SKETCH = "sketch"
 
@@ -62,6 +68,46 @@ def resolve_network(name: str, *, half: bool = False) -> Path:
     from inkpunk.models.fetching import fetch
 
     return fetch(found.repo, found.file, revision=found.revision, half=half, choose=choose_network_files)
+
+
+def resolve_image_encoder(
+    encoder: str | Path | None, adapter: str | Path, found: Path, *, half: bool = False
+) -> Path:
+    """The file or folder of CLIP's image encoder, through which an image prompt looks.
+
+    Args:
+        encoder: a file, a folder, or a name on the hub; None for the one beside the image prompt.
+        adapter: the image prompt, as it was given: a file, or one of the hub.
+        found: its file.
+        half: prefer float16 weights on the hub.
+
+    Raises:
+        CheckpointError: there is none beside the image prompt.
+        HubError: as `resolve_network`.
+    """
+    name = str(adapter if encoder is None else encoder)
+    path = Path(name).expanduser() if name.startswith("~") else Path(name)
+    if _exists(path):
+        if encoder is not None:
+            return _encoder_in(snapshot_of(path))
+        if (beside := found.parent / "image_encoder").is_dir():
+            return beside
+        raise CheckpointError(
+            f"{found}: has no image_encoder folder beside it; give CLIP's image encoder as --image-encoder, such as "
+            "h94/IP-Adapter"
+        )
+    hub = None if name.startswith(_PATH_LIKE) else _hub_name(name)
+    if hub is None:
+        raise HubError(f"{name}: no such file or folder, nor a name on the Hugging Face hub (owner/name)")
+    from inkpunk.models.fetching import fetch
+
+    file, choose = None if encoder is None else hub.file, choose_image_encoder_files
+    return _encoder_in(fetch(hub.repo, file, revision=hub.revision, half=half, choose=choose))
+
+
+def _encoder_in(path: Path) -> Path:
+    """The image encoder's own folder, where it is in a folder with other things."""
+    return next((inside for name in IMAGE_ENCODERS if (inside := path / name).is_dir()), path)
 
 
 def short_name(model: str) -> str:

@@ -11,6 +11,7 @@ from inkpunk.models.vocabulary import FILES as TOKENIZER_FILES
 MODEL_INDEX = "model_index.json"
 COMPONENTS = ("text_encoder", "unet", "vae")
 SINGLE_FILES = (".safetensors", ".ckpt")  # in the order of preference
+IMAGE_ENCODERS = ("image_encoder", "models/image_encoder")  # in the order of preference
 NETWORK_FILES = (".safetensors", ".pth", ".pt", ".ckpt", ".bin")
 _SMALL_FILES = (
     MODEL_INDEX,
@@ -83,6 +84,19 @@ def choose_network_files(names: Collection[str], *, half: bool = False) -> list[
         some = f"; add the name of one of its files: {', '.join(singles[:8])}" if singles else ""
         raise FilesError(f"is not one network: no diffusion_pytorch_model.safetensors{some}")
     return [*(["config.json"] if "config.json" in names else []), *weights]
+
+
+def choose_image_encoder_files(names: Collection[str], *, half: bool = False) -> list[str]:
+    """Choose the files of the image encoder in a repository of image prompts: its config, and one set of weights.
+
+    Raises:
+        FilesError: there is none.
+    """
+    for folder in ("", *IMAGE_ENCODERS):
+        if weights := _component_weights(names, folder, half):
+            config = f"{folder}/config.json".removeprefix("/")
+            return [*([config] if config in names else []), *weights]
+    raise FilesError("has no image encoder; give a repository or a file of one as --image-encoder")
 
 
 def _component_weights(names: Iterable[str], component: str, half: bool) -> list[str]:

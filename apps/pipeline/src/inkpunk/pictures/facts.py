@@ -42,6 +42,10 @@ class Facts:
         control_hints: of each, the MD5 of the hint's RGB pixels.
         control_nets: of each, the network's name and, in brackets, the first 12 hex digits of its file's SHA-256.
         guess: whether hints acted on the predictions under the prompt alone, the coarse more than the fine.
+        image_prompts: the pictures that were told beside the prompt, numbered from 1: each with its weight.
+        image_prompt_hashes: of each, the MD5 of its RGB pixels.
+        image_prompt_nets: the "adapter" and the image "encoder" that saw them: each name, and in brackets the first
+            12 hex digits of its file's SHA-256.
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
@@ -83,6 +87,9 @@ class Facts:
     control_hints: Mapping[str, str] = field(default_factory=dict[str, str])
     control_nets: Mapping[str, str] = field(default_factory=dict[str, str])
     guess: bool = False
+    image_prompts: Mapping[str, str] = field(default_factory=dict[str, str])
+    image_prompt_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
+    image_prompt_nets: Mapping[str, str] = field(default_factory=dict[str, str])
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None
@@ -122,7 +129,8 @@ class Facts:
         for each in fields(cls):
             if each.name in values:
                 known[each.name] = _checked(each.name, values[each.name], each.type)
-        missing = [each.name for each in fields(cls) if each.default is MISSING and each.name not in known]
+        needed = [each for each in fields(cls) if each.default is MISSING is each.default_factory]
+        missing = [each.name for each in needed if each.name not in known]
         if missing:
             raise PictureError(f"{', '.join(missing)} missing")
         return cls(**known)

@@ -114,6 +114,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
     interval = facts.guidance_interval
     return {
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
+        **_image_prompts(facts),
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
@@ -128,6 +129,14 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Tiled": facts.tiled or None,
         "Speed": facts.speed,
     }
+
+
+def _image_prompts(facts: Facts) -> dict[str, str]:
+    told = {
+        name: f"{weight} {facts.image_prompt_hashes.get(name, '')}".strip()
+        for name, weight in facts.image_prompts.items()
+    }
+    return {"Image prompts": _pairs(told), "IP-Adapter": _pairs(facts.image_prompt_nets)}
 
 
 def _emphasis(facts: Facts) -> str | None:

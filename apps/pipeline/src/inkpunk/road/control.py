@@ -189,8 +189,12 @@ def _after(
     tell: Tell, without: int, latents: Latents, timestep: float, context: Float[Tensor, "rows tokens width"]
 ) -> Residuals:
     """What a network tells of all rows but the first so many, for which it is zero."""
+    if not without:
+        return tell(
+            latents, timestep, context
+        )  # the same tensor at every step, of which networks remember much
     told = tell(latents[without:], timestep, context[without:])
-    return told.mapped(lambda entry: _after_zeros(entry, without)) if without else told
+    return told.mapped(lambda entry: _after_zeros(entry, without))
 
 
 def _after_zeros(entry: Float[Tensor, "rows _ _ _"], count: int) -> Float[Tensor, "all_rows _ _ _"]:

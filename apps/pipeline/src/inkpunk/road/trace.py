@@ -53,10 +53,11 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     The stages are those of the road itself: the picture is the one that `Pipeline.generate` draws.
 
     Raises:
-        RequestError: for an image-to-image request, which takes another road.
+        RequestError: for a request that takes another road: from a picture, along hints, or by image prompts.
     """
-    if request.init is not None:
-        raise RequestError("trace: follows a picture from its prompt; it takes no init picture")
+    others = {"init picture": request.init, "control": request.followed, "image prompt": request.shown}
+    if other := next((name for name, given in others.items() if given), None):
+        raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")
     return _stages(pipeline, request)
 
 
