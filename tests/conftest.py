@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from inkpunk.models.conversion import convert_checkpoint
+
+from tools.make_checkpoint import make_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -14,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 def diffusers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """Write a diffusers folder of random weights, "small" or "full", once for all tests.
 
-    By the commands a user has, in processes of their own: here every call is type-checked, and a check of a mapping
-    reads from it, which at full size takes minutes.
+    The full one by the commands a user has, in processes of their own: here every call is type-checked, and a check
+    of a mapping reads from it, which at full size takes minutes.
     """
     made: dict[str, Path] = {}
 
@@ -23,6 +26,10 @@ def diffusers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
         if size not in made:
             home = tmp_path_factory.mktemp(size)
             single, made[size] = home / "model.safetensors", home / "folder"
+            if size == "small":
+                make_checkpoint(single, size="small", seed=0)
+                convert_checkpoint(single, made[size])
+                return made[size]
             for module, arguments in (
                 ("tools.make_checkpoint", [single, "--size", size]),
                 ("inkpunk", ["convert", single, made[size]]),

@@ -9,7 +9,7 @@ from tools.fuzz.corpus import Evil, torch_saved
 from tools.fuzz.parsers import PARSERS
 from tools.fuzz.work import Counts, fuzz
 
-INPUTS = 2000
+INPUTS = 1000
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,8 @@ def _counts_of_a_bad_parser(keep: Path) -> Counts:
 
 
 def test_the_counts_notice_what_they_count(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(
-        1
-    ) as pool:  # one that had been larger would not notice memory
+    # in a process of its own: one that had been larger would not notice memory
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
         counts = pool.apply(_counts_of_a_bad_parser, (tmp_path,))
     assert counts == Counts(6, 4, 0, uncaught=1, run=1, hangs=1, large=1)
     assert len(list(tmp_path.iterdir())) == 4

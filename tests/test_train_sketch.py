@@ -342,8 +342,9 @@ def test_a_control_net_is_trained_goes_on_and_is_shipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(train_control, "BATCH", 2)
-    monkeypatch.setattr(train_control, "JUDGED", 3)
-    train_control.make_examples(0, 1, tmp_path, 8)
+    monkeypatch.setattr(train_control, "JUDGED", 2)
+    monkeypatch.setattr(draw, "STEPS", 1)
+    train_control.make_examples(0, 1, tmp_path, 4)
     train_control.train(0, 1, tmp_path, MOMENT)
     first = runs.read(tmp_path / "control.pt")
     train_control.train(0, 1, tmp_path, 10 * first["progress"]["spent"] / 60)
