@@ -328,6 +328,15 @@ def test_a_network_with_a_part_missing_is_refused(tiny: Path, control_net: Path,
         pipeline.generate(replace(REQUEST, controls=[Control("canny", drawing())]))
 
 
+def test_half_an_adapter_is_refused_in_words(tiny: Path, adapter: Path, tmp_path: Path) -> None:
+    tensors = load_file(adapter)
+    del tensors["adapter.conv_in.weight"]
+    save_file(tensors, tmp_path / "half.safetensors")
+    pipeline = Pipeline.load(tiny, device="cpu", control_nets={"sketch": tmp_path / "half.safetensors"})
+    with pytest.raises(CheckpointError, match=r"half\.safetensors: .* not a T2I-Adapter's weights"):
+        pipeline.generate(replace(REQUEST, controls=[Control("sketch", drawing(), ready=True)]))
+
+
 # -- The command line ----------------------------------------------------------------------------------------------
 
 

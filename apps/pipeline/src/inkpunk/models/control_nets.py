@@ -13,12 +13,10 @@ from PIL import Image, UnidentifiedImageError
 from torch import nn
 
 from inkpunk.memory.residence import Residence
-from inkpunk.models.hashing import file_hash, model_hash, readable_hash
+from inkpunk.models.hashing import short_hash
 from inkpunk.models.hub import resolve_network
 from inkpunk.models.loading import build, told_config
 from inkpunk.models.told import as_whole
-
-HASH_LENGTH = 12  # hex digits, as of adapters
 
 PUBLISHED: Mapping[str, str] = {
     "canny": "lllyasviel/control_v11p_sd15_canny",
@@ -59,8 +57,7 @@ class OpenControlNet:
     @property
     def hash(self) -> str:
         """The first 12 hex digits of its file's SHA-256, or what a folder is known by; "" where it is gone."""
-        hash_of = model_hash if self.path.is_dir() else file_hash
-        return readable_hash(hash_of, self.path)[:HASH_LENGTH]
+        return short_hash(self.path)
 
 
 class ControlNets:
@@ -117,7 +114,7 @@ class ControlNets:
             config, swaps = _controlnet_config(control, kind, self._unet)
             network = self._built(control, lambda: ControlNet(config))
             return OpenControlNet(_name(path), path, network, swaps, config.pooled)
-        adapter = T2IAdapterConfig.from_weights(control.tensors)
+        adapter = _adapter_config(control)
         if adapter.widths != self._unet.widths:
             raise CheckpointError(_misfit(path, control.kind, adapter.widths, self._unet.widths))
         return OpenControlNet(_name(path), path, self._built(control, lambda: T2IAdapter(adapter)))
@@ -151,10 +148,13 @@ def describe_control(path: Path) -> dict[str, object]:
     """
     control = open_control(path)
     if control.kind == "ControlNet":
-        config = ControlNetConfig.from_weights(control.tensors)
+        try:
+            config = ControlNetConfig.from_weights(control.tensors)
+        except ValueError as error:
+            raise CheckpointError(f"{path}: {error}") from error
         widths, channels = config.unet.widths, config.hint_channels
     else:
-        adapter = T2IAdapterConfig.from_weights(control.tensors)
+        adapter = _adapter_config(control)
         widths, channels = adapter.widths, adapter.hint_channels
     return {
         "kind": f"a {control.kind} ({control.layout})",
@@ -216,6 +216,13 @@ def _controlnet_config(control: Control, kind: str, unet: UNetConfig) -> tuple[C
             f"{ours.context_width}; it was made for another model"
         )
     return config, folder.get("controlnet_conditioning_channel_order") == "bgr"
+
+
+def _adapter_config(control: Control) -> T2IAdapterConfig:
+    try:
+        return T2IAdapterConfig.from_weights(control.tensors)
+    except ValueError as error:
+        raise CheckpointError(f"{control.path}: {error}") from error
 
 
 def _misfit(path: Path, kind: str, theirs: tuple[int, ...], ours: tuple[int, ...]) -> str:

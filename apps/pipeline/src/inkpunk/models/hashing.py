@@ -13,6 +13,7 @@ from typing import cast
 
 from inkpunk.pictures.atomic import write_atomically
 
+SHORT = 12  # hex digits, as in the "Lora hashes" that AUTOMATIC1111 writes
 LENGTH = 10  # hex digits, as in the "Model hash" that AUTOMATIC1111 writes
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
 MOST_CACHE = 16_000_000  # bytes, of a hundred thousand models
@@ -65,6 +66,11 @@ def readable_hash(hash_of: Callable[[Path], str], path: Path) -> str:
         return hash_of(path)
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return ""
+
+
+def short_hash(path: Path) -> str:
+    """The first 12 hex digits of a file's SHA-256, or what a folder is known by; "" where it is gone."""
+    return readable_hash(model_hash if path.is_dir() else file_hash, path)[:SHORT]
 
 
 def cache_folder() -> Path:

@@ -17,8 +17,7 @@ from torch import Tensor, nn
 
 from inkpunk.memory.precision import finite
 from inkpunk.memory.residence import Residence
-from inkpunk.models.control_nets import HASH_LENGTH
-from inkpunk.models.hashing import file_hash, model_hash, readable_hash
+from inkpunk.models.hashing import short_hash
 from inkpunk.models.hub import resolve_image_encoder, resolve_network
 from inkpunk.models.loading import build
 from inkpunk.pictures.facts import PictureError
@@ -54,7 +53,7 @@ class OpenImagePrompt:
     def told(self) -> dict[str, str]:
         """Both by name, each with the first 12 hex digits of its file's SHA-256, or what a folder is known by."""
         paths = {"adapter": self.path, "encoder": self.encoder_path}
-        return {name: f"{_name(path)} [{_hash(path)}]" for name, path in paths.items()}
+        return {name: f"{_name(path)} [{short_hash(path)}]" for name, path in paths.items()}
 
     def tokens(self, picture: Image.Image | None) -> Float[Tensor, "tokens width"]:
         """What a picture says to the UNet; of the last pictures it is remembered. None is no picture: nothing.
@@ -220,7 +219,3 @@ def _refuse_misfit(path: Path, config: ImagePromptConfig, unet: UNetConfig) -> N
 
 def _name(path: Path) -> str:
     return path.resolve().name if path.is_dir() else path.stem
-
-
-def _hash(path: Path) -> str:
-    return readable_hash(model_hash if path.is_dir() else file_hash, path)[:HASH_LENGTH]

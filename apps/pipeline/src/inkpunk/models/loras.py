@@ -23,12 +23,11 @@ from inkpunk_weights import (
 from torch import Tensor
 
 from inkpunk.memory.pages import ReadOnce
-from inkpunk.models.hashing import file_hash, model_hash, readable_hash
+from inkpunk.models.hashing import short_hash
 from inkpunk.models.loading import Defaults, told_defaults
 
 COMPONENTS = ("text_encoder", "unet")
 MOST_STRENGTH = 100.0
-HASH_LENGTH = 12  # hex digits, as in the "Lora hashes" that AUTOMATIC1111 writes
 FOLDER_SIGNS = ("adapter_config.json", "pytorch_lora_weights.safetensors", "pytorch_lora_weights.bin")
 
 DtypeOf = Callable[[torch.dtype], torch.dtype]
@@ -105,8 +104,7 @@ class OpenLora:
     @property
     def hash(self) -> str:
         """The first 12 hex digits of its file's SHA-256, or what a folder is known by; "" where it is gone."""
-        path = self.adapter.path
-        return readable_hash(model_hash if path.is_dir() else file_hash, path)[:HASH_LENGTH]
+        return short_hash(self.adapter.path)
 
     def changes(self, component: str) -> Mapping[str, Change]:
         """What it does to "text_encoder" or "unet", by the parameters' names."""

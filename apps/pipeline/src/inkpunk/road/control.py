@@ -189,10 +189,8 @@ def _after(
     tell: Tell, without: int, latents: Latents, timestep: float, context: Float[Tensor, "rows tokens width"]
 ) -> Residuals:
     """What a network tells of all rows but the first so many, for which it is zero."""
-    if not without:
-        return tell(
-            latents, timestep, context
-        )  # the same tensor at every step, of which networks remember much
+    if not without:  # the same context at every step, of which networks remember much
+        return tell(latents, timestep, context)
     told = tell(latents[without:], timestep, context[without:])
     return told.mapped(lambda entry: _after_zeros(entry, without))
 
