@@ -15,9 +15,10 @@ from inkpunk_weights import CONTROL_FILES
 from PIL import Image
 
 from inkpunk.models.loras import Lora
+from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
-from inkpunk.pictures.reading import plain, read_picture
+from inkpunk.pictures.reading import plain, read_mask, read_picture
 from inkpunk.road import given
 from inkpunk.road.control import Control, ControlError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
@@ -45,6 +46,8 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
     "guess": given.yes_or_no,
+    "masked_content": given.text,
+    "only_masked": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -59,7 +62,11 @@ MAY_BE_NONE = {
     "clip_skip",
     "emphasis",
     "wildcards",
+    "only_masked",
 }
+
+
+MOST_PADDING = 4096  # pixels
 
 
 class RequestError(ValueError):
@@ -112,6 +119,14 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        mask: how much of each of `init`'s pixels is drawn anew, from black (nothing) to white (all); grey is for that
+            part of the steps. A picture, or the path of one, of any size: see `inkpunk.pictures.reading.read_mask`;
+            "alpha" is where `init` is transparent. The result has the size of `init`, and what is black is in it as
+            it was. `width` and `height` bring `init` to a size before.
+        masked_content: what the masked part begins as, a name in `inkpunk.pictures.canvas.CONTENTS`.
+        only_masked: show the model but what is masked and so many pixels around, in the size that it draws best, or
+            in `width` and `height`.
+        extend: by how many pixels `init` is continued on each side; a text is one as `Extend.read` reads it.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -144,6 +159,10 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    mask: Image.Image | str | Path | None = None
+    masked_content: str = "original"
+    only_masked: int | None = None
+    extend: Extend | str | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -164,6 +183,7 @@ class Request:
         if not 0 < self.strength <= 1:
             raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
         self._check_guidance()
+        self._check_canvas()
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
@@ -180,6 +200,8 @@ class Request:
             except given.GivenError as error:
                 raise RequestError(str(error)) from error
         object.__setattr__(self, "init", _picture("init", self.init))
+        object.__setattr__(self, "mask", _mask(self.mask, self.init))
+        object.__setattr__(self, "extend", _extend(self.extend))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
 
@@ -216,6 +238,39 @@ class Request:
             )
         if self.guidance is not None:
             refuse_idle_guidance(self, self.guidance)
+
+    @property
+    def changing(self) -> Image.Image | None:
+        """`mask` as it is kept."""
+        return self.mask if isinstance(self.mask, Image.Image) else None
+
+    @property
+    def extending(self) -> Extend:
+        """`extend` as it is kept."""
+        return self.extend if isinstance(self.extend, Extend) else Extend()
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether a part of `init` is drawn anew, or it is continued."""
+        return self.mask is not None or bool(self.extending)
+
+    def _check_canvas(self) -> None:
+        if self.masked_content not in CONTENTS:
+            raise RequestError(
+                f"masked content {self.masked_content!r}: there is none; use {', '.join(CONTENTS)}"
+            )
+        if self.is_edit and self.init is None:
+            raise RequestError("a mask, or extend, without a picture: give init, the picture to change")
+        if self.only_masked is not None and self.mask is None:
+            raise RequestError("only masked: changes nothing without a mask; give one, or leave it out")
+        if self.only_masked is not None and not 0 <= self.only_masked <= MOST_PADDING:
+            raise RequestError(
+                f"only masked {self.only_masked}: must be 0 to {MOST_PADDING} pixels around it; 32 is usual"
+            )
+        if self.masked_content != "original" and not self.is_edit:
+            raise RequestError(
+                f"masked content {self.masked_content!r}: changes nothing without a mask; give one, or leave it out"
+            )
 
     @property
     def program(self) -> Program:
@@ -331,6 +386,7 @@ class Plan:
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
         texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
         loras: those that the prompt of each picture asks for.
+        canvas: the picture of which a part is drawn anew, if it is.
     """
 
     request: Request
@@ -345,6 +401,7 @@ class Plan:
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
     loras: tuple[tuple[Lora, ...], ...]
+    canvas: Canvas | None = None
 
     def of(self, index: int) -> "Plan":
         """The plan of one of its pictures alone."""
@@ -354,6 +411,8 @@ class Plan:
     @cached_property
     def start(self) -> Image.Image | None:
         """The picture to start from, in the size that is drawn."""
+        if self.canvas is not None:
+            return self.canvas.shown
         picture = self.request.picture
         return picture and fit(picture, (self.width, self.height))
 
@@ -465,6 +524,36 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
             f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
             f"{'it' if len(idle) == 1 else 'them'} out"
         )
+
+
+def _mask(asked: object, init: object) -> Image.Image | None:
+    """A mask as it is kept: of 8 bits, in grey."""
+    if asked is None:
+        return None
+    if isinstance(asked, str) and asked == "alpha":
+        raise NotImplementedError
+    try:
+        if isinstance(asked, Image.Image | str | Path):
+            return read_mask(asked)
+    except PictureError as error:
+        raise RequestError(f"mask{':' if isinstance(asked, Image.Image) else ''} {error}") from error
+    raise RequestError(
+        f"mask: must be a picture of Pillow's, the path of one, or 'alpha', not {type(asked).__name__}; "
+        "PIL.Image.fromarray makes a picture of an array"
+    )
+
+
+def _extend(asked: object) -> Extend | None:
+    if asked is None or isinstance(asked, Extend):
+        return asked or None
+    if not isinstance(asked, str):
+        raise RequestError(
+            f"extend: must be of inkpunk.Extend, or a text such as 'left=128,bottom=64', not {type(asked).__name__}"
+        )
+    try:
+        return Extend.read(asked) or None
+    except CanvasError as error:
+        raise RequestError(str(error)) from error
 
 
 def _check_side(name: str, value: int) -> None:

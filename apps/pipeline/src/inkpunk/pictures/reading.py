@@ -71,6 +71,11 @@ def read_picture(path: str | Path) -> Image.Image:
         raise PictureError(f"{path}: {_in_words(error)}") from error
 
 
+def read_mask(given: Image.Image | str | Path) -> Image.Image:
+    """TEMPORARY."""
+    return (plain(given) if isinstance(given, Image.Image) else read_picture(given)).convert("L")
+
+
 def plain(image: Image.Image) -> Image.Image:
     """Any of Pillow's images as `read_picture` returns a file's.
 

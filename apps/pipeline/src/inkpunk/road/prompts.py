@@ -166,6 +166,13 @@ def read_prompts(plan: Plan, tokenizer: Tokenizer, words: LearnedWords | None = 
     return tuple(known[texts] for texts in plan.texts)
 
 
+def parts_of(readings: Sequence[Reading]) -> tuple[int, ...]:
+    """Where prompts are composed, the picture that each of all their parts belongs to; else none."""
+    if not any(reading.composed for reading in readings):
+        return ()
+    return tuple(picture for picture, reading in enumerate(readings) for _ in reading.parts)
+
+
 def step_finder(plan: Plan, schedule: NoiseSchedule) -> Callable[[float], int]:
     """A function from a timestep that the network is asked at to the step that it is in, counted from 0.
 
