@@ -12,13 +12,15 @@ from typing import Any, cast
 from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
 from inkpunk_weights import CONTROL_FILES
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inkpunk.models.loras import Lora
 from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
-from inkpunk.pictures.reading import plain, read_mask, read_picture
+from inkpunk.pictures.masks import read_mask
+from inkpunk.pictures.plain import over_paper
+from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
 from inkpunk.road.control import Control, ControlError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
@@ -98,7 +100,8 @@ class Request:
         width, height: picture size in pixels, multiples of 8. None is the model's; with `init`, its shape in the
             model's area: see `inkpunk.pictures.fitting.size_like`.
         init: the picture to start from (image-to-image): any of Pillow's images, or a path, and kept as a file of it
-            is read: see `inkpunk.pictures.reading.read_picture`. It is scaled and cut to the size that is drawn.
+            is read, with its transparency: see `inkpunk.pictures.reading.read_with_alpha`. It is scaled and cut to
+            the size that is drawn, what is transparent laid over white.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
         guidance_rescale: how much of the contrast that guidance adds is taken back, 0 (none) to 1; 0.7 is usual.
         guidance_interval: noise levels (sigmas) low and high; guidance acts where low < sigma <= high alone, and
@@ -199,16 +202,22 @@ class Request:
                 )  # it is frozen for all others
             except given.GivenError as error:
                 raise RequestError(str(error)) from error
-        object.__setattr__(self, "init", _picture("init", self.init))
-        object.__setattr__(self, "mask", _mask(self.mask, self.init))
+        object.__setattr__(self, "init", _picture("init", self.init, alpha=True))
+        object.__setattr__(self, "mask", _mask(self.mask, self.alpha))
         object.__setattr__(self, "extend", _extend(self.extend))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
 
-    @property
+    @cached_property
     def picture(self) -> Image.Image | None:
-        """`init` as it is kept."""
-        return self.init if isinstance(self.init, Image.Image) else None
+        """`init` as it is drawn from, in RGB: what is transparent is laid over white."""
+        return over_paper(self.init) if isinstance(self.init, Image.Image) else None
+
+    @property
+    def alpha(self) -> Image.Image | None:
+        """How opaque `init` is, in 8 bits of grey, 255 for wholly; None where all of it is, or there is none."""
+        kept = self.init if isinstance(self.init, Image.Image) else None
+        return kept.getchannel("A") if kept and kept.mode == "RGBA" else None
 
     @property
     def followed(self) -> tuple[Control, ...]:
@@ -491,14 +500,14 @@ def _image_prompt(asked: object) -> ImagePrompt:
     return ImagePrompt(picture, weight)
 
 
-def _picture(name: str, init: object) -> Image.Image | None:
+def _picture(name: str, init: object, *, alpha: bool = False) -> Image.Image | None:
     if init is None:
         return None
     try:
         if isinstance(init, Image.Image):
-            return plain(init)
+            return with_alpha(init) if alpha else plain(init)
         if isinstance(init, str | Path):
-            return read_picture(init)
+            return read_with_alpha(init) if alpha else read_picture(init)
     except PictureError as error:
         raise RequestError(f"{name}{':' if isinstance(init, Image.Image) else ''} {error}") from error
     raise RequestError(
@@ -526,12 +535,17 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
         )
 
 
-def _mask(asked: object, init: object) -> Image.Image | None:
-    """A mask as it is kept: of 8 bits, in grey."""
+def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
+    """A mask as it is kept: of 8 bits, in grey; or of how opaque a picture is."""
     if asked is None:
         return None
     if isinstance(asked, str) and asked == "alpha":
-        raise NotImplementedError
+        if alpha is None:
+            raise RequestError(
+                "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or give "
+                "a mask"
+            )
+        return ImageOps.invert(alpha)
     try:
         if isinstance(asked, Image.Image | str | Path):
             return read_mask(asked)

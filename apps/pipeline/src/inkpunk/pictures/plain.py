@@ -1,5 +1,6 @@
-"""Any of Pillow's images as plain 8-bit RGB: upright, opaque, and not larger than it need be."""
+"""Any of Pillow's images as plain 8-bit RGB, or RGBA: upright, and not larger than it need be."""
 
+from collections.abc import Callable
 from math import ceil, sqrt
 
 import numpy as np
@@ -38,17 +39,42 @@ def plain_picture(image: Image.Image) -> Image.Image:
     Raises:
         PictureError: for floating-point or LAB pixels.
     """
-    if type(image) is Image.Image and image.mode == "RGB" and not image.info and _fits(image):
+    return image if _is_plain(image, "RGB") else _in_strips(image, "RGB", _rgb)
+
+
+def picture_with_alpha(image: Image.Image) -> Image.Image:
+    """An image as `plain_picture` has it, but as 8-bit RGBA where any of it is transparent.
+
+    Raises:
+        PictureError: as `plain_picture`.
+    """
+    if not (image.has_transparency_data or image.mode in _OPAQUE):
+        return plain_picture(image)
+    whole = image if _is_plain(image, "RGBA") else _in_strips(image, "RGBA", _rgba)
+    return whole if whole.getchannel("A").getextrema() != (255, 255) else whole.convert("RGB")
+
+
+def over_paper(image: Image.Image) -> Image.Image:
+    """An image of RGB as it is, and one of RGBA laid over white."""
+    if image.mode == "RGB":
         return image
+    return Image.alpha_composite(Image.new("RGBA", image.size, PAPER), image).convert("RGB")
+
+
+def _is_plain(image: Image.Image, mode: str) -> bool:
+    return type(image) is Image.Image and image.mode == mode and not image.info and _fits(image)
+
+
+def _in_strips(image: Image.Image, mode: str, turned: Callable[[Image.Image], Image.Image]) -> Image.Image:
     if image.mode in _WORDS:
         raise PictureError(_WORDS[image.mode])
     image.load()
     factor = max(1, ceil(sqrt(image.width * image.height / KEPT_PIXELS)))
     rows = max(1, STRIP_PIXELS // (image.width * factor)) * factor
     size = ceil(image.width / factor), ceil(image.height / factor)
-    whole = Image.new("RGB", size)
+    whole = Image.new(mode, size)
     for top in range(0, image.height, rows):
-        strip = _rgb(image.crop((0, top, image.width, min(top + rows, image.height))))
+        strip = turned(image.crop((0, top, image.width, min(top + rows, image.height))))
         whole.paste(strip.reduce(factor) if factor > 1 else strip, (0, top // factor))
     turn = _turn(image)
     return whole if turn is None else whole.transpose(turn)
@@ -64,17 +90,19 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
 
 
 def _rgb(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data and not image.mode.startswith("I"):
+        return image.convert("RGB")
+    return over_paper(_rgba(image))
+
+
+def _rgba(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would clip instead of scaling to 8
         transparent: object = image.info.get("transparency")
         levels = np.asarray(image)
-        scaled = (levels.clip(0, 65535) / 257).round().astype(np.uint8)
+        scaled = Image.fromarray((levels.clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGBA")
         if isinstance(transparent, int):
-            scaled[levels == transparent] = 255
-        return Image.fromarray(scaled).convert("RGB")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
+            scaled.putalpha(Image.fromarray((levels != transparent).astype(np.uint8) * 255))
+        return scaled
     if image.mode in _OPAQUE:
         image = image.convert(_OPAQUE[image.mode])
-    image = image.convert("RGBA")
-    paper = Image.new("RGBA", image.size, PAPER)
-    return Image.alpha_composite(paper, image).convert("RGB")
+    return image.convert("RGBA")

@@ -1,7 +1,8 @@
-"""Pictures to start from: any image file, or any of Pillow's images, as plain RGB; and made to fit."""
+"""Pictures to start from: any image file, or any of Pillow's images, as plain RGB or RGBA; and made to fit."""
 
 import re
 import warnings
+from collections.abc import Callable
 from math import ceil
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from inkpunk.pictures.kinds import (
     kind_of,
     readable_kinds,
 )
-from inkpunk.pictures.plain import plain_picture
+from inkpunk.pictures.plain import picture_with_alpha, plain_picture
 
 MOST_PIXELS = 64_000_000
 """Of a picture that is decoded: 8000 x 8000, which takes 256 MB."""
@@ -53,6 +54,37 @@ def read_picture(path: str | Path) -> Image.Image:
     Raises:
         PictureError: no such file, not an image, damaged, of a kind that cannot be read, or too large.
     """
+    return _read(path, plain)
+
+
+def read_with_alpha(path: str | Path) -> Image.Image:
+    """Read an image file as `read_picture` does, but as 8-bit RGBA where any of it is transparent.
+
+    Raises:
+        PictureError: as `read_picture`.
+    """
+    return _read(path, with_alpha)
+
+
+def plain(image: Image.Image) -> Image.Image:
+    """Any of Pillow's images as `read_picture` returns a file's.
+
+    Raises:
+        PictureError: for one that is too large, cannot be decoded, or has pixels without a fixed white.
+    """
+    return _decoded(image, plain_picture)
+
+
+def with_alpha(image: Image.Image) -> Image.Image:
+    """Any of Pillow's images as `read_with_alpha` returns a file's.
+
+    Raises:
+        PictureError: as `plain`.
+    """
+    return _decoded(image, picture_with_alpha)
+
+
+def _read(path: str | Path, as_kept: Callable[[Image.Image], Image.Image]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             # Pillow warns of its own limit, and of icons that are not of the size that they are listed with.
@@ -62,7 +94,7 @@ def read_picture(path: str | Path) -> Image.Image:
                     _shrink(image)
                 if isinstance(image, TiffImageFile):
                     _refuse_large_tiles(image)
-                return plain(image)
+                return as_kept(image)
     except PictureError as error:
         raise PictureError(f"{path}: {error}") from error
     except FileNotFoundError as error:
@@ -71,20 +103,10 @@ def read_picture(path: str | Path) -> Image.Image:
         raise PictureError(f"{path}: {_in_words(error)}") from error
 
 
-def read_mask(given: Image.Image | str | Path) -> Image.Image:
-    """TEMPORARY."""
-    return (plain(given) if isinstance(given, Image.Image) else read_picture(given)).convert("L")
-
-
-def plain(image: Image.Image) -> Image.Image:
-    """Any of Pillow's images as `read_picture` returns a file's.
-
-    Raises:
-        PictureError: for one that is too large, cannot be decoded, or has pixels without a fixed white.
-    """
+def _decoded(image: Image.Image, as_kept: Callable[[Image.Image], Image.Image]) -> Image.Image:
     refuse_too_large(*image.size, getattr(image, "format", None))
     try:
-        return plain_picture(image)
+        return as_kept(image)
     except PictureError:
         raise
     except Exception as error:  # decoders raise whatever they stumble over
