@@ -82,6 +82,7 @@ from inkpunk.road.prompts import (
     steered,
     step_finder,
 )
+from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
@@ -493,6 +494,9 @@ class Pipeline:
             lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
             lambda each: side_by_side(each, encoders[False], language.padding, empty),
             step_finder(plan, self.schedule),
+            areas_of(
+                plan.request.placed, (plan.width // SIZE_MULTIPLE, plan.height // SIZE_MULTIPLE)
+            ).unbind(),
         )
 
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
@@ -534,6 +538,8 @@ class Pipeline:
     ) -> list[Picture]:
         """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
         plan = self.plan(request)
+        if plan.canvas and plan.idle:
+            return [Picture(plan.canvas.picture, self.facts(plan, seed)) for seed in request.seeds]
         images = map(tensor_to_image, self.road(plan).decode(latents))
         return [
             Picture(plan.canvas.pasted(image) if plan.canvas else image, self.facts(plan, seed))
@@ -642,6 +648,10 @@ class Pipeline:
         ]
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
+        if plan.idle:  # there is nothing to draw
+            nothing = torch.zeros(len(plan.texts), *_latent_shape(plan))
+            yield Step(1, 1, plan.path[-2], nothing, nothing)
+            return
         plans = self._alone(plan)
         pipelines = [self.with_tags(each.loras[0]) for each in plans]
         unets = [pipeline.unet_for(each) for pipeline, each in zip(pipelines, plans, strict=True)]

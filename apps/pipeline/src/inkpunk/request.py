@@ -26,6 +26,7 @@ from inkpunk.road.control import Control, ControlError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
+from inkpunk.road.regions import Region, RegionError
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -129,6 +130,7 @@ class Request:
         masked_content: what the masked part begins as, a name in `inkpunk.pictures.canvas.CONTENTS`.
         only_masked: show the model but what is masked and so many pixels around, in the size that it draws best, or
             in `width` and `height`.
+        regions: prompts for parts of the picture, each with a mask; a text is one as `Region.read` reads it.
         extend: by how many pixels `init` is continued on each side; a text is one as `Extend.read` reads it.
 
     Raises:
@@ -166,6 +168,7 @@ class Request:
     masked_content: str = "original"
     only_masked: int | None = None
     extend: Extend | str | None = None
+    regions: Sequence[Region | str] = ()
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -179,6 +182,7 @@ class Request:
             if not 0 <= seed < 2**63:
                 raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
             self.asked_of(seed)
+            self.regions_of(seed)
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
@@ -205,6 +209,7 @@ class Request:
         object.__setattr__(self, "init", _picture("init", self.init, alpha=True))
         object.__setattr__(self, "mask", _mask(self.mask, self.alpha))
         object.__setattr__(self, "extend", _extend(self.extend))
+        object.__setattr__(self, "regions", tuple(map(_region, self.regions)))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
 
@@ -329,6 +334,29 @@ class Request:
             raise RequestError(f"prompt: {error}") from error
         return (text, negative), loras
 
+    def regions_of(self, seed: int) -> tuple[str, ...]:
+        """The prompts of the regions of a seed's picture, in which nothing is left to choose.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from, and adapters, which act on the whole picture.
+        """
+        if self.language.grammar == "plain":
+            return tuple(each.prompt for each in self.placed)
+        try:
+            chosen = tuple(choose(each.prompt, Random(seed), self.wildcards) for each in self.placed)
+        except VariantError as error:
+            raise RequestError(f"region: {error}") from error
+        if any(map(has_tags, chosen)):
+            raise RequestError(
+                "region: asks for a LoRA, which acts on the whole picture; name it in the prompt"
+            )
+        return chosen
+
+    @property
+    def placed(self) -> tuple[Region, ...]:
+        """`regions` as they are kept, each with its mask read."""
+        return tuple(each for each in self.regions if isinstance(each, Region))
+
     @property
     def skipped_layers(self) -> int:
         """How many of the text encoder's last layers are left out."""
@@ -395,6 +423,7 @@ class Plan:
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
         texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
         loras: those that the prompt of each picture asks for.
+        regions: the prompts of each picture's regions, likewise.
         canvas: the picture of which a part is drawn anew, if it is.
     """
 
@@ -410,12 +439,23 @@ class Plan:
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
     loras: tuple[tuple[Lora, ...], ...]
+    regions: tuple[tuple[str, ...], ...]
     canvas: Canvas | None = None
 
     def of(self, index: int) -> "Plan":
         """The plan of one of its pictures alone."""
-        seed, text, loras = self.request.seeds[index], self.texts[index], self.loras[index]
-        return replace(self, request=replace(self.request, seeds=(seed,)), texts=(text,), loras=(loras,))
+        return replace(
+            self,
+            request=replace(self.request, seeds=(self.request.seeds[index],)),
+            texts=(self.texts[index],),
+            loras=(self.loras[index],),
+            regions=(self.regions[index],),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is drawn: all of a picture is to stay as it is."""
+        return self.canvas is not None and not self.canvas.changes
 
     @cached_property
     def start(self) -> Image.Image | None:
@@ -453,9 +493,9 @@ class Plan:
             [part.weight for part in parse(prompt, self.request.language.grammar).parts]
             for prompt, _ in self.texts
         ]
-        pictures = len(self.texts)
-        if any(each != [1.0] for each in weights):
-            return pictures + sum(map(len, weights))
+        pictures, regions = len(self.texts), self.request.placed
+        if regions or any(each != [1.0] for each in weights):
+            return pictures * (1 + len(regions)) + sum(map(len, weights))
         return pictures * (1 if self.guidance == 1 else 2)
 
 
@@ -542,8 +582,8 @@ def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
     if isinstance(asked, str) and asked == "alpha":
         if alpha is None:
             raise RequestError(
-                "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or give "
-                "a mask"
+                "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or "
+                "give a mask"
             )
         return ImageOps.invert(alpha)
     try:
@@ -555,6 +595,26 @@ def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
         f"mask: must be a picture of Pillow's, the path of one, or 'alpha', not {type(asked).__name__}; "
         "PIL.Image.fromarray makes a picture of an array"
     )
+
+
+def _region(asked: object) -> Region:
+    try:
+        region = Region.read(asked) if isinstance(asked, str) else asked
+    except RegionError as error:
+        raise RequestError(str(error)) from error
+    if not isinstance(region, Region):
+        raise RequestError(
+            f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
+        )
+    try:
+        mask = read_mask(region.mask)
+    except PictureError as error:
+        raise RequestError(f"region {region.prompt!r}: {error}") from error
+    if mask.getbbox() is None:
+        raise RequestError(
+            f"region {region.prompt!r}: its mask is black, so that it counts nowhere; paint some of it"
+        )
+    return Region(region.prompt, mask)
 
 
 def _extend(asked: object) -> Extend | None:

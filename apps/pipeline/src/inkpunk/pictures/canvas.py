@@ -89,7 +89,7 @@ class Canvas:
     size: tuple[int, int]
     content: str = "original"
 
-    @property
+    @cached_property
     def changes(self) -> bool:
         """Whether there is anything to be drawn anew."""
         return self.change.getbbox() is not None

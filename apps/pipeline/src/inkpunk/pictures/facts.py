@@ -50,6 +50,10 @@ class Facts:
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
         init_hash: of image-to-image, the MD5 of the init picture's RGB pixels, as AUTOMATIC1111 hashes it.
+        mask_hash: of the mask under which `init` was drawn anew, the same of its pixels.
+        masked_content, only_masked, extend: as in the request, the last as it is read.
+        regions: the prompts of parts of the picture, numbered from 1.
+        region_masks: of each, the MD5 of its mask's RGB pixels.
         device, dtype: what kind of device computed, and in which precision.
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
@@ -93,6 +97,12 @@ class Facts:
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None
+    mask_hash: str | None = None
+    masked_content: str | None = None
+    only_masked: int | None = None
+    extend: str | None = None
+    regions: Mapping[str, str] = field(default_factory=dict[str, str])
+    region_masks: Mapping[str, str] = field(default_factory=dict[str, str])
     device: str = "cpu"
     dtype: str = "float32"
     low_memory: bool = False

@@ -48,4 +48,10 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
         "init_hash": image_hash(plan.start) if plan.start else None,
+        "mask_hash": image_hash(request.changing) if request.changing else None,
+        "masked_content": request.masked_content if plan.canvas else None,
+        "only_masked": request.only_masked,
+        "extend": str(request.extending) or None,
+        "regions": {str(place): prompt for place, prompt in enumerate(request.regions_of(seed), 1)},
+        "region_masks": {str(place): image_hash(each.kept) for place, each in enumerate(request.placed, 1)},
     }

@@ -6,12 +6,13 @@ mask, too: see `inkpunk.road.inpainting`.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import TypeAlias
 
 import torch
 from inkpunk_sampling import Denoise, NoiseSchedule, held, masked
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
@@ -105,7 +106,7 @@ def held_to(
         return replace(
             before,
             noise=chain([first], before.noise),
-            finish=lambda latents: torch.where(free, latents, known),
+            finish=partial(_where, free, known),
         )
 
     def denoise(predict: Predict) -> Denoise:
@@ -132,3 +133,7 @@ def held_to(
         return with_known
 
     return replace(road, start=start, denoise=denoise)
+
+
+def _where(free: Bool[Tensor, "1 1 latent_height latent_width"], known: Latents, latents: Latents) -> Latents:
+    return torch.where(free, latents, known)

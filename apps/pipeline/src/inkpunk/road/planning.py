@@ -65,6 +65,7 @@ def decide(
         texts=tuple(texts for texts, _ in asked),
         loras=tuple(loras for _, loras in asked),
         canvas=canvas,
+        regions=tuple(request.regions_of(seed) for seed in request.seeds),
     )
     refuse_guidance_without_effect(plan, schedule)
     refuse_idle_controls(plan)
