@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from inkpunk import Pipeline, read_facts
-from inkpunk.cli import main, options
+from inkpunk.cli import main
+from inkpunk.cli.options import choices
 from inkpunk.road.programs import PROGRAMS
 from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
 from inkpunk_sampling import PREDICTIONS, SAMPLERS, SPACINGS
@@ -231,9 +232,9 @@ def test_samplers_lists_each_with_what_other_programs_call_it() -> None:
 
 
 def test_the_command_line_has_every_spacing_program_and_prediction() -> None:
-    assert (*SPACINGS,) == options.SPACINGS
-    assert (*PROGRAMS,) == options.PROGRAMS
-    assert (*PREDICTIONS,) == options.PREDICTIONS
+    assert (*SPACINGS,) == choices.SPACINGS
+    assert (*PROGRAMS,) == choices.PROGRAMS
+    assert (*PREDICTIONS,) == choices.PREDICTIONS
 
 
 def test_generate_takes_what_decides_how_to_sample(tiny: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner, Result
 from inkpunk import Facts, Pipeline, Request, RequestError, read_facts
 from inkpunk.cli import main
-from inkpunk.cli.options import EMPHASES as TOLD_AGAIN
+from inkpunk.cli.options.choices import EMPHASES as TOLD_AGAIN
 from inkpunk.models.hashing import file_hash
 from inkpunk.pictures.png_text import infotext
 from inkpunk.road.programs import PROGRAMS

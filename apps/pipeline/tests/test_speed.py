@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from inkpunk import Pipeline, Request
 from inkpunk.cli import main
-from inkpunk.cli.options import WAYS
+from inkpunk.cli.options.choices import WAYS
 from inkpunk.road.encoding import CHUNKS
 from inkpunk.speed import PLAIN, Speed, speed_up
 from inkpunk.speed.attention import natively

@@ -1,0 +1,218 @@
+"""The options that decide a picture: the fields of a `Request`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkpunk.cli.options.adding import Command, with_options
+from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS
+
+if TYPE_CHECKING:
+    from inkpunk.pictures.facts import Facts
+    from inkpunk.request import Request
+
+
+def _interval(
+    context: click.Context, option: click.Parameter, value: str | None
+) -> tuple[float, float] | None:
+    """Read LOW:HIGH."""
+    if value is None:
+        return None
+    try:
+        low, high = map(float, value.split(":"))
+    except ValueError as error:
+        raise click.BadParameter(f"{value!r} is not LOW:HIGH, two noise levels such as 0.28:5.42") from error
+    return low, high
+
+
+def read_wildcards(folder: Path | None) -> dict[str, tuple[str, ...]] | None:
+    """Read the lists of a folder, where one is given.
+
+    Raises:
+        RequestError: for a folder or a list that cannot be read.
+    """
+    if folder is None:
+        return None
+    from inkpunk.road.wildcards import read_lists
+
+    return read_lists(folder)
+
+
+SIDE = click.IntRange(1, 1 << 16)  # pixels; what memory cannot hold is refused later, with an estimate
+
+LANGUAGE_OPTIONS = (
+    click.option(
+        "--like",
+        default="inkpunk",
+        show_default=True,
+        type=click.Choice(PROGRAMS),
+        help="Follow another program in what the settings leave open: spacing, noise, counting, prompt grammar.",
+    ),
+    click.option(
+        "--emphasis",
+        type=click.Choice(EMPHASES),
+        help="How (word:1.3) acts: keeping the mean, as AUTOMATIC1111; plainly; away from the empty prompt, as "
+        "ComfyUI; or not. [default: that of --like]",
+    ),
+    click.option("--plain-prompt", is_flag=True, help="Take every character of the prompts as text."),
+    click.option(
+        "--wildcards",
+        type=click.Path(path_type=Path),
+        metavar="FOLDER",
+        help="Lists, one choice a line: __colour__ in a prompt is a line of FOLDER/colour.txt.",
+    ),
+)
+REQUEST_OPTIONS = (
+    click.option("-n", "--negative", "negative_prompt", default="", help="What the picture should not show."),
+    click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]"),
+    click.option(
+        "--guidance", type=float, help="How strongly the prompt steers; 1 is off. [default: the model's]"
+    ),
+    click.option(
+        "--width",
+        type=SIDE,
+        help="In pixels, a multiple of 8. [default: the model's; with --init in its shape]",
+    ),
+    click.option(
+        "--height",
+        type=SIDE,
+        help="In pixels, a multiple of 8. [default: the model's; with --init in its shape]",
+    ),
+    click.option(
+        "--guidance-rescale",
+        type=float,
+        default=0.0,
+        show_default=True,
+        help="Take back so much of the contrast that guidance adds, 0 to 1; 0.7 is usual.",
+    ),
+    click.option(
+        "--guidance-interval",
+        metavar="LOW:HIGH",
+        callback=_interval,
+        help="Guide at noise levels (sigmas, about 15 to 0) from HIGH down to LOW alone, as 0.28:5.42: steps "
+        "outside take half the time. [default: everywhere]",
+    ),
+    click.option(
+        "--apg",
+        is_flag=True,
+        help="Adaptive projected guidance: a high --guidance (10 to 15) without oversaturated colours.",
+    ),
+    click.option(
+        "--sampler",
+        help="The sampling algorithm, by any program's name: see `inkpunk samplers`. [default: that of --like]",
+    ),
+    click.option(
+        "--spacing",
+        metavar=f"[{'|'.join(SPACINGS)}]",
+        help="How the steps spread over noise levels. [default: that of --like, or what --sampler says]",
+    ),
+    click.option(
+        "--eta",
+        type=float,
+        help="How much noise a sampler draws on its way: 0 to 1. [default: the sampler's]",
+    ),
+    *LANGUAGE_OPTIONS,
+    click.option(
+        "--clip-skip",
+        type=click.IntRange(0),
+        help="At which of the text encoder's last layers to stop, as --like counts: 2 is usual. [default: the last]",
+    ),
+)
+
+CONTROL_OPTIONS = (
+    click.option(
+        "--control",
+        "controls",
+        multiple=True,
+        metavar="KIND:PICTURE[:WEIGHT][:FROM-TO]",
+        help="Follow what a picture shows: canny, softedge, scribble, tile or depth, how strongly, and for which "
+        "part of the steps, as canny:photo.png:0.9:0-0.6. Can be given several times.",
+    ),
+    click.option(
+        "--hint",
+        "hints",
+        multiple=True,
+        metavar="KIND:PICTURE[:WEIGHT][:FROM-TO]",
+        help="As --control, of a picture that is a hint already; of any kind, such as openpose:pose.png.",
+    ),
+    click.option(
+        "--guess",
+        is_flag=True,
+        help="Guess mode: hints lead, on predictions under the prompt alone, the coarse more than the fine.",
+    ),
+)
+
+IMAGE_PROMPT_OPTION = click.option(
+    "--image-prompt",
+    "image_prompts",
+    multiple=True,
+    metavar="PICTURE[:WEIGHT]",
+    help="A picture that says what to draw, beside PROMPT, and how much it counts, as style.png:0.6; takes an "
+    "--ip-adapter. Can be given several times.",
+)
+
+PICTURE_OPTIONS = (
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
+    ),
+    click.option("--init", type=click.Path(path_type=Path), help="A picture to start from (image-to-image)."),
+    click.option(
+        "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
+    ),
+    *CONTROL_OPTIONS,
+    IMAGE_PROMPT_OPTION,
+)
+
+
+def request_options(command: Command) -> Command:
+    """Add what every command that draws takes of a `Request`, under the names of its fields."""
+    return with_options(REQUEST_OPTIONS)(command)
+
+
+def picture_options(command: Command) -> Command:
+    """Add every option that decides a picture: `request_options`, and what `trace` has no use for.
+
+    Whatever is added here is an axis of `inkpunk grid`, too; `request_of` takes it from there.
+    """
+    return with_options(PICTURE_OPTIONS)(request_options(command))
+
+
+def request_of(
+    *,
+    seed: int | None,
+    init: Path | None = None,
+    wildcards: Path | None = None,
+    controls: tuple[str, ...] = (),
+    hints: tuple[str, ...] = (),
+    **settings: Any,
+) -> "Request":
+    """Make the request that `picture_options` ask for; the pictures to start from and to follow are read.
+
+    Raises:
+        RequestError: for what can be refused without the model.
+    """
+    from inkpunk.request import Request
+    from inkpunk.road.control import Control
+
+    if seed is not None:
+        settings["seeds"] = (seed,)
+    followed = (*map(Control.read, controls), *(Control.read(hint, ready=True) for hint in hints))
+    return Request(**settings, init=init, wildcards=read_wildcards(wildcards), controls=followed)
+
+
+def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, int]) -> None:
+    """Tell the size that a picture to start from leads to, and what of it is cut off."""
+    if init is None or request.picture is None:
+        return
+    from inkpunk.pictures.fitting import cut_off
+
+    cut = cut_off(request.picture.size, size)
+    told = f"; {cut} is cut off, evenly at both sides" if cut else ""
+    click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told}", err=True)
+
+
+def say_what_is_unknown(facts: "Facts") -> None:
+    """Warn of a recipe that does not say which file drew the picture."""
+    if not facts.model_hash:
+        click.echo(f"Its recipe has no model hash: {facts.model} cannot be read any more.", err=True)
