@@ -45,6 +45,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
     "guess": given.yes_or_no,
+    "draft": given.yes_or_no,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -112,6 +113,7 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        draft: decode with the model's tiny autoencoder in place of its VAE: a little softer, and much sooner.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -144,6 +146,7 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    draft: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
