@@ -145,6 +145,27 @@ def _image_prompts() -> list[bytes]:
     return [*made, save(encoder | {"visual_projection.weight": torch.ones(2, 2)})]
 
 
+def _tiny_vaes() -> list[bytes]:
+    """A decoder of one block, numbered by its author and by diffusers, and both halves."""
+
+    def half(*layers: tuple[str, int, int], prefix: str = "") -> dict[str, torch.Tensor]:
+        named = {f"{prefix}{name}.weight": torch.ones(out, into, 3, 3).half() for name, into, out in layers}
+        return named | {f"{prefix}{name}.bias": torch.ones(out).half() for name, _, out in layers}
+
+    def decoder(start: int, prefix: str = "") -> dict[str, torch.Tensor]:
+        block = [(f"{start + 2}.conv.{each}", 2, 2) for each in (0, 2, 4)]
+        return half((f"{start}", 4, 2), *block, (f"{start + 3}", 2, 3), prefix=prefix)
+
+    block = [(f"1.conv.{each}", 2, 2) for each in (0, 2, 4)]
+    encoder = half(("0", 3, 2), *block, ("2", 2, 4), prefix="encoder.layers.")
+    return [
+        save(encoder | decoder(0, "decoder.layers."), {"title": "tiny"}),
+        save(decoder(1)),
+        torch_saved({**decoder(1, "taesd_decoder."), "hook": Evil()}, True),
+        torch_saved(decoder(1), False),
+    ]
+
+
 def corpus(parser: str) -> list[bytes]:
     """Valid inputs of a parser, then its kept ones."""
     content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
@@ -166,6 +187,7 @@ def corpus(parser: str) -> list[bytes]:
         "adapters": _adapters(),
         "control": _controls(),
         "image prompts": _image_prompts(),
+        "tiny autoencoders": _tiny_vaes(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
         "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],

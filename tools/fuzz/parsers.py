@@ -16,6 +16,7 @@ from inkpunk_weights import (
     open_embedding,
     open_image_encoder,
     open_image_prompt,
+    open_tiny_vae,
 )
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.tensor_files import open_tensor_file
@@ -84,6 +85,10 @@ def _image_prompt(data: bytes, folder: Path) -> None:
         raise refusal
 
 
+def _tiny_vae(data: bytes, folder: Path) -> None:
+    dict(open_tiny_vae(_write(folder / "tiny.pth", data)).tensors)
+
+
 def _folder(data: bytes, folder: Path) -> None:
     """The same bytes as a config, and as an index of shards."""
     _write(folder / "model-1.safetensors", SHARD)
@@ -125,6 +130,7 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "adapters": (_adapter, (CheckpointError,)),
     "control": (_control, (CheckpointError,)),
     "image prompts": (_image_prompt, (CheckpointError,)),
+    "tiny autoencoders": (_tiny_vae, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
     "prompts": (_prompt, ()),

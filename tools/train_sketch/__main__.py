@@ -13,6 +13,7 @@ from . import (
     glyphs,
     judge,
     newcomer,
+    preview,
     runs,
     sheets,
     train_control,
@@ -73,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     stage.add_argument("--count", type=int, default=JUDGED_LCM)
     stage = stages.add_parser("evaluate-control", help="measure the shipped ControlNet alone")
     stage.add_argument("--count", type=int, default=JUDGED_CONTROL)
+    stages.add_parser("preview", help="fit the map from latents to colours that previews the shipped model")
     stages.add_parser("gallery", help="draw the README's sheets with the shipped weights")
     return top
 
@@ -129,6 +131,9 @@ def perform(
             share_out(workers, train_control.train, run, budget)
         case "export-control":
             train_control.export(run)
+        case "preview":
+            factors, bias, explained = preview.fit(Artist.shipped().vae)
+            print(f"factors {factors}, bias {bias}, of held out pictures explained {explained:.1%}")
         case "curves":
             from . import curves  # needs the dependency group "train"
 

@@ -20,7 +20,7 @@ from inkpunk_unet import (
     UNetConfig,
     cross_attentions,
 )
-from inkpunk_vae import VAE, VAEConfig
+from inkpunk_vae import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from inkpunk_weights import save_checkpoint, save_control
 from safetensors.torch import save_file
 
@@ -144,6 +144,26 @@ def image_prompts(tmp_path_factory: pytest.TempPathFactory) -> Path:
         json.dumps(sizes | {"model_type": "clip_vision_model"})
     )
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_vae(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny autoencoder's decoder, for the tiny model, as TAESD's author would name it: layers numbered from 1."""
+    torch.manual_seed(2)
+    decoder = TinyVAE(
+        TinyVAEConfig(width=8, encoder_blocks=(), decoder_blocks=(1, 1, 1, 1))
+    ).decoder.state_dict()
+    numbers = {"conv_in": "1"}
+    for level in range(
+        4
+    ):  # an activation after the first, and an enlargement before each convolution between
+        numbers |= {f"levels.{level}.blocks.0.conv{n + 1}": f"{3 * level + 3}.conv.{2 * n}" for n in range(3)}
+        numbers |= {f"levels.{level}.resample.conv": f"{3 * level + 5}"}
+    numbers["conv_out"] = "13"
+    path = tmp_path_factory.mktemp("tiny-vae") / "taesd_decoder.safetensors"
+    split = {name: name.rpartition(".") for name in decoder}
+    save_file({f"{numbers[split[name][0]]}.{split[name][2]}": decoder[name] for name in decoder}, path)
+    return path
 
 
 def _renamed(name: str, rules: dict[str, str]) -> str:

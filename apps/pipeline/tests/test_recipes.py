@@ -23,10 +23,21 @@ from inkpunk_unet import UNet
 from inkpunk_vae import VAE
 from inkpunk_weights import LowRank, save_checkpoint, save_lora
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 #: Options of `generate` that say which picture, where to, or how it is told, and not how it is drawn.
-ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "save_hint", "model", "lora_folder"}
+ELSEWHERE = {
+    "prompt",
+    "seed",
+    "count",
+    "batch",
+    "out",
+    "overwrite",
+    "save_hint",
+    "preview",
+    "model",
+    "lora_folder",
+}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
 OF_THE_MACHINE = {"device", "compile_", "offload"}
 
@@ -37,6 +48,7 @@ def folder(
     networks: Callable[[], tuple[TextEncoder, UNet, VAE]],
     control_net: Path,
     image_prompts: Path,
+    tiny_vae: Path,
 ) -> Path:
     """Two checkpoints, a picture, lists and a learned word."""
     home = tmp_path_factory.mktemp("recipes")
@@ -62,6 +74,8 @@ def folder(
     save_lora(home / "bent.safetensors", unet={"down.0.resnets.0.conv1": change})
     copyfile(control_net, home / "control.safetensors")
     copytree(image_prompts, home / "seeing")
+    copyfile(tiny_vae, home / "taesd.safetensors")
+    save_file({name: -tensor for name, tensor in load_file(tiny_vae).items()}, home / "other.safetensors")
     return home
 
 
@@ -101,6 +115,8 @@ OPTIONS: dict[str, list[str]] = {
         "--image-encoder",
         "{seeing}/image_encoder/model.safetensors",
     ],
+    "draft": ["--draft", "--tiny-vae", "{taesd}"],
+    "tiny_vae": ["--tiny-vae", "{other}", "--draft"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -129,6 +145,8 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
         "seeing": folder / "seeing",
         "bent": folder / "bent.safetensors",
         "control": folder / "control.safetensors",
+        "taesd": folder / "taesd.safetensors",
+        "other": folder / "other.safetensors",
     }
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(

@@ -22,7 +22,7 @@ from inkpunk_clip import (
 )
 from inkpunk_sampling import Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
-from inkpunk_vae import VAE, tiled_decode, tiled_encode
+from inkpunk_vae import VAE, TinyVAE, tiled_decode, tiled_encode
 from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
 from PIL import Image
@@ -54,6 +54,8 @@ from inkpunk.models.loading import (
     refuse_problems,
 )
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
+from inkpunk.models.previews import LinearPreview, read_preview
+from inkpunk.models.tiny_vaes import TinyVAEs
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.canvas import Canvas, canvas_of
@@ -115,6 +117,8 @@ class Pipeline:
         tagged: the same model with the adapters, too, that the last prompt asked for.
         control_nets: the networks that read hints; None for a model whose networks were given by hand.
         image_prompts: the adapter that sees pictures; likewise.
+        linear_preview: the map from latents to colours by which previews are made without a tiny autoencoder.
+        tiny_vae: the tiny autoencoder, which makes previews, and decodes drafts; None for none.
         showing: the UNet that attends to the last pictures, by their weights.
     """
 
@@ -142,6 +146,8 @@ class Pipeline:
     )
     control_nets: ControlNets | None = field(default=None, repr=False)
     image_prompts: ImagePrompts | None = field(default=None, repr=False)
+    linear_preview: LinearPreview = LinearPreview()  # noqa: RUF009  # frozen
+    tiny_vae: TinyVAEs | None = field(default=None, repr=False)
     showing: dict[tuple[float, ...], Residence[UNet]] = field(
         default_factory=dict[tuple[float, ...], Residence[UNet]], repr=False
     )
@@ -165,6 +171,7 @@ class Pipeline:
         control_nets: Mapping[str, str | Path] | None = None,
         ip_adapter: str | Path | None = None,
         image_encoder: str | Path | None = None,
+        tiny_vae: str | Path | None = None,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -194,6 +201,8 @@ class Pipeline:
                 "h94/IP-Adapter/models/ip-adapter_sd15.safetensors". It is opened when a request asks for it.
             image_encoder: CLIP's image encoder, through which it looks: a file, a folder or a hub id, where that is
                 not in the folder image_encoder beside it.
+            tiny_vae: a tiny autoencoder (TAESD), for previews and drafts: a file, a folder or a hub id, such as
+                "madebyollin/taesd". It is opened when it is first asked for.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
@@ -255,6 +264,14 @@ class Pipeline:
             kept=kept,
             reside=reside_uncompiled,
         )
+        tiny = tiny_vae and TinyVAEs(
+            tiny_vae,
+            configs.vae,
+            waiting=waiting,
+            dtype=kept,
+            half=precision is torch.float16,
+            reside=reside_uncompiled,
+        )
         return cls(
             tokenizer=tokenizer,
             loaded=Loaded(ema, halve, speed.told),
@@ -271,6 +288,8 @@ class Pipeline:
             plain=plain,
             control_nets=nets,
             image_prompts=pictures,
+            linear_preview=read_preview(checkpoint),
+            tiny_vae=tiny or None,
             device=compute,
             dtype=precision,
             tiled=tiled,
@@ -405,6 +424,8 @@ class Pipeline:
             tiled=self.tiled,
             controls=len(plan.hints),
         )
+        if plan.request.draft:
+            self._tiny()  # or it is refused; it takes less than the VAE, which counts below
         controls = sum(net.network.bytes_to_move for net in {*self.networks(plan)})  # beside the UNet
         unet = self.unet.bytes_to_move + controls
         encoder = 0
@@ -436,6 +457,20 @@ class Pipeline:
         if self.image_prompts is None:
             raise RequestError("image prompt: this model was made by hand, and has no adapter to see it with")
         return self.image_prompts.opened
+
+    def _tiny(self) -> Residence[TinyVAE]:
+        """The tiny autoencoder; opened, if it is not.
+
+        Raises:
+            RequestError: there is none.
+            CheckpointError: it is something else, or for another model.
+            HubError: it cannot be fetched.
+        """
+        if self.tiny_vae is None:
+            raise RequestError(
+                "draft: takes a tiny autoencoder; give one as --tiny-vae (tiny_vae=), such as madebyollin/taesd"
+            )
+        return self.tiny_vae.opened
 
     def unet_for(self, plan: Plan) -> Residence[UNet]:
         """The UNet, or for a plan with image prompts a twin of it that attends to them; the last is remembered."""
@@ -533,6 +568,36 @@ class Pipeline:
         with self.vae.awake() as vae, torch.no_grad():
             return finite("VAE decoder", vae, self.dtype, work)
 
+    def decode_roughly(
+        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Turn latents into images as `decode` does, by the tiny autoencoder.
+
+        Raises:
+            RequestError: there is none.
+            CheckpointError, HubError: as it is opened.
+        """
+
+        def work(tiny: TinyVAE, dtype: torch.dtype) -> Images:
+            return torch.cat(
+                [tiny.decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]
+            ).float()
+
+        with self._tiny().awake() as tiny, torch.no_grad():
+            return finite("tiny autoencoder", tiny, self.dtype, work)
+
+    def preview(self, step: Step) -> list[Image.Image]:
+        """Show what a step of `run` expects to come of it, one picture a seed.
+
+        With a tiny autoencoder they are as large as what is drawn, and much like it; without, a linear map of the
+        latents gives colours alone, one pixel for 8 x 8.
+
+        Raises:
+            CheckpointError, HubError: as the tiny autoencoder is opened.
+        """
+        see = self.linear_preview if self.tiny_vae is None else self.decode_roughly
+        return [tensor_to_image(image) for image in see(step.denoised)]
+
     def pictures(
         self, request: Request, latents: Float[Tensor, "batch 4 latent_height latent_width"]
     ) -> list[Picture]:
@@ -599,7 +664,7 @@ class Pipeline:
             start=lambda: Start(self.noise(plan)),
             predict=predict,
             denoise=lambda predict: steered(self._all_contexts(plan), guidance)(predict),
-            decode=self.decode,
+            decode=self.decode_roughly if request.draft else self.decode,
         )
         road = begin(
             road,
@@ -744,6 +809,7 @@ class Pipeline:
             loras={name: lora.weights for name, lora in by_name(self.loras).items()},
             control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
             image_prompt_nets=prompt.told if prompt else {},
+            tiny_vae=self.tiny_vae.told if plan.request.draft and self.tiny_vae else None,
             lora_hashes={name: lora.hash for name, lora in by_name((*self.loras, *tagged)).items()},
         )
 

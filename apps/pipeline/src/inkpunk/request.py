@@ -51,6 +51,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "guess": given.yes_or_no,
     "masked_content": given.text,
     "only_masked": given.whole,
+    "draft": given.yes_or_no,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -132,6 +133,7 @@ class Request:
             in `width` and `height`.
         regions: prompts for parts of the picture, each with a mask; a text is one as `Region.read` reads it.
         extend: by how many pixels `init` is continued on each side; a text is one as `Extend.read` reads it.
+        draft: decode with the model's tiny autoencoder in place of its VAE: a little softer, and much sooner.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -169,6 +171,7 @@ class Request:
     only_masked: int | None = None
     extend: Extend | str | None = None
     regions: Sequence[Region | str] = ()
+    draft: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""

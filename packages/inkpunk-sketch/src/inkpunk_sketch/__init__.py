@@ -11,5 +11,6 @@ with path.open("rb") as file:
 """
 
 from inkpunk_sketch.files import adapters, controls, weights
+from inkpunk_sketch.preview import PREVIEW
 
-__all__ = ["adapters", "controls", "weights"]
+__all__ = ["PREVIEW", "adapters", "controls", "weights"]

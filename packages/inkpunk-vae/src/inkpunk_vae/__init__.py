@@ -14,6 +14,17 @@ from inkpunk_vae.config import VAEConfig
 from inkpunk_vae.memory import decode_memory
 from inkpunk_vae.posterior import Posterior
 from inkpunk_vae.tiling import tiled_decode, tiled_encode
+from inkpunk_vae.tiny import TinyVAE
+from inkpunk_vae.tiny_config import TinyVAEConfig
 from inkpunk_vae.vae import VAE
 
-__all__ = ["VAE", "Posterior", "VAEConfig", "decode_memory", "tiled_decode", "tiled_encode"]
+__all__ = [
+    "VAE",
+    "Posterior",
+    "TinyVAE",
+    "TinyVAEConfig",
+    "VAEConfig",
+    "decode_memory",
+    "tiled_decode",
+    "tiled_encode",
+]

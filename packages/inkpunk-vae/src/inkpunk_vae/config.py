@@ -55,7 +55,7 @@ class VAEConfig:
         if not self.widths:
             raise ValueError("VAEConfig.widths is empty: give the channels of at least one level")
         for name in ("image_channels", "latent_channels", "layers", "groups"):
-            _check_size(f"VAEConfig.{name}", getattr(self, name), LIMITS[name])
+            check_size(f"VAEConfig.{name}", getattr(self, name), LIMITS[name])
         least, most = SCALINGS
         if isinstance(self.scaling, bool) or not least <= self.scaling <= most:
             raise ValueError(
@@ -66,7 +66,7 @@ class VAEConfig:
                 f"VAEConfig.widths has {len(self.widths)} levels: at most {MOST_LEVELS} are allowed"
             )
         for width in self.widths:
-            _check_size("one of VAEConfig.widths", width, LIMITS["widths"])
+            check_size("one of VAEConfig.widths", width, LIMITS["widths"])
             if width % self.groups:
                 raise ValueError(
                     f"VAEConfig.widths has {width}: widths must be positive multiples of groups={self.groups}"
@@ -93,22 +93,12 @@ class VAEConfig:
         """
 
         def shape(name: str) -> Sequence[int]:
-            if name not in weights:
-                raise ValueError(
-                    f"these are not a VAE's weights: no tensor is named {name!r}; "
-                    "names are those of inkpunk_vae.VAE.state_dict()"
-                )
-            size = weights[name].shape
-            if len(size) != 4:
-                raise ValueError(
-                    f"these are not a VAE's weights: {name!r} has shape {tuple(size)}, not four sides"
-                )
-            return size
+            return sides(weights, name, "a VAE", "VAE")
 
         image_channels = shape("encoder.conv_in.weight")[1]
         latent_channels = shape("post_quant_conv.weight")[0]
-        levels = 1 + _count(weights, "encoder.down.{}.downsample.conv.weight")
-        layers = _count(weights, "encoder.down.0.resnets.{}.conv1.weight")
+        levels = 1 + count(weights, "encoder.down.{}.downsample.conv.weight")
+        layers = count(weights, "encoder.down.0.resnets.{}.conv1.weight")
         widths = tuple(shape(f"encoder.down.{level}.resnets.0.conv1.weight")[0] for level in range(levels))
         return cls(image_channels, latent_channels, widths, layers, groups, scaling)
 
@@ -179,7 +169,24 @@ _FIXED: dict[str, object] = {
 _BLOCKS = {"down_block_types": "DownEncoderBlock2D", "up_block_types": "UpDecoderBlock2D"}
 
 
-def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
+def sides(weights: Mapping[str, Tensor], name: str, what: str, network: str) -> Sequence[int]:
+    """The four sides of a convolution's weight.
+
+    Raises:
+        ValueError: it is not there, or has not four.
+    """
+    if name not in weights:
+        raise ValueError(
+            f"these are not {what}'s weights: no tensor is named {name!r}; "
+            f"names are those of inkpunk_vae.{network}.state_dict()"
+        )
+    size = weights[name].shape
+    if len(size) != 4:
+        raise ValueError(f"these are not {what}'s weights: {name!r} has shape {tuple(size)}, not four sides")
+    return size
+
+
+def count(weights: Mapping[str, Tensor], pattern: str) -> int:
     """How many of pattern's names, numbered from 0 without a gap, there are."""
     number = 0
     while pattern.format(number) in weights:
@@ -187,11 +194,12 @@ def _count(weights: Mapping[str, Tensor], pattern: str) -> int:
     return number
 
 
-def _check_size(what: str, size: object, most: int) -> None:
+def check_size(what: str, size: object, most: int, least: int = 1) -> None:
+    """Refuse a size that is no whole number from `least` to `most`."""
     if not isinstance(size, int) or isinstance(size, bool):
         raise ValueError(f"{what} is {size!r:.80}: it must be a whole number")
-    if size < 1:
-        raise ValueError(f"{what} is {size!r:.80}: it must be positive")
+    if size < least:
+        raise ValueError(f"{what} is {size!r:.80}: it must be {'positive' if least else 'at least 0'}")
     if size > most:
         raise ValueError(f"{what} is {size!r:.80}: it must be at most {most}")
 
@@ -201,7 +209,7 @@ def _whole(key: str, value: object, name: str) -> int:
         value = int(value)  # JSON makes no difference between 2 and 2.0, nor do some that write it
     if not isinstance(value, int) or isinstance(value, bool):
         raise ValueError(f"VAE config: {key} is {value!r:.80}: expected a whole number")
-    _check_size(f"VAE config: {key}", value, LIMITS[name])
+    check_size(f"VAE config: {key}", value, LIMITS[name])
     return value
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from inkpunk_vae.config import VAEConfig
 from inkpunk_vae.layers import EPSILON, DownLevel, Middle, UpLevel
 from inkpunk_vae.posterior import Posterior
+from inkpunk_vae.tiny_config import TinyVAEConfig
 
 
 class Encoder(nn.Module):
@@ -139,7 +140,7 @@ class VAE(nn.Module):
         return self.decoder(self.post_quant_conv(latents / self.config.scaling))
 
 
-def check_images(images: Tensor, config: VAEConfig) -> None:
+def check_images(images: Tensor, config: VAEConfig | TinyVAEConfig) -> None:
     """Refuse, with one clear ValueError, what cannot be encoded."""
     _check_map("images", images, config.image_channels)
     height, width = images.shape[-2:]
@@ -152,7 +153,7 @@ def check_images(images: Tensor, config: VAEConfig) -> None:
         )
 
 
-def check_latents(latents: Tensor, config: VAEConfig) -> None:
+def check_latents(latents: Tensor, config: VAEConfig | TinyVAEConfig) -> None:
     """Refuse, with one clear ValueError, what cannot be decoded."""
     _check_map("latents", latents, config.latent_channels)
 

@@ -10,6 +10,7 @@ open_adapter("ink.safetensors").unet                    # a LoRA or its like: th
 open_control("control_canny.pth").tensors               # a ControlNet or T2I-Adapter, by our names
 open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
 open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
+open_tiny_vae("taesd_decoder.pth").tensors              # likewise of TAESD
 """
 
 from inkpunk_weights.adapters.changes import Change, merged
@@ -27,12 +28,14 @@ from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
+from inkpunk_weights.tiny_vaes import TINY_VAE_FILES, TinyVAEFile, open_tiny_vae
 
 __all__ = [
     "ADAPTER_FILES",
     "CONTROL_FILES",
     "EMBEDDING_FILES",
     "IMAGE_PROMPT_FILES",
+    "TINY_VAE_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
@@ -48,6 +51,7 @@ __all__ = [
     "Misshapen",
     "Report",
     "Spec",
+    "TinyVAEFile",
     "merged",
     "narrowed",
     "open_adapter",
@@ -56,6 +60,7 @@ __all__ = [
     "open_embedding",
     "open_image_encoder",
     "open_image_prompt",
+    "open_tiny_vae",
     "save_checkpoint",
     "save_control",
     "save_lora",

@@ -8,7 +8,7 @@ class CheckpointError(ValueError):
 
     Attributes:
         found: what it is instead, where that is something this package reads: "checkpoint", "adapter", "embedding",
-            "control network", "image prompt", "image encoder".
+            "control network", "image prompt", "image encoder", "tiny autoencoder".
     """
 
     def __init__(self, message: str, *, found: str | None = None) -> None:

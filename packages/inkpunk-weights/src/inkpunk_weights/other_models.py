@@ -9,7 +9,7 @@ EMBEDDING = "a textual-inversion embedding, which `open_embedding` reads"
 LATENT_CONSISTENCY = (
     "a latent consistency model (LCM) with guidance embedded in its UNet, which Inkpunk does not draw with"
 )
-TINY_AUTOENCODER = "TAESD, a tiny autoencoder that stands in for a VAE in previews"
+TINY_AUTOENCODER = "TAESD, a tiny autoencoder for previews, which `open_tiny_vae` reads"
 ADAPTER = "a LoRA or its like, which `open_adapter` reads"
 CONTROL = "a ControlNet or T2I-Adapter, which `open_control` reads"
 IMAGE_PROMPT = "an image prompt (IP-Adapter), which `open_image_prompt` reads"
@@ -20,6 +20,7 @@ READ: Mapping[str, str] = {
     CONTROL: "control network",
     IMAGE_PROMPT: "image prompt",
     IMAGE_ENCODER: "image encoder",
+    TINY_AUTOENCODER: "tiny autoencoder",
 }
 """Of these, what this package reads by another name."""
 BY_NAME: Mapping[str, str] = {  # the first that is found in any tensor's name decides

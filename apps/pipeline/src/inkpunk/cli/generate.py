@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from inkpunk.cli.options import (
     say_how_it_starts,
     say_what_is_unknown,
 )
+from inkpunk.cli.previewing import PREVIEW_OPTION, place_of, previews
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
@@ -53,6 +55,7 @@ MOST_PICTURES = 100_000  # at a second each, more than a day
     type=click.Path(path_type=Path),
     help="Save what is made of --control, as a .png file, or for several into a folder.",
 )
+@PREVIEW_OPTION
 @model_options
 def generate(
     count: int,
@@ -61,12 +64,14 @@ def generate(
     out: Path,
     overwrite: bool,
     save_hint: Path | None,
+    preview: int | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
 ) -> None:
     """Draw PROMPT."""
     to_file = out.suffix.lower() == ".png"
     _check_destination(out, to_file, count, overwrite)
+    preview_place = place_of(out) if preview else out
     with refusals():
         # Whatever can be refused without the model is refused before the model is loaded.
         asked = request_of(init=init, **settings)
@@ -86,10 +91,16 @@ def generate(
             title = f"seed {request.seeds[0]}" + (
                 f" and {len(request.seeds) - 1} more" if request.seeds[1:] else ""
             )
-            last = deque(with_progress(pipeline.run(request), title), maxlen=1).pop()
+            steps = pipeline.run(request)
+            with previews(preview_place, preview, pipeline.preview) if preview else nullcontext() as show:
+                last = deque(with_progress(steps, title, show=show or _nothing), maxlen=1).pop()
             for drawn in pipeline.pictures(request, last.latents):
                 click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
                 say_what_is_unknown(drawn.facts)
+
+
+def _nothing(step: object) -> None:
+    """Show nothing of a step."""
 
 
 def save_hints(plan: "Plan", place: Path, overwrite: bool) -> None:

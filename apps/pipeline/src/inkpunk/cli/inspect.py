@@ -19,7 +19,7 @@ from inkpunk.cli.refusing import refusals
 @click.pass_context
 def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json: bool) -> None:
     """Tell what FILE is: a checkpoint, a diffusers folder or a hub id; an adapter, an embedding, a control network,
-    an image prompt (IP-Adapter) or a picture.
+    an image prompt (IP-Adapter), a tiny autoencoder or a picture.
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
     wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
@@ -83,11 +83,18 @@ def _image_prompt(path: Path) -> dict[str, object]:
     return describe_image_prompt(path)
 
 
+def _tiny_vae(path: Path) -> dict[str, object]:
+    from inkpunk.models.tiny_vaes import describe_tiny_vae
+
+    return describe_tiny_vae(path)
+
+
 SHOWN = {
     "adapter": _adapter,
     "embedding": _embedding,
     "control network": _control,
     "image prompt": _image_prompt,
+    "tiny autoencoder": _tiny_vae,
 }
 """What is no checkpoint, and what is told of it."""
 

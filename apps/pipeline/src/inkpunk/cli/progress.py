@@ -1,7 +1,10 @@
 """A progress bar around a loop that counts its steps."""
 
 from collections.abc import Callable, Generator, Iterator
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 
 class Counted(Protocol):
@@ -17,9 +20,15 @@ State = TypeVar("State", bound=Counted)
 
 
 def with_progress(
-    steps: Iterator[State], title: str, tell: Callable[[State], str] = lambda step: ""
+    steps: Iterator[State],
+    title: str,
+    tell: Callable[[State], str] = lambda step: "",
+    show: Callable[[State], "RenderableType | None"] = lambda step: None,
 ) -> Generator[State]:
-    """Pass steps on behind a progress bar that tells the time of a step and the time left, and what `tell` adds."""
+    """Pass steps on behind a progress bar that tells the time of a step and the time left, and what `tell` adds.
+
+    What `show` makes of a step is printed above it.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -37,4 +46,6 @@ def with_progress(
             progress.update(task, total=step.total, completed=step.index)
             speed = progress.tasks[task].speed
             progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "", told=tell(step))
+            if (shown := show(step)) is not None:
+                progress.console.print(shown)
             yield step

@@ -13,6 +13,7 @@ OPTIONS = {
     "control network": "--control-net",
     "image prompt": "--ip-adapter",
     "image encoder": "--image-encoder",
+    "tiny autoencoder": "--tiny-vae",
     "picture": "--control",
 }
 """Where each kind of file belongs."""

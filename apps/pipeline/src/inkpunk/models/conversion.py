@@ -19,6 +19,7 @@ from inkpunk.models.loading import (
     refuse_problems,
 )
 from inkpunk.models.loras import COMPONENTS, Lora, Plain, changes_by, with_changes, with_defaults_of
+from inkpunk.models.previews import PREVIEW_KEY, LinearPreview, read_preview
 from inkpunk.models.told import UNTOLD
 from inkpunk.models.trained_for import (
     MODELSPEC_KEY,
@@ -91,6 +92,8 @@ def convert_checkpoint(
     opened, notes = plain.opened(loras, lora_folder)
     defaults = with_defaults_of(opened, plain.defaults)
     metadata |= _changed_defaults(metadata.get(DEFAULTS_KEY, "{}"), plain.defaults, defaults)
+    if (preview := read_preview(checkpoint)) != LinearPreview():
+        metadata[PREVIEW_KEY] = preview.to_json()
     notices = (*_not_carried(checkpoint), *notes)
     baked = {
         name: with_changes(

@@ -147,7 +147,7 @@ def read_defaults(checkpoint: Checkpoint) -> Defaults:
 
 def told_config(metadata: Mapping[str, object], path: Path, component: str) -> object:
     """What a file's metadata say of a component that its shapes do not tell."""
-    return _metadata_json(metadata, path, CONFIG_KEY).get(component, {})
+    return metadata_json(metadata, path, CONFIG_KEY).get(component, {})
 
 
 def told_defaults(metadata: Mapping[str, object], path: Path) -> dict[str, Any]:
@@ -158,7 +158,7 @@ def told_defaults(metadata: Mapping[str, object], path: Path) -> dict[str, Any]:
     """
     settings: dict[str, Any] = {
         name: value if (whole := as_whole(value)) is None or name == "guidance" else whole
-        for name, value in _metadata_json(metadata, path, DEFAULTS_KEY).items()
+        for name, value in metadata_json(metadata, path, DEFAULTS_KEY).items()
     }
     for name, value in settings.items():
         if name not in ALLOWED or not ALLOWED[name](value):
@@ -245,7 +245,12 @@ def refuse_problems(checkpoint: Checkpoint, shown: int = 20) -> None:
         raise CheckpointError(f"{checkpoint.path}: damaged, or not SD v1; fetch it again:{lines}{more}")
 
 
-def _metadata_json(metadata: Mapping[str, object], path: Path, key: str) -> Mapping[str, Any]:
+def metadata_json(metadata: Mapping[str, object], path: Path, key: str) -> Mapping[str, Any]:
+    """The JSON object that a file's metadata have under a key; an empty one where they have none.
+
+    Raises:
+        CheckpointError: it is none, or too long.
+    """
     text = metadata.get(key)
     if text is None:
         return {}

@@ -132,6 +132,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
     return {
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
+        **_draft(facts),
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
@@ -154,6 +155,11 @@ def _image_prompts(facts: Facts) -> dict[str, str]:
         for name, weight in facts.image_prompts.items()
     }
     return {"Image prompts": _pairs(told), "IP-Adapter": _pairs(facts.image_prompt_nets)}
+
+
+def _draft(facts: Facts) -> dict[str, str]:
+    """AUTOMATIC1111's key, and which one it was."""
+    return {"VAE Decoder": "TAESD", "Tiny VAE": facts.tiny_vae} if facts.tiny_vae else {}
 
 
 def _emphasis(facts: Facts) -> str | None:

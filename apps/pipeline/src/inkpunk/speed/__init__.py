@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from inkpunk_clip import TextEncoder
 from inkpunk_unet import ControlNet, T2IAdapter, UNetEncoder
-from inkpunk_vae import VAE
+from inkpunk_vae import VAE, TinyVAE
 from inkpunk_winograd import accelerate, is_eligible
 from torch import Tensor, nn
 
@@ -66,7 +66,7 @@ PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))
 
 
 def speed_up(*networks: nn.Module, device: torch.device, speed: Speed) -> None:
-    """Make networks, for inference on a device, faster in place: text encoders, VAEs, UNets and control networks."""
+    """Make networks, for inference on a device, faster in place: text encoders, VAEs, UNets and more."""
     on_cpu = device.type == "cpu"
     if on_cpu and speed.keep_memory:
         keep_freed_memory()
@@ -114,6 +114,9 @@ def _first_convolutions(network: nn.Module) -> tuple[nn.Module, ...]:
     match network:
         case VAE():
             return network.encoder.conv_in, network.decoder.conv_in
+        case TinyVAE():
+            halves = network.encoder, network.decoder
+            return tuple(half.conv_in for half in halves if half is not None)
         case ControlNet():
             return network.conv_in, network.hint.convolutions[0]
         case UNetEncoder() | T2IAdapter():

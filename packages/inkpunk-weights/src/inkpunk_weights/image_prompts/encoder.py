@@ -9,11 +9,11 @@ from pathlib import Path
 from inkpunk_weights.blocks import count
 from inkpunk_weights.errors import CheckpointError, shown, shown_path
 from inkpunk_weights.folders import open_folder
-from inkpunk_weights.image_prompts.whole import Shape, check_whole, linear, norm, renamed, size
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.names import CLIP_LAYER
 from inkpunk_weights.other_models import READ, other_model
 from inkpunk_weights.tensor_files import TensorFile, open_tensor_file
+from inkpunk_weights.whole import Shape, check_whole, linear, norm, renamed, size
 
 FOLDERS = ("image_encoder", "models/image_encoder")
 """Where the encoder is in a diffusers folder, and among the image prompts that were published with it."""

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Collection, Iterator, Mapping
 
-from inkpunk_weights.image_prompts.whole import Shape, linear, norm, size
 from inkpunk_weights.lazy import LazyTensors
+from inkpunk_weights.whole import Shape, linear, norm, size
 
 PROJECTION, ATTENTION = "image_proj", "ip_adapter"
 """The two halves of a file: before a dot in names of safetensors, and as two dicts in one of `torch.save`."""

@@ -21,10 +21,10 @@ from inkpunk_weights.image_prompts.names import (
     ours_of,
     tensors_of,
 )
-from inkpunk_weights.image_prompts.whole import check_whole, renamed, size
 from inkpunk_weights.lazy import LazyTensors
 from inkpunk_weights.other_models import EMBEDDING, IMAGE_ENCODER, READ, other_model
 from inkpunk_weights.tensor_files import TensorFile, open_tensor_file
+from inkpunk_weights.whole import check_whole, renamed, size
 
 IMAGE_PROMPT_FILES = (".safetensors", ".bin", ".pt")
 

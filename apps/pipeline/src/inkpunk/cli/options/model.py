@@ -81,6 +81,13 @@ IP_ADAPTER_OPTIONS = (
     ),
 )
 
+TINY_VAE_OPTION = click.option(
+    "--tiny-vae",
+    metavar="FILE",
+    help="A tiny autoencoder (TAESD), for --preview and --draft: a file, a folder or a Hugging Face id, such as "
+    "madebyollin/taesd.",
+)
+
 LORA_OPTIONS = (
     click.option(
         "--lora",
@@ -140,6 +147,7 @@ MODEL_OPTIONS = (
     *LORA_OPTIONS,
     CONTROL_NET_OPTION,
     *IP_ADAPTER_OPTIONS,
+    TINY_VAE_OPTION,
     *TRAINED_FOR_OPTIONS,
 )
 
@@ -175,6 +183,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
         control_nets: dict[str, str],
         ip_adapter: str | None,
         image_encoder: str | None,
+        tiny_vae: str | None,
         without: tuple[str, ...],
         compile_: bool,
         **others: Any,
@@ -194,6 +203,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "control_nets": control_nets,
             "ip_adapter": ip_adapter,
             "image_encoder": image_encoder,
+            "tiny_vae": tiny_vae,
         }
         ways = dict.fromkeys(without, False) | {"compile": compile_}
         return command(load=partial(_load_pipeline, model, ways, **settings), **others)

@@ -152,6 +152,10 @@ IMAGE_PROMPT_OPTION = click.option(
     "--ip-adapter. Can be given several times.",
 )
 
+DRAFT_OPTION = click.option(
+    "--draft", is_flag=True, help="Decode with --tiny-vae, not the VAE: softer, and much sooner."
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -162,6 +166,7 @@ PICTURE_OPTIONS = (
     ),
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
+    DRAFT_OPTION,
 )
 
 
