@@ -23,6 +23,7 @@ from inkpunk.road.control import Control, ControlError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
+from inkpunk.road.tileable import AXES
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -45,6 +46,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
     "guess": given.yes_or_no,
+    "tileable": given.text,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -59,6 +61,7 @@ MAY_BE_NONE = {
     "clip_skip",
     "emphasis",
     "wildcards",
+    "tileable",
 }
 
 
@@ -112,6 +115,8 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        tileable: "x" for a texture whose left edge continues its right one, "y" for one whose top continues its
+            bottom, "xy" for both; None for a picture.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -144,6 +149,7 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    tileable: str | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -167,6 +173,8 @@ class Request:
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
+        if self.tileable is not None and self.tileable not in AXES:
+            raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
 
     def _take_plainly(self) -> None:
         for name, read in GIVEN.items():

@@ -115,6 +115,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
     return {
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
+        **_tiling(facts),
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
@@ -137,6 +138,11 @@ def _image_prompts(facts: Facts) -> dict[str, str]:
         for name, weight in facts.image_prompts.items()
     }
     return {"Image prompts": _pairs(told), "IP-Adapter": _pairs(facts.image_prompt_nets)}
+
+
+def _tiling(facts: Facts) -> dict[str, object]:
+    """AUTOMATIC1111 knows both axes alone; one is told in our words."""
+    return {"Tiling": True} if facts.tileable == "xy" else {"Tileable": facts.tileable}
 
 
 def _emphasis(facts: Facts) -> str | None:

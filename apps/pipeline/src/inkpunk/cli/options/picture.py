@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.options.adding import Command, with_options
-from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS
+from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS, TILEABLE
 
 if TYPE_CHECKING:
     from inkpunk.pictures.facts import Facts
@@ -152,6 +152,12 @@ IMAGE_PROMPT_OPTION = click.option(
     "--ip-adapter. Can be given several times.",
 )
 
+TILEABLE_OPTION = click.option(
+    "--tileable",
+    type=click.Choice(TILEABLE),
+    help="Draw a texture whose edges meet: left and right (x), top and bottom (y), or both.",
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -162,6 +168,7 @@ PICTURE_OPTIONS = (
     ),
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
+    TILEABLE_OPTION,
 )
 
 
