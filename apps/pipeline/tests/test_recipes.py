@@ -102,6 +102,8 @@ OPTIONS: dict[str, list[str]] = {
         "{seeing}/image_encoder/model.safetensors",
     ],
     "tileable": ["--tileable", "x"],
+    "vary": ["--vary", "8:0.2"],
+    "seed_resize": ["--seed-resize", "48x80"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],

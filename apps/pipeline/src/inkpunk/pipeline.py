@@ -73,6 +73,7 @@ from inkpunk.road.planning import decide
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.road.tileable import make_circular
+from inkpunk.road.variation import varied
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
 
@@ -599,6 +600,8 @@ class Pipeline:
             image = image_to_tensor(plan.start).expand(len(request.seeds), -1, -1, -1)
             drawn = request.program.draws_encoding
             road = from_image(road, image, request.strength, self.encode, drawn=drawn)
+        if request.vary is not None or request.seed_resize is not None:
+            road = varied(road, plan)
         if plan.hints:
             road = controlled(
                 road,

@@ -47,6 +47,8 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "wildcards": given.lists,
     "guess": given.yes_or_no,
     "tileable": given.text,
+    "vary": given.seed_and_amount,
+    "seed_resize": given.size,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -62,6 +64,8 @@ MAY_BE_NONE = {
     "emphasis",
     "wildcards",
     "tileable",
+    "vary",
+    "seed_resize",
 }
 
 
@@ -117,6 +121,10 @@ class Request:
             than the fine. The prompt may be empty.
         tileable: "x" for a texture whose left edge continues its right one, "y" for one whose top continues its
             bottom, "xy" for both; None for a picture.
+        vary: another seed and how much of its noise, 0 to 1, as (8, 0.2) or "8:0.2": each picture's initial noise
+            goes so much of the way to that seed's, on the sphere. At 1 it is that seed's.
+        seed_resize: a width and height in pixels, multiples of 8, as (512, 512) or "512x512": initial noise is drawn
+            at this size and laid into the middle of the picture's, which so resembles the seed's of this size.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -150,6 +158,8 @@ class Request:
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
     tileable: str | None = None
+    vary: tuple[int, float] | str | None = None
+    seed_resize: tuple[int, int] | str | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -173,6 +183,7 @@ class Request:
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
+        self._check_variation()
         if self.tileable is not None and self.tileable not in AXES:
             raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
 
@@ -224,6 +235,28 @@ class Request:
             )
         if self.guidance is not None:
             refuse_idle_guidance(self, self.guidance)
+
+    def _check_variation(self) -> None:
+        if self.varied is not None:
+            seed, amount = self.varied
+            if not 0 <= seed < 2**63:
+                raise RequestError(f"vary {seed}: a seed must lie between 0 and 2**63 - 1")
+            if not 0 <= amount <= 1:
+                raise RequestError(
+                    f"vary {seed}:{amount:g}: how much of the other seed must lie between 0 and 1; 0.2 is usual"
+                )
+        for name, side in zip(("width", "height"), self.resized or (), strict=False):
+            _check_side(f"seed resize, {name}", side)
+
+    @property
+    def varied(self) -> tuple[int, float] | None:
+        """`vary` as it is kept."""
+        return self.vary if isinstance(self.vary, tuple) else None
+
+    @property
+    def resized(self) -> tuple[int, int] | None:
+        """`seed_resize` as it is kept."""
+        return self.seed_resize if isinstance(self.seed_resize, tuple) else None
 
     @property
     def program(self) -> Program:

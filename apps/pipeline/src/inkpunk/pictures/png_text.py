@@ -116,6 +116,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
         **_tiling(facts),
+        **_variation(facts),
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
@@ -143,6 +144,13 @@ def _image_prompts(facts: Facts) -> dict[str, str]:
 def _tiling(facts: Facts) -> dict[str, object]:
     """AUTOMATIC1111 knows both axes alone; one is told in our words."""
     return {"Tiling": True} if facts.tileable == "xy" else {"Tileable": facts.tileable}
+
+
+def _variation(facts: Facts) -> dict[str, object]:
+    """As AUTOMATIC1111 has it."""
+    seed, _, amount = (facts.vary or "").partition(":")
+    told = {"Variation seed": seed, "Variation seed strength": amount, "Seed resize from": facts.seed_resize}
+    return dict(told)
 
 
 def _emphasis(facts: Facts) -> str | None:

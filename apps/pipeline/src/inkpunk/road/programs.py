@@ -19,6 +19,7 @@ class Program:
         rescales_v: whether guidance is rescaled in v, as its paper's model predicts, or in what the model predicts.
         draws_encoding: whether an init picture's latents are drawn from what the VAE's encoder tells of them, by the
             image's own first noise; else they are its mean.
+        varies_by_columns: whether a variation's noise is on the sphere of each of its columns, and not of the whole.
         counts_all_steps: whether the steps of a prompt that changes are all those asked for, where image to image
             runs fewer; else those that are run.
     """
@@ -30,12 +31,19 @@ class Program:
     rescales_v: bool = True
     draws_encoding: bool = True
     counts_all_steps: bool = False
+    varies_by_columns: bool = False
 
 
 # AUTOMATIC1111 and ComfyUI draw the encoding, too, but by a generator that nobody has seeded.
 PROGRAMS: Mapping[str, Program] = {
     "inkpunk": Program(CONVENTIONS["inkpunk"], LANGUAGES["inkpunk"]),
-    "a1111": Program(CONVENTIONS["a1111"], LANGUAGES["a1111"], draws_encoding=False, counts_all_steps=True),
+    "a1111": Program(
+        CONVENTIONS["a1111"],
+        LANGUAGES["a1111"],
+        draws_encoding=False,
+        counts_all_steps=True,
+        varies_by_columns=True,
+    ),
     "comfyui": Program(CONVENTIONS["comfyui"], LANGUAGES["comfyui"], draws_encoding=False),
     "diffusers": Program(
         CONVENTIONS["diffusers"],

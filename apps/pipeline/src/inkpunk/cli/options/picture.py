@@ -158,6 +158,20 @@ TILEABLE_OPTION = click.option(
     help="Draw a texture whose edges meet: left and right (x), top and bottom (y), or both.",
 )
 
+VARIATION_OPTIONS = (
+    click.option(
+        "--vary",
+        metavar="SEED:AMOUNT",
+        help="Begin from noise that goes so much of the way, 0 to 1, to another seed's: 8:0.2 is a small variation.",
+    ),
+    click.option(
+        "--seed-resize",
+        metavar="WIDTHxHEIGHT",
+        help="Lay the noise that the seed draws at this size into the middle of the picture's, which so resembles "
+        "the seed's picture of this size.",
+    ),
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -169,6 +183,7 @@ PICTURE_OPTIONS = (
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
     TILEABLE_OPTION,
+    *VARIATION_OPTIONS,
 )
 
 
