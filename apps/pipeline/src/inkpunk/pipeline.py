@@ -86,6 +86,7 @@ from inkpunk.road.prompts import (
 )
 from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
+from inkpunk.road.tileable import make_circular
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
 
@@ -120,6 +121,8 @@ class Pipeline:
         linear_preview: the map from latents to colours by which previews are made without a tiny autoencoder.
         tiny_vae: the tiny autoencoder, which makes previews, and decodes drafts; None for none.
         showing: the UNet that attends to the last pictures, by their weights.
+        circular: the axes on which its networks read on at the opposite edge.
+        tileable: the same model with networks that do so, by the axes that the last texture tiles on.
     """
 
     tokenizer: Tokenizer
@@ -151,6 +154,8 @@ class Pipeline:
     showing: dict[tuple[float, ...], Residence[UNet]] = field(
         default_factory=dict[tuple[float, ...], Residence[UNet]], repr=False
     )
+    circular: str = ""
+    tileable: dict[str, "Pipeline"] = field(default_factory=dict[str, "Pipeline"], repr=False)
 
     @classmethod
     def load(
@@ -332,6 +337,7 @@ class Pipeline:
             encoded={},
             tagged={},
             showing={},
+            tileable={},
         )
 
     @property
@@ -355,6 +361,26 @@ class Pipeline:
             self.tagged.clear()
             self.tagged[loras] = self._with_loras(self.loras, loras)
         return self.tagged[loras]
+
+    def for_textures(self, axes: str | None) -> "Pipeline":
+        """The same model, drawing pictures that tile on these axes (`Request.tileable`); the last is remembered."""
+        if axes is None or axes == self.circular:
+            return self
+        known = self.tileable.get(axes)
+        if known is None:
+            circular = partial(make_circular, axes=axes)
+            known = replace(
+                self,
+                unet=self.unet.changed(circular),
+                vae=self.vae.changed(circular),
+                control_nets=self.control_nets and self.control_nets.changed(circular),
+                tagged={},
+                showing={},
+                circular=axes,
+            )
+            self.tileable.clear()
+            self.tileable[axes] = known
+        return known
 
     def notes_of(self, request: Request) -> tuple[str, ...]:
         """What a user should know of the adapters that a request's prompt asks for, a line each."""
@@ -409,7 +435,7 @@ class Pipeline:
         """
         plan = self.plan(request)
         refuse_what_does_not_fit(self.memory(plan), free_memory(self.device), plan, tiled=self.tiled)
-        return self._steps(plan)
+        return self.for_textures(request.tileable)._steps(plan)
 
     def memory(self, plan: Plan) -> int:
         """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
@@ -550,7 +576,8 @@ class Pipeline:
 
         def work(vae: VAE, dtype: torch.dtype) -> Latents:
             there = images.to(self.device, dtype)
-            posterior = tiled_encode(vae, there, TILED_ROWS) if self.tiled else vae.encode(there)
+            encode = partial(tiled_encode, vae, rows=TILED_ROWS, circular="y" in self.circular)
+            posterior = encode(there) if self.tiled else vae.encode(there)
             return posterior.sample(noise.to(self.device, dtype)).float()
 
         with self.vae.awake() as vae, torch.no_grad():
@@ -562,7 +589,8 @@ class Pipeline:
         """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
 
         def work(vae: VAE, dtype: torch.dtype) -> Images:
-            decode = partial(tiled_decode, vae, rows=TILED_ROWS) if self.tiled else vae.decode
+            in_strips = partial(tiled_decode, vae, rows=TILED_ROWS, circular="y" in self.circular)
+            decode = in_strips if self.tiled else vae.decode
             return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
 
         with self.vae.awake() as vae, torch.no_grad():
@@ -657,6 +685,8 @@ class Pipeline:
         `predict` is what asks the UNet, where that is not `self.predict`; with image prompts, `unet_for` the plan.
         """
         request = plan.request
+        if (pipeline := self.for_textures(request.tileable)) is not self:
+            return pipeline.road(plan, predict)
         if predict is None:
             predict = partial(self._asked, self.unet_for(plan)) if request.shown else self.predict
         guidance = planned_guidance(plan, self.schedule, self.prediction)

@@ -27,6 +27,7 @@ from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
 from inkpunk.road.regions import Region, RegionError
+from inkpunk.road.tileable import AXES
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -52,6 +53,9 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "masked_content": given.text,
     "only_masked": given.whole,
     "draft": given.yes_or_no,
+    "tileable": given.text,
+    "vary": given.seed_and_amount,
+    "seed_resize": given.size,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -67,6 +71,9 @@ MAY_BE_NONE = {
     "emphasis",
     "wildcards",
     "only_masked",
+    "tileable",
+    "vary",
+    "seed_resize",
 }
 
 
@@ -134,6 +141,12 @@ class Request:
         regions: prompts for parts of the picture, each with a mask; a text is one as `Region.read` reads it.
         extend: by how many pixels `init` is continued on each side; a text is one as `Extend.read` reads it.
         draft: decode with the model's tiny autoencoder in place of its VAE: a little softer, and much sooner.
+        tileable: "x" for a texture whose left edge continues its right one, "y" for one whose top continues its
+            bottom, "xy" for both; None for a picture.
+        vary: another seed and how much of its noise, 0 to 1, as (8, 0.2) or "8:0.2": each picture's initial noise
+            goes so much of the way to that seed's, on the sphere. At 1 it is that seed's.
+        seed_resize: a width and height in pixels, multiples of 8, as (512, 512) or "512x512": initial noise is drawn
+            at this size and laid into the middle of the picture's, which so resembles the seed's of this size.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -172,6 +185,9 @@ class Request:
     extend: Extend | str | None = None
     regions: Sequence[Region | str] = ()
     draft: bool = False
+    tileable: str | None = None
+    vary: tuple[int, float] | str | None = None
+    seed_resize: tuple[int, int] | str | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -197,6 +213,9 @@ class Request:
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
+        self._check_variation()
+        if self.tileable is not None and self.tileable not in AXES:
+            raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
 
     def _take_plainly(self) -> None:
         for name, read in GIVEN.items():
@@ -255,6 +274,28 @@ class Request:
             )
         if self.guidance is not None:
             refuse_idle_guidance(self, self.guidance)
+
+    def _check_variation(self) -> None:
+        if self.varied is not None:
+            seed, amount = self.varied
+            if not 0 <= seed < 2**63:
+                raise RequestError(f"vary {seed}: a seed must lie between 0 and 2**63 - 1")
+            if not 0 <= amount <= 1:
+                raise RequestError(
+                    f"vary {seed}:{amount:g}: how much of the other seed must lie between 0 and 1; 0.2 is usual"
+                )
+        for name, side in zip(("width", "height"), self.resized or (), strict=False):
+            _check_side(f"seed resize, {name}", side)
+
+    @property
+    def varied(self) -> tuple[int, float] | None:
+        """`vary` as it is kept."""
+        return self.vary if isinstance(self.vary, tuple) else None
+
+    @property
+    def resized(self) -> tuple[int, int] | None:
+        """`seed_resize` as it is kept."""
+        return self.seed_resize if isinstance(self.seed_resize, tuple) else None
 
     @property
     def changing(self) -> Image.Image | None:

@@ -29,6 +29,7 @@ from .samplers import (
 from .sampling import Step, sample
 from .schedule import CLEAN, NoiseSchedule, Timestep
 from .spacing import SPACINGS, timesteps
+from .sphere import slerp
 
 __all__ = [
     "CLEAN",
@@ -64,6 +65,7 @@ __all__ = [
     "rescaled",
     "sample",
     "seeded_noise",
+    "slerp",
     "timesteps",
     "within",
 ]

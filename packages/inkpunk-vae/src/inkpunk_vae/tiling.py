@@ -35,6 +35,8 @@ def tiled_decode(
     latents: Float[Tensor, "batch latent_channels rows columns"],
     rows: int = 64,
     store: torch.device | str | None = None,
+    *,
+    circular: bool = False,
 ) -> Float[Tensor, "batch image_channels height width"]:
     """The images of `vae.decode(latents)`, in less memory.
 
@@ -44,6 +46,9 @@ def tiled_decode(
         rows: how many rows of a feature map are worked on at once. Fewer take less memory and more time.
         store: where whole feature maps, and the result, are kept; the weights' device by default. With "cpu"
             and the weights on a GPU, what the GPU must hold is a few strips, and the lowest resolution whole.
+        circular: whether the last row is followed by the first, as in a VAE whose convolutions pad circularly down
+            the rows. A strip is given its neighbours' rows, so how its layers pad there is never seen; how they pad
+            across the columns is.
 
     Returns:
         Images in [-1, 1], up to a small overshoot, on `store`.
@@ -52,7 +57,7 @@ def tiled_decode(
         ValueError: `rows` is not positive, or `VAE.decode` would refuse the latents.
     """
     check_latents(latents, vae.config)
-    strips = _strips(vae, rows, store)
+    strips = _strips(vae, rows, store, circular)
     return torch.cat([strips.decode(vae, one) for one in torch.split(latents, 1)])
 
 
@@ -62,14 +67,16 @@ def tiled_encode(
     images: Float[Tensor, "batch image_channels height width"],
     rows: int = 64,
     store: torch.device | str | None = None,
+    *,
+    circular: bool = False,
 ) -> Posterior:
-    """The posterior of `vae.encode(images)`, in less memory; see `tiled_decode` for `rows` and `store`.
+    """The posterior of `vae.encode(images)`, in less memory; see `tiled_decode` for the other arguments.
 
     Raises:
         ValueError: `rows` is not positive, or `VAE.encode` would refuse the images.
     """
     check_images(images, vae.config)
-    strips = _strips(vae, rows, store)
+    strips = _strips(vae, rows, store, circular)
     moments = torch.cat([strips.encode(vae, one) for one in torch.split(images, 1)])
     return Posterior.from_moments(moments, vae.config.scaling)
 
@@ -97,6 +104,7 @@ class _Strips:
     rows: int
     device: torch.device
     store: torch.device
+    circular: bool
 
     def decode(self, vae: VAE, latents: Tensor) -> Tensor:
         decoder = vae.decoder
@@ -179,9 +187,15 @@ class _Strips:
         starts = range(0, height, rows)
         target, heights = None, tuple(min(rows, height - start) * up // down for start in starts)
         above, known = torch.empty_like(data[:, :, :1]), 0  # at the edge of the image there is no row above
+        beyond = data[:, :, :0]  # nor one below
+        if self.circular:
+            beyond = data[:, :, :1].clone()
+            above.copy_(data[:, :, -1:])
+            known = 1 if down == 1 else 0
         for index, start in enumerate(starts):
             stop = min(start + rows, height)
-            window = torch.cat([above[:, :, :known], data[:, :, start : stop + 1]], dim=2).to(self.device)
+            below = data[:, :, stop : stop + 1] if stop < height else beyond
+            window = torch.cat([above[:, :, :known], data[:, :, start:stop], below], dim=2).to(self.device)
             # Inside the image the layer's own zeros do not belong: drop the rows of the result that saw them.
             first, here = known * up, slice(start * up // down, stop * up // down)
             window = activate(window)
@@ -202,11 +216,11 @@ class _Strips:
         return target
 
 
-def _strips(vae: VAE, rows: int, store: torch.device | str | None) -> _Strips:
+def _strips(vae: VAE, rows: int, store: torch.device | str | None, circular: bool) -> _Strips:
     if rows < 1:
         raise ValueError(f"rows is {rows}: strips must be at least one row high")
     device = vae.quant_conv.weight.device
-    return _Strips(rows, device, device if store is None else torch.device(store))
+    return _Strips(rows, device, device if store is None else torch.device(store), circular)
 
 
 def _blank(strip: Tensor, heights: tuple[int, ...], store: torch.device, into: Tensor | None) -> _Map:

@@ -80,7 +80,7 @@ class Residence(Generic[Module]):
             return self
         return self._of(self.copied(tensors))
 
-    def changed(self, change: Callable[[Module], None]) -> "Residence[Module]":
+    def changed(self, change: Callable[[Module], object]) -> "Residence[Module]":
         """Another residence, of a copy that shares all tensors, and that a change was made to.
 
         What the change adds to the copy waits where this network waits, and is ready to compute as this one is.

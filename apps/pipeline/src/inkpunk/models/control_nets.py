@@ -1,7 +1,7 @@
 """Control networks: which one draws a kind of hint, whether it fits a model, and how it comes to work."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -87,6 +87,10 @@ class ControlNets:
         self._unet, self._waiting, self._dtype, self._reside, self._half = unet, waiting, dtype, reside, half
         self._open: dict[str, OpenControlNet] = {}
 
+    def changed(self, change: Callable[[nn.Module], object]) -> "ControlNets":
+        """The same networks, opened as here, in copies that share their weights and that a change was made to."""
+        return _Changed(self, change)
+
     def of(self, kind: str) -> OpenControlNet:
         """The network for a kind of hint.
 
@@ -138,6 +142,16 @@ class ControlNets:
         return self._reside(
             build(make, control.tensors, device=self._waiting, dtype=self._dtype, where=where)
         )
+
+
+class _Changed(ControlNets):
+    def __init__(self, of: ControlNets, change: Callable[[nn.Module], object]) -> None:
+        self.told, self._open = of.told, {}
+        self._of, self._change = of, change
+
+    def _opened(self, kind: str) -> OpenControlNet:
+        net = self._of.of(kind)
+        return replace(net, network=net.network.changed(self._change))
 
 
 def describe_control(path: Path) -> dict[str, object]:

@@ -48,6 +48,9 @@ class Facts:
             12 hex digits of its file's SHA-256.
         tiny_vae: of a draft, the tiny autoencoder that decoded it in the VAE's place: its name, and in brackets the
             first 12 hex digits of its file's SHA-256.
+        tileable: the axes on which the picture tiles: "x", "y" or "xy".
+        vary: the seed whose noise was mixed in, and how much of it: "8:0.2".
+        seed_resize: the size that the initial noise was drawn at: "512x512".
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
@@ -97,6 +100,9 @@ class Facts:
     image_prompt_hashes: Mapping[str, str] = field(default_factory=dict[str, str])
     image_prompt_nets: Mapping[str, str] = field(default_factory=dict[str, str])
     tiny_vae: str | None = None
+    tileable: str | None = None
+    vary: str | None = None
+    seed_resize: str | None = None
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None

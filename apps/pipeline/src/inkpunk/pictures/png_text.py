@@ -133,6 +133,8 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
         **_draft(facts),
+        **_tiling(facts),
+        **_variation(facts),
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
@@ -160,6 +162,18 @@ def _image_prompts(facts: Facts) -> dict[str, str]:
 def _draft(facts: Facts) -> dict[str, str]:
     """AUTOMATIC1111's key, and which one it was."""
     return {"VAE Decoder": "TAESD", "Tiny VAE": facts.tiny_vae} if facts.tiny_vae else {}
+
+
+def _tiling(facts: Facts) -> dict[str, object]:
+    """AUTOMATIC1111 knows both axes alone; one is told in our words."""
+    return {"Tiling": True} if facts.tileable == "xy" else {"Tileable": facts.tileable}
+
+
+def _variation(facts: Facts) -> dict[str, object]:
+    """As AUTOMATIC1111 has it."""
+    seed, _, amount = (facts.vary or "").partition(":")
+    told = {"Variation seed": seed, "Variation seed strength": amount, "Seed resize from": facts.seed_resize}
+    return dict(told)
 
 
 def _emphasis(facts: Facts) -> str | None:

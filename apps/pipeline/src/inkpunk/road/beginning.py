@@ -17,6 +17,7 @@ from inkpunk.road.inpainting import pictures_of_rows, told_of_the_mask
 from inkpunk.road.masks import Change, Masked, begun_under, held_to
 from inkpunk.road.prompts import step_finder
 from inkpunk.road.road import Images, Latents, Road
+from inkpunk.road.variation import varied
 
 
 def begin(
@@ -41,7 +42,8 @@ def begin(
     """
     request, pictures = plan.request, len(plan.texts)
     drawn = request.program.draws_encoding
-    change = _change(plan)
+    change, known, masked = _change(plan), None, None
+    encoded = plan.start is not None
     if plan.start is not None:
         image = _repeated(image_to_tensor(plan.start), pictures)
         if plan.canvas is None:
@@ -49,11 +51,15 @@ def begin(
         else:
             masked = Masked(image, change, plan.canvas.content, request.strength)
             holds = not inpaints or bool(((change > 0) & (change < 1)).any())
-            if holds or request.strength < 1:
-                road, told = begun_under(road, masked, encode, drawn)
-                if holds:
-                    finder, steps = step_finder(plan, schedule), len(plan.path) - 1
-                    road = held_to(road, masked, told, schedule, prediction, finder, steps, drawn)
+            encoded = holds or request.strength < 1
+            if encoded:
+                road, known = begun_under(road, masked, encode, drawn)
+            masked = masked if holds else None
+    if request.vary is not None or request.seed_resize is not None:
+        road = varied(road, plan, first=1 if encoded and drawn else 0)
+    if masked is not None and known is not None:
+        finder, steps = step_finder(plan, schedule), len(plan.path) - 1
+        road = held_to(road, masked, known, schedule, prediction, finder, steps, drawn)
     if inpaints:
         road = told_of_the_mask(
             road,

@@ -43,6 +43,9 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "controls": {name: each.told for name, each in by_kind(plan).items()},
         "control_hints": dict(zip(by_kind(plan), map(image_hash, plan.hints), strict=True)),
         "guess": request.guess,
+        "tileable": request.tileable,
+        "vary": "{}:{}".format(*request.varied) if request.varied else None,
+        "seed_resize": "{}x{}".format(*request.resized) if request.resized else None,
         "image_prompts": {str(place): f"{each.weight:g}" for place, each in enumerate(request.shown, 1)},
         "image_prompt_hashes": {
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)

@@ -89,6 +89,45 @@ def pair(name: str, value: object) -> tuple[float, float]:
     return number(name, row[0]), number(name, row[1])
 
 
+def seed_and_amount(name: str, value: object) -> tuple[int, float]:
+    """A seed and a share of it, or text such as "8:0.2".
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    what = "a seed and how much of it, as in '8:0.2' or (8, 0.2)"
+    row = _parted(name, value, ":", what)
+    try:
+        if isinstance(value, str):
+            row = [int(row[0]), float(row[1])]
+    except ValueError as error:
+        raise _refusal(name, value, what) from error
+    return whole(name, row[0]), number(name, row[1])
+
+
+def size(name: str, value: object) -> tuple[int, int]:
+    """A width and a height, or text such as "512x768".
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    what = "a width and a height, as in '512x768' or (512, 768)"
+    row = _parted(name, value, "x", what)
+    try:
+        if isinstance(value, str):
+            row = [int(each) for each in row]
+    except ValueError as error:
+        raise _refusal(name, value, what) from error
+    return whole(name, row[0]), whole(name, row[1])
+
+
+def _parted(name: str, value: object, mark: str, what: str) -> list[Any]:
+    row = [*value.split(mark)] if isinstance(value, str) else _row(name, value, what)
+    if len(row) != 2:
+        raise _refusal(name, value, what)
+    return row
+
+
 def lists(name: str, value: object) -> Mapping[str, Sequence[str]]:
     """Lists of text by their names.
 

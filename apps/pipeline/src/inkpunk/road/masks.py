@@ -39,8 +39,8 @@ class Masked:
 
 def begun_under(
     road: Road, masked: Masked, encode: Callable[[Images, Latents], Latents], drawn: bool = True
-) -> tuple[Road, Callable[[], tuple[Latents, Latents]]]:
-    """Begin from a picture of which a part is drawn anew; and what gives its latents and the noise, once begun.
+) -> tuple[Road, Callable[[], Latents]]:
+    """Begin from a picture of which a part is drawn anew; and what gives its latents, once begun.
 
     Args:
         road: to wrap.
@@ -48,33 +48,34 @@ def begun_under(
         encode: images, and noise to choose among their encodings by, to latents.
         drawn: whether that noise is the first draw; else it is none, which chooses the mean.
     """
-    begun = list[tuple[Latents, Latents]]()
+    encoded = list[Latents]()
 
     def start() -> Start:
         before = road.start()
         first = next(before.noise)
         known = encode(masked.image, first if drawn else torch.zeros_like(first))
-        noise = next(before.noise) if drawn else first
-        begun[:] = [(known, noise)]
+        noise = before.noise if drawn else chain([first], before.noise)
+        encoded[:] = [known]
         if masked.strength == 1:
-            return replace(before, noise=chain([noise], before.noise))
+            return replace(before, noise=noise)
         content = known
         if masked.content == "blank":
             content = torch.zeros_like(known)
         if (
             masked.content == "noise"
         ):  # another than is added, so that both together are as much as noise alone
-            content = next(before.noise)
+            initial = next(noise)
+            content, noise = next(noise), chain([initial], noise)
         latents = torch.lerp(known, content, masked.change.to(known))
-        return replace(before, noise=chain([noise], before.noise), latents=latents, strength=masked.strength)
+        return replace(before, noise=noise, latents=latents, strength=masked.strength)
 
-    return replace(road, start=start), lambda: begun[0]
+    return replace(road, start=start), lambda: encoded[0]
 
 
 def held_to(
     road: Road,
     masked_: Masked,
-    told: Callable[[], tuple[Latents, Latents]],
+    known: Callable[[], Latents],
     schedule: NoiseSchedule,
     prediction: str,
     step_of: Callable[[float], int],
@@ -86,28 +87,26 @@ def held_to(
     Args:
         road: to wrap.
         masked_: the picture, and how much of it may change: grey for that part of the steps.
-        told: gives its latents and the noise that the sampler begins with, once it has begun.
+        known: gives its latents, once the road has begun.
         schedule: the noise that the model was trained on.
         prediction: what it predicts, a name in `inkpunk_sampling.PREDICTIONS`.
         step_of: the step that a timestep is in, counted from 0.
         steps: how many there are.
-        drawn: whether the draw after that noise is left out, by which diffusers encodes what the mask leaves, too.
+        drawn: whether the draw after the initial noise is left out, by which diffusers encodes what the mask leaves,
+            too.
     """
     holds = [held(masked_.change, step, steps) for step in range(steps)]
+    begun = list[Latents]()
 
     def start() -> Start:
         before = road.start()
         first = next(before.noise)
         if drawn:
             next(before.noise)
-        known = told()[0]
-        free = (masked_.change > 0).to(known.device)
+        begun[:] = [first]
+        free = (masked_.change > 0).to(first.device)
         # a sampler that does not end at noise 0 leaves some
-        return replace(
-            before,
-            noise=chain([first], before.noise),
-            finish=partial(_where, free, known),
-        )
+        return replace(before, noise=chain([first], before.noise), finish=partial(_where, free, known()))
 
     def denoise(predict: Predict) -> Denoise:
         inner = road.denoise(predict)
@@ -115,12 +114,12 @@ def held_to(
 
         def with_known(latents: Latents, timestep: float) -> Latents:
             if not holding:  # the road is laid before it begins
-                known, noise = told()
-                where = [each.to(known.device) for each in holds]
+                [noise] = begun
+                where = [each.to(noise.device) for each in holds]
                 holding.append(
                     masked(
                         inner,
-                        known,
+                        known(),
                         noise,
                         lambda timestep: where[step_of(timestep)],
                         schedule,

@@ -19,6 +19,7 @@ class Program:
         rescales_v: whether guidance is rescaled in v, as its paper's model predicts, or in what the model predicts.
         draws_encoding: whether an init picture's latents are drawn from what the VAE's encoder tells of them, by the
             image's own first noise; else they are its mean.
+        varies_by_columns: whether a variation's noise is on the sphere of each of its columns, and not of the whole.
         counts_all_steps: whether the steps of a prompt that changes are all those asked for, where image to image
             runs fewer; else those that are run.
         mask_cells: what of a mask's pixels tells of a cell of the latents: the "most" of them, or without grey their
@@ -33,6 +34,7 @@ class Program:
     draws_encoding: bool = True
     counts_all_steps: bool = False
     mask_cells: str = "most"
+    varies_by_columns: bool = False
 
 
 # AUTOMATIC1111 and ComfyUI draw the encoding, too, but by a generator that nobody has seeded.
@@ -44,6 +46,7 @@ PROGRAMS: Mapping[str, Program] = {
         draws_encoding=False,
         counts_all_steps=True,
         mask_cells="mean",
+        varies_by_columns=True,
     ),
     "comfyui": Program(CONVENTIONS["comfyui"], LANGUAGES["comfyui"], draws_encoding=False),
     "diffusers": Program(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.options.adding import Command, with_options
-from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS
+from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS, TILEABLE
 
 if TYPE_CHECKING:
     from inkpunk.pictures.facts import Facts
@@ -155,6 +155,25 @@ IMAGE_PROMPT_OPTION = click.option(
 DRAFT_OPTION = click.option(
     "--draft", is_flag=True, help="Decode with --tiny-vae, not the VAE: softer, and much sooner."
 )
+TILEABLE_OPTION = click.option(
+    "--tileable",
+    type=click.Choice(TILEABLE),
+    help="Draw a texture whose edges meet: left and right (x), top and bottom (y), or both.",
+)
+
+VARIATION_OPTIONS = (
+    click.option(
+        "--vary",
+        metavar="SEED:AMOUNT",
+        help="Begin from noise that goes so much of the way, 0 to 1, to another seed's: 8:0.2 is a small variation.",
+    ),
+    click.option(
+        "--seed-resize",
+        metavar="WIDTHxHEIGHT",
+        help="Lay the noise that the seed draws at this size into the middle of the picture's, which so resembles "
+        "the seed's picture of this size.",
+    ),
+)
 
 PICTURE_OPTIONS = (
     click.option(
@@ -167,6 +186,8 @@ PICTURE_OPTIONS = (
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
     DRAFT_OPTION,
+    TILEABLE_OPTION,
+    *VARIATION_OPTIONS,
 )
 
 
