@@ -10,6 +10,7 @@ open_adapter("ink.safetensors").unet                    # a LoRA or its like: th
 open_control("control_canny.pth").tensors               # a ControlNet or T2I-Adapter, by our names
 open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
 open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
+open_upscaler("4x-UltraSharp.pth").tensors              # a network that makes pictures larger, by the file's names
 """
 
 from inkpunk_weights.adapters.changes import Change, merged
@@ -27,12 +28,14 @@ from inkpunk_weights.lazy import LazyTensors, Spec
 from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
+from inkpunk_weights.upscalers import UPSCALER_FILES, UpscalerFile, open_upscaler
 
 __all__ = [
     "ADAPTER_FILES",
     "CONTROL_FILES",
     "EMBEDDING_FILES",
     "IMAGE_PROMPT_FILES",
+    "UPSCALER_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
@@ -48,6 +51,7 @@ __all__ = [
     "Misshapen",
     "Report",
     "Spec",
+    "UpscalerFile",
     "merged",
     "narrowed",
     "open_adapter",
@@ -56,6 +60,7 @@ __all__ = [
     "open_embedding",
     "open_image_encoder",
     "open_image_prompt",
+    "open_upscaler",
     "save_checkpoint",
     "save_control",
     "save_lora",
