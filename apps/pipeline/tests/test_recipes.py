@@ -37,6 +37,7 @@ def folder(
     networks: Callable[[], tuple[TextEncoder, UNet, VAE]],
     control_net: Path,
     image_prompts: Path,
+    upscaler: Path,
 ) -> Path:
     """Two checkpoints, a picture, lists and a learned word."""
     home = tmp_path_factory.mktemp("recipes")
@@ -62,6 +63,7 @@ def folder(
     save_lora(home / "bent.safetensors", unet={"down.0.resnets.0.conv1": change})
     copyfile(control_net, home / "control.safetensors")
     copytree(image_prompts, home / "seeing")
+    copyfile(upscaler, home / "2x.pth")
     return home
 
 
@@ -85,6 +87,13 @@ OPTIONS: dict[str, list[str]] = {
     "wildcards": ["--wildcards", "{lists}"],
     "init": ["--init", "{start}"],
     "strength": ["--init", "{start}", "--strength", "0.5"],
+    "enlarge": ["--enlarge", "80x96"],
+    "enlarge_by": ["--enlarge", "1.25", "--enlarge-by", "pixels"],
+    "enlarge_strength": ["--enlarge", "1.25", "--enlarge-strength", "0.7"],
+    "enlarge_steps": ["--enlarge", "1.25", "--enlarge-steps", "5"],
+    "enlarge_sampler": ["--enlarge", "1.25", "--enlarge-sampler", "euler_a"],
+    "upscaler": ["--init", "{start}", "--enlarge", "1.25", "--upscaler", "{upscaler}"],
+    "tile_size": ["--tile-size", "64", "--width", "88"],
     "embeddings": ["--embedding", "{word}"],
     "loras": ["--lora", "{bent}:0.5"],
     "controls": ["--control", "canny:{start}:0.9:0-0.7", "--control-net", "canny={control}"],
@@ -129,6 +138,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
         "seeing": folder / "seeing",
         "bent": folder / "bent.safetensors",
         "control": folder / "control.safetensors",
+        "upscaler": folder / "2x.pth",
     }
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request, RequestError
     from inkpunk.road.control import Control
+    from inkpunk.road.enlarging import Enlarge
     from inkpunk.road.image_prompts import ImagePrompt
 
 # How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
@@ -35,6 +36,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 
 _HOMES = {
     "Control": "inkpunk.road.control",
+    "Enlarge": "inkpunk.road.enlarging",
     "Facts": "inkpunk.pictures.facts",
     "ImagePrompt": "inkpunk.road.image_prompts",
     "Lora": "inkpunk.models.loras",
@@ -48,6 +50,7 @@ _HOMES = {
 
 __all__ = [
     "Control",
+    "Enlarge",
     "Facts",
     "ImagePrompt",
     "Lora",

@@ -55,23 +55,27 @@ from inkpunk.models.loading import (
 )
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
+from inkpunk.models.upscalers import Upscaler, load_upscaler
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
+from inkpunk.road.enlarging import resized
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
-from inkpunk.road.image_to_image import from_image
+from inkpunk.road.image_to_image import from_image, from_latents
 from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
+from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
+from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
 
@@ -107,6 +111,7 @@ class Pipeline:
         control_nets: the networks that read hints; None for a model whose networks were given by hand.
         image_prompts: the adapter that sees pictures; likewise.
         showing: the UNet that attends to the last pictures, by their weights.
+        upscalers: the network that made the last picture larger, by its file.
     """
 
     tokenizer: Tokenizer
@@ -136,6 +141,7 @@ class Pipeline:
     showing: dict[tuple[float, ...], Residence[UNet]] = field(
         default_factory=dict[tuple[float, ...], Residence[UNet]], repr=False
     )
+    upscalers: dict[Path, Upscaler] = field(default_factory=dict[Path, Upscaler], repr=False)
 
     @classmethod
     def load(
@@ -342,14 +348,21 @@ class Pipeline:
         if len({*loras}) == 1:
             defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
         layers = self.text_encoder.config.layers
-        return decide(request, defaults, self.schedule, layers=layers, size=self.size(request))
+        planned = partial(decide, defaults=defaults, schedule=self.schedule, layers=layers)
+        if request.enlarging is not None:
+            return plan_larger(request, request.enlarging, self.size(request), planned)
+        return planned(request, size=self.size(request))
 
     def size(self, request: Request) -> tuple[int, int]:
-        """The width and height that a request is drawn in."""
-        side, picture = self.defaults.size, request.shaping
-        if picture is None:
+        """The width and height that a request is drawn in; of one that is enlarged, by its first pass."""
+        side, picture, enlarge = self.defaults.size, request.shaping, request.enlarging
+        if enlarge is not None and request.picture is not None:  # which is there: no first pass
+            width, height = enlarge.size_of(request.picture.size)
+            return request.width or width, request.height or height
+        shape = (enlarge and enlarge.size) or (picture and picture.size)
+        if shape is None:
             return request.width or side, request.height or side
-        return size_like(picture.size, side, request.width, request.height)
+        return size_like(shape, side, request.width, request.height)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -361,8 +374,17 @@ class Pipeline:
             NotFiniteError: where numbers come out that are not finite, as soon as that is seen.
         """
         plan = self.plan(request)
-        refuse_what_does_not_fit(self.memory(plan), free_memory(self.device), plan, tiled=self.tiled)
-        return self._steps(plan)
+        for each in plan.passes:
+            refuse_what_does_not_fit(self.memory(each), free_memory(self.device), each, tiled=self.tiled)
+        self.upscaler(plan)  # refuses for itself
+        if plan.larger is None:
+            return self._steps(plan)
+        larger = plan.larger
+        return in_a_row(
+            self._steps(plan),
+            lambda latents: self._steps(replace(larger, begins=self._begun(plan, larger, latents))),
+            plan.passes,
+        )
 
     def memory(self, plan: Plan) -> int:
         """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
@@ -420,6 +442,37 @@ class Pipeline:
             self.showing.clear()
             self.showing[weights] = known
         return known
+
+    def upscaler(self, plan: Plan) -> Upscaler | None:
+        """The network that makes a plan's pictures larger, opened, if it is not; the last is remembered.
+
+        Raises:
+            CheckpointError: its file is none, or what reads it is not installed.
+        """
+        enlarge = plan.request.enlarging
+        if enlarge is None or enlarge.upscaler is None:
+            return None
+        path = Path(enlarge.upscaler)
+        if path not in self.upscalers:
+            upscaler = load_upscaler(path, self.device)
+            self.upscalers.clear()
+            self.upscalers[path] = upscaler
+        return self.upscalers[path]
+
+    def _begun(
+        self, plan: Plan, larger: Plan, latents: Latents
+    ) -> tuple[Image.Image, ...] | Float[Tensor, "batch 4 larger_height larger_width"]:
+        """What a second pass begins from, of the latents that the first has drawn."""
+        size, enlarge = (larger.width, larger.height), plan.request.enlarging
+        if enlarge is not None and enlarge.way() == "latents":
+            return resized(latents, size)
+        images = map(tensor_to_image, self.road(plan).decode(latents))
+        return tuple(self._enlarged(plan, image, size) for image in images)
+
+    def _enlarged(self, plan: Plan, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """A picture in this size: by the plan's network, as far as it goes, and by Lanczos."""
+        upscaler = self.upscaler(plan)
+        return fit(upscaler.enlarged(image, size) if upscaler else image, size)
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
@@ -507,7 +560,7 @@ class Pipeline:
     ) -> list[Picture]:
         """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
         plan = self.plan(request)
-        images = self.road(plan).decode(latents)
+        images = self.road(plan.passes[-1]).decode(latents)
         return [
             Picture(tensor_to_image(image), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
@@ -565,20 +618,42 @@ class Pipeline:
             denoise=lambda predict: steered(self._all_contexts(plan), guidance)(predict),
             decode=self.decode,
         )
-        if plan.start is not None:
-            image = image_to_tensor(plan.start).expand(len(request.seeds), -1, -1, -1)
+        side = request.tile_size and request.tile_size // SIZE_MULTIPLE
+        if isinstance(plan.begins, Tensor):
+            road = from_latents(road, plan.begins, request.strength)
+        elif (images := self._start_images(plan)) is not None:
             drawn = request.program.draws_encoding
-            road = from_image(road, image, request.strength, self.encode, drawn=drawn)
-        if plan.hints:
-            road = controlled(
-                road,
-                self._controllers(plan),
-                step_finder(plan, self.schedule),
-                steps=len(plan.path) - 1,
-                pictures=len(request.seeds),
-                prompted_alone=request.guess,
-            )
-        return road
+            encode = encode_in_tiles(self.encode, side) if side else self.encode
+            road = from_image(road, images, request.strength, encode, drawn=drawn)
+        if side:
+            within = road
+            return in_tiles(road, side, lambda tile: self._followed(plan, within, tile).predict)
+        return self._followed(plan, road)
+
+    def _start_images(self, plan: Plan) -> Images | None:
+        """What a plan begins from, in [-1, 1], one for each picture; None where that is noise."""
+        if plan.begins is not None:
+            pictures = [each for each in plan.begins if isinstance(each, Image.Image)]
+            return torch.stack([image_to_tensor(picture) for picture in pictures])
+        if plan.request.picture is None or plan.start is None:
+            return None
+        start = plan.start
+        if plan.request.enlarging is not None:
+            start = self._enlarged(plan, plan.request.picture, start.size)
+        return image_to_tensor(start).expand(len(plan.request.seeds), -1, -1, -1)
+
+    def _followed(self, plan: Plan, road: Road, tile: Tile | None = None) -> Road:
+        """A road that follows a plan's hints; within a tile, their part of it."""
+        if not plan.hints:
+            return road
+        return controlled(
+            road,
+            self._controllers(plan, tile),
+            step_finder(plan, self.schedule),
+            steps=len(plan.path) - 1,
+            pictures=len(plan.request.seeds),
+            prompted_alone=plan.request.guess,
+        )
 
     def _all_contexts(self, plan: Plan) -> Contexts:
         """What steers a plan's pictures: its prompts, and its image prompts."""
@@ -592,9 +667,10 @@ class Pipeline:
         blank = prompt.tokens(None).repeat(len(seen), 1)
         return prompted(contexts, Seen(torch.cat(seen), blank))
 
-    def _controllers(self, plan: Plan) -> list[Controller]:
-        """A plan's controls, each with the network that knows its hint."""
-        asked = zip(plan.request.followed, self.networks(plan), plan.hints, strict=True)
+    def _controllers(self, plan: Plan, tile: Tile | None = None) -> list[Controller]:
+        """A plan's controls, each with the network that knows its hint, or the part of it in a tile."""
+        hints = [hint.crop(tile.times(SIZE_MULTIPLE).box) if tile else hint for hint in plan.hints]
+        asked = zip(plan.request.followed, self.networks(plan), hints, strict=True)
         prompt = self.image_prompt(plan)
         tokens = prompt.network.config.tokens * len(plan.request.shown) if prompt else 0
 
@@ -691,6 +767,7 @@ class Pipeline:
             low_memory=self.loaded.halved,
             tiled=self.tiled,
             speed=self.loaded.speed,
+            enlarged=told_of_enlarging(plan, self.upscaler(plan)),
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
             loras={name: lora.weights for name, lora in by_name(self.loras).items()},

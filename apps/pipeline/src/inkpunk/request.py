@@ -20,9 +20,12 @@ from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.reading import plain, read_picture
 from inkpunk.road import given
 from inkpunk.road.control import Control, ControlError
+from inkpunk.road.enlarging import Enlarge, EnlargeError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
+from inkpunk.road.road import Latents
+from inkpunk.road.tiles import LEAST_TILE
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -45,6 +48,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
     "guess": given.yes_or_no,
+    "tile_size": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -59,6 +63,7 @@ MAY_BE_NONE = {
     "clip_skip",
     "emphasis",
     "wildcards",
+    "tile_size",
 }
 
 
@@ -112,6 +117,11 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        enlarge: a second pass draws the picture larger, from what the first one drew; a factor or a text is one as
+            `Enlarge` reads it. Width and height are the first pass's, by default the model's size in the shape asked
+            for. With `init` there is no first pass: that picture is enlarged, as it is, and `strength` has no effect.
+        tile_size: side in pixels, a multiple of 8 from 64, of overlapping tiles that pictures larger than them are
+            drawn, encoded and decoded in: see `inkpunk.road.tiles`. None is whole.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -144,6 +154,8 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    enlarge: Enlarge | float | str | tuple[int, int] | None = None
+    tile_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -167,6 +179,11 @@ class Request:
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
+        if self.tile_size is not None and (self.tile_size < LEAST_TILE or self.tile_size % SIZE_MULTIPLE):
+            raise RequestError(
+                f"tile size {self.tile_size}: must be a multiple of {SIZE_MULTIPLE}, at least {LEAST_TILE}; the "
+                "model's own size is usual"
+            )
 
     def _take_plainly(self) -> None:
         for name, read in GIVEN.items():
@@ -182,6 +199,7 @@ class Request:
         object.__setattr__(self, "init", _picture("init", self.init))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
+        object.__setattr__(self, "enlarge", _enlarge(self.enlarge, self.picture is not None))
 
     @property
     def picture(self) -> Image.Image | None:
@@ -197,6 +215,11 @@ class Request:
     def shown(self) -> tuple[ImagePrompt, ...]:
         """Those of `image_prompts` that count, each with its picture read."""
         return tuple(each for each in self.image_prompts if isinstance(each, ImagePrompt) and each.weight)
+
+    @property
+    def enlarging(self) -> Enlarge | None:
+        """`enlarge` as it is kept."""
+        return self.enlarge if isinstance(self.enlarge, Enlarge) else None
 
     @property
     def shaping(self) -> Image.Image | None:
@@ -331,6 +354,8 @@ class Plan:
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
         texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
         loras: those that the prompt of each picture asks for.
+        larger: the second pass's, of a picture that is enlarged.
+        begins: what another pass has drawn and this one begins from, one a picture, in the size that is drawn.
     """
 
     request: Request
@@ -345,11 +370,31 @@ class Plan:
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
     loras: tuple[tuple[Lora, ...], ...]
+    larger: "Plan | None" = None
+    begins: tuple[Image.Image, ...] | Latents | None = field(default=None, compare=False, repr=False)
 
     def of(self, index: int) -> "Plan":
         """The plan of one of its pictures alone."""
         seed, text, loras = self.request.seeds[index], self.texts[index], self.loras[index]
-        return replace(self, request=replace(self.request, seeds=(seed,)), texts=(text,), loras=(loras,))
+        return replace(
+            self,
+            request=replace(self.request, seeds=(seed,)),
+            texts=(text,),
+            loras=(loras,),
+            larger=self.larger and self.larger.of(index),
+            begins=None if self.begins is None else self.begins[index : index + 1],
+        )
+
+    @property
+    def passes(self) -> tuple["Plan", ...]:
+        """It, and the one that enlarges what it draws."""
+        return (self, self.larger) if self.larger else (self,)
+
+    @property
+    def at_once(self) -> tuple[int, int]:
+        """The width and height, in pixels, that the networks are asked about at a time: a tile's, or the whole."""
+        most = self.request.tile_size or max(self.width, self.height)
+        return min(self.width, most), min(self.height, most)
 
     @cached_property
     def start(self) -> Image.Image | None:
@@ -409,6 +454,18 @@ def _control(asked: object) -> Control:
             f"--control-net {control.kind}={control.picture}, an adapter as --lora"
         )
     return replace(control, picture=_picture(str(control), control.picture))
+
+
+def _enlarge(asked: object, there: bool) -> Enlarge | None:
+    if asked is None:
+        return None
+    try:
+        enlarge = asked if isinstance(asked, Enlarge) else Enlarge(cast("Any", asked))
+    except EnlargeError as error:
+        raise RequestError(str(error)) from error
+    if there and enlarge.by == "latents":
+        raise RequestError("enlarge by latents: an init picture is there in pixels; leave it out")
+    return enlarge
 
 
 def _several(given: object) -> Sequence[object]:

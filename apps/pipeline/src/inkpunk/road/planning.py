@@ -8,7 +8,13 @@ from inkpunk.road.guidance import refuse_guidance_without_effect
 
 
 def decide(
-    request: Request, defaults: Defaults, schedule: NoiseSchedule, *, layers: int, size: tuple[int, int]
+    request: Request,
+    defaults: Defaults,
+    schedule: NoiseSchedule,
+    *,
+    layers: int,
+    size: tuple[int, int],
+    begun: bool = False,
 ) -> Plan:
     """Make the plan of a request.
 
@@ -18,6 +24,7 @@ def decide(
         schedule: the noise that the model was trained on.
         layers: how many its text encoder has.
         size: the width and height that are drawn.
+        begun: whether it begins from what another pass has drawn.
 
     Raises:
         RequestError: for what only a model can judge; see `Pipeline.plan`.
@@ -28,7 +35,7 @@ def decide(
     settings = schedule, sampler, steps
     spacing = spacing or conventions.spacing(*settings)
     try:
-        if request.init is None:
+        if request.init is None and not begun:
             path = conventions.path(*settings, spacing)
         else:
             path = conventions.partial_path(*settings, request.strength, spacing)

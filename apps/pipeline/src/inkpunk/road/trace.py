@@ -56,6 +56,7 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         RequestError: for a request that takes another road: from a picture, along hints, or by image prompts.
     """
     others = {"init picture": request.init, "control": request.followed, "image prompt": request.shown}
+    others |= {"enlarging": request.enlarge, "tile size": request.tile_size}
     if other := next((name for name, given in others.items() if given), None):
         raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")
     return _stages(pipeline, request)
