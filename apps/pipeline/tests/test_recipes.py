@@ -49,6 +49,7 @@ def folder(
     control_net: Path,
     image_prompts: Path,
     tiny_vae: Path,
+    upscaler: Path,
 ) -> Path:
     """Two checkpoints, a picture, lists and a learned word."""
     home = tmp_path_factory.mktemp("recipes")
@@ -76,6 +77,7 @@ def folder(
     copytree(image_prompts, home / "seeing")
     copyfile(tiny_vae, home / "taesd.safetensors")
     save_file({name: -tensor for name, tensor in load_file(tiny_vae).items()}, home / "other.safetensors")
+    copyfile(upscaler, home / "2x.pth")
     return home
 
 
@@ -99,6 +101,13 @@ OPTIONS: dict[str, list[str]] = {
     "wildcards": ["--wildcards", "{lists}"],
     "init": ["--init", "{start}"],
     "strength": ["--init", "{start}", "--strength", "0.5"],
+    "enlarge": ["--enlarge", "80x96"],
+    "enlarge_by": ["--enlarge", "1.25", "--enlarge-by", "pixels"],
+    "enlarge_strength": ["--enlarge", "1.25", "--enlarge-strength", "0.7"],
+    "enlarge_steps": ["--enlarge", "1.25", "--enlarge-steps", "5"],
+    "enlarge_sampler": ["--enlarge", "1.25", "--enlarge-sampler", "euler_a"],
+    "upscaler": ["--init", "{start}", "--enlarge", "1.25", "--upscaler", "{upscaler}"],
+    "tile_size": ["--tile-size", "64", "--width", "88"],
     "embeddings": ["--embedding", "{word}"],
     "loras": ["--lora", "{bent}:0.5"],
     "controls": ["--control", "canny:{start}:0.9:0-0.7", "--control-net", "canny={control}"],
@@ -150,6 +159,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
         "control": folder / "control.safetensors",
         "taesd": folder / "taesd.safetensors",
         "other": folder / "other.safetensors",
+        "upscaler": folder / "2x.pth",
     }
     told = [option.format(**places) for option in options]
     result = CliRunner().invoke(

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request, RequestError
     from inkpunk.road.control import Control
+    from inkpunk.road.enlarging import Enlarge
     from inkpunk.road.image_prompts import ImagePrompt
     from inkpunk.road.regions import Region
 
@@ -38,6 +39,7 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 _HOMES = {
     "Control": "inkpunk.road.control",
     "Extend": "inkpunk.pictures.canvas",
+    "Enlarge": "inkpunk.road.enlarging",
     "Facts": "inkpunk.pictures.facts",
     "ImagePrompt": "inkpunk.road.image_prompts",
     "Lora": "inkpunk.models.loras",
@@ -52,6 +54,7 @@ _HOMES = {
 
 __all__ = [
     "Control",
+    "Enlarge",
     "Extend",
     "Facts",
     "ImagePrompt",

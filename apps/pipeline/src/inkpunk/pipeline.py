@@ -57,17 +57,19 @@ from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_l
 from inkpunk.models.previews import LinearPreview, read_preview
 from inkpunk.models.tiny_vaes import TinyVAEs
 from inkpunk.models.trained_for import schedule_in_words
+from inkpunk.models.upscalers import Upscaler, load_upscaler
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.canvas import Canvas, canvas_of
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like
 from inkpunk.pictures.picture import Picture
-from inkpunk.pictures.pixels import tensor_to_image
+from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
+from inkpunk.road.enlarging import resized
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
@@ -86,7 +88,9 @@ from inkpunk.road.prompts import (
 )
 from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
+from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
 from inkpunk.road.tileable import make_circular
+from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
 
@@ -123,6 +127,7 @@ class Pipeline:
         showing: the UNet that attends to the last pictures, by their weights.
         circular: the axes on which its networks read on at the opposite edge.
         tileable: the same model with networks that do so, by the axes that the last texture tiles on.
+        upscalers: the network that made the last picture larger, by its file.
     """
 
     tokenizer: Tokenizer
@@ -156,6 +161,7 @@ class Pipeline:
     )
     circular: str = ""
     tileable: dict[str, "Pipeline"] = field(default_factory=dict[str, "Pipeline"], repr=False)
+    upscalers: dict[Path, Upscaler] = field(default_factory=dict[Path, Upscaler], repr=False)
 
     @classmethod
     def load(
@@ -398,8 +404,10 @@ class Pipeline:
         if len({*loras}) == 1:
             defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
         layers, canvas = self.text_encoder.config.layers, self.canvas(request)
-        size = canvas.size if canvas else self.size(request)
-        return decide(request, defaults, self.schedule, layers=layers, size=size, canvas=canvas)
+        planned = partial(decide, defaults=defaults, schedule=self.schedule, layers=layers)
+        if request.enlarging is not None:
+            return plan_larger(request, request.enlarging, self.size(request), planned)
+        return planned(request, size=canvas.size if canvas else self.size(request), canvas=canvas)
 
     def canvas(self, request: Request) -> Canvas | None:
         """The picture that a request draws a part of anew; None for one that asks for nothing of the kind."""
@@ -416,13 +424,17 @@ class Pipeline:
         )
 
     def size(self, request: Request) -> tuple[int, int]:
-        """The width and height that a request is drawn in."""
+        """The width and height that a request is drawn in; of one that is enlarged, by its first pass."""
         if canvas := self.canvas(request):
             return canvas.size
-        side, picture = self.defaults.size, request.shaping
-        if picture is None:
+        side, picture, enlarge = self.defaults.size, request.shaping, request.enlarging
+        if enlarge is not None and request.picture is not None:  # which is there: no first pass
+            width, height = enlarge.size_of(request.picture.size)
+            return request.width or width, request.height or height
+        shape = (enlarge and enlarge.size) or (picture and picture.size)
+        if shape is None:
             return request.width or side, request.height or side
-        return size_like(picture.size, side, request.width, request.height)
+        return size_like(shape, side, request.width, request.height)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -434,8 +446,17 @@ class Pipeline:
             NotFiniteError: where numbers come out that are not finite, as soon as that is seen.
         """
         plan = self.plan(request)
-        refuse_what_does_not_fit(self.memory(plan), free_memory(self.device), plan, tiled=self.tiled)
-        return self.for_textures(request.tileable)._steps(plan)
+        for each in plan.passes:
+            refuse_what_does_not_fit(self.memory(each), free_memory(self.device), each, tiled=self.tiled)
+        self.upscaler(plan)  # refuses for itself
+        pipeline, larger = self.for_textures(request.tileable), plan.larger
+        if larger is None:
+            return pipeline._steps(plan)
+        return in_a_row(
+            pipeline._steps(plan),
+            lambda latents: pipeline._steps(replace(larger, begins=pipeline._begun(plan, larger, latents))),
+            plan.passes,
+        )
 
     def memory(self, plan: Plan) -> int:
         """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
@@ -509,6 +530,37 @@ class Pipeline:
             self.showing.clear()
             self.showing[weights] = known
         return known
+
+    def upscaler(self, plan: Plan) -> Upscaler | None:
+        """The network that makes a plan's pictures larger, opened, if it is not; the last is remembered.
+
+        Raises:
+            CheckpointError: its file is none, or what reads it is not installed.
+        """
+        enlarge = plan.request.enlarging
+        if enlarge is None or enlarge.upscaler is None:
+            return None
+        path = Path(enlarge.upscaler)
+        if path not in self.upscalers:
+            upscaler = load_upscaler(path, self.device)
+            self.upscalers.clear()
+            self.upscalers[path] = upscaler
+        return self.upscalers[path]
+
+    def _begun(
+        self, plan: Plan, larger: Plan, latents: Latents
+    ) -> tuple[Image.Image, ...] | Float[Tensor, "batch 4 larger_height larger_width"]:
+        """What a second pass begins from, of the latents that the first has drawn."""
+        size, enlarge = (larger.width, larger.height), plan.request.enlarging
+        if enlarge is not None and enlarge.way() == "latents":
+            return resized(latents, size)
+        images = map(tensor_to_image, self.road(plan).decode(latents))
+        return tuple(self._enlarged(plan, image, size) for image in images)
+
+    def _enlarged(self, plan: Plan, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        """A picture in this size: by the plan's network, as far as it goes, and by Lanczos."""
+        upscaler = self.upscaler(plan)
+        return fit(upscaler.enlarged(image, size) if upscaler else image, size)
 
     def generate(self, request: Request) -> list[Picture]:
         """Draw the request's pictures to the end, one a seed, in the order of the seeds."""
@@ -633,7 +685,7 @@ class Pipeline:
         plan = self.plan(request)
         if plan.canvas and plan.idle:
             return [Picture(plan.canvas.picture, self.facts(plan, seed)) for seed in request.seeds]
-        images = map(tensor_to_image, self.road(plan).decode(latents))
+        images = map(tensor_to_image, self.road(plan.passes[-1]).decode(latents))
         return [
             Picture(plan.canvas.pasted(image) if plan.canvas else image, self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
@@ -696,25 +748,48 @@ class Pipeline:
             denoise=lambda predict: steered(self._all_contexts(plan), guidance)(predict),
             decode=self.decode_roughly if request.draft else self.decode,
         )
-        road = begin(
+        side = request.tile_size and request.tile_size // SIZE_MULTIPLE
+        if side:
+            whole = road
+            road = in_tiles(road, side, lambda tile: self._followed(plan, whole, tile).predict)
+        else:
+            road = self._followed(plan, road)
+        return begin(
             road,
             plan,
-            encode=self.encode,
+            self._begins(plan),
+            encode=encode_in_tiles(self.encode, side) if side else self.encode,
             schedule=self.schedule,
             prediction=self.prediction,
             inpaints=self.unet.config.in_channels == INPAINTING_CHANNELS,
             parts=parts_of(self.readings(plan)),
         )
-        if plan.hints:
-            road = controlled(
-                road,
-                self._controllers(plan),
-                step_finder(plan, self.schedule),
-                steps=len(plan.path) - 1,
-                pictures=len(request.seeds),
-                prompted_alone=request.guess,
-            )
-        return road
+
+    def _begins(self, plan: Plan) -> Latents | Images | None:
+        """What a plan begins from, one for each picture: latents, or images in [-1, 1]; None where that is noise."""
+        if isinstance(plan.begins, Tensor):
+            return plan.begins
+        if plan.begins is not None:
+            return torch.stack([*map(image_to_tensor, plan.begins)])
+        if plan.request.picture is None or plan.start is None:
+            return None
+        start = plan.start
+        if plan.request.enlarging is not None:
+            start = self._enlarged(plan, plan.request.picture, start.size)
+        return image_to_tensor(start).expand(len(plan.request.seeds), -1, -1, -1)
+
+    def _followed(self, plan: Plan, road: Road, tile: Tile | None = None) -> Road:
+        """A road that follows a plan's hints; within a tile, their part of it."""
+        if not plan.hints:
+            return road
+        return controlled(
+            road,
+            self._controllers(plan, tile),
+            step_finder(plan, self.schedule),
+            steps=len(plan.path) - 1,
+            pictures=len(plan.request.seeds),
+            prompted_alone=plan.request.guess,
+        )
 
     def _all_contexts(self, plan: Plan) -> Contexts:
         """What steers a plan's pictures: its prompts, and its image prompts."""
@@ -728,9 +803,10 @@ class Pipeline:
         blank = prompt.tokens(None).repeat(len(seen), 1)
         return prompted(contexts, Seen(torch.cat(seen), blank))
 
-    def _controllers(self, plan: Plan) -> list[Controller]:
-        """A plan's controls, each with the network that knows its hint."""
-        asked = zip(plan.request.followed, self.networks(plan), plan.hints, strict=True)
+    def _controllers(self, plan: Plan, tile: Tile | None = None) -> list[Controller]:
+        """A plan's controls, each with the network that knows its hint, or the part of it in a tile."""
+        hints = [hint.crop(tile.times(SIZE_MULTIPLE).box) if tile else hint for hint in plan.hints]
+        asked = zip(plan.request.followed, self.networks(plan), hints, strict=True)
         prompt = self.image_prompt(plan)
         tokens = prompt.network.config.tokens * len(plan.request.shown) if prompt else 0
 
@@ -834,6 +910,7 @@ class Pipeline:
             low_memory=self.loaded.halved,
             tiled=self.tiled,
             speed=self.loaded.speed,
+            enlarged=told_of_enlarging(plan, self.upscaler(plan)),
             prediction=self.prediction,
             zero_snr=self.schedule.zero_snr,
             loras={name: lora.weights for name, lora in by_name(self.loras).items()},

@@ -23,11 +23,14 @@ from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
 from inkpunk.road.control import Control, ControlError
+from inkpunk.road.enlarging import Enlarge, EnlargeError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
 from inkpunk.road.regions import Region, RegionError
+from inkpunk.road.road import Latents
 from inkpunk.road.tileable import AXES
+from inkpunk.road.tiles import LEAST_TILE
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -56,6 +59,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "tileable": given.text,
     "vary": given.seed_and_amount,
     "seed_resize": given.size,
+    "tile_size": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -74,6 +78,7 @@ MAY_BE_NONE = {
     "tileable",
     "vary",
     "seed_resize",
+    "tile_size",
 }
 
 
@@ -147,6 +152,11 @@ class Request:
             goes so much of the way to that seed's, on the sphere. At 1 it is that seed's.
         seed_resize: a width and height in pixels, multiples of 8, as (512, 512) or "512x512": initial noise is drawn
             at this size and laid into the middle of the picture's, which so resembles the seed's of this size.
+        enlarge: a second pass draws the picture larger, from what the first one drew; a factor or a text is one as
+            `Enlarge` reads it. Width and height are the first pass's, by default the model's size in the shape asked
+            for. With `init` there is no first pass: that picture is enlarged, as it is, and `strength` has no effect.
+        tile_size: side in pixels, a multiple of 8 from 64, of overlapping tiles that pictures larger than them are
+            drawn, encoded and decoded in: see `inkpunk.road.tiles`. None is whole.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -188,6 +198,8 @@ class Request:
     tileable: str | None = None
     vary: tuple[int, float] | str | None = None
     seed_resize: tuple[int, int] | str | None = None
+    enlarge: Enlarge | float | str | tuple[int, int] | None = None
+    tile_size: int | None = None
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -210,12 +222,18 @@ class Request:
             raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
         self._check_guidance()
         self._check_canvas()
+        self._check_together()
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
         self._check_variation()
         if self.tileable is not None and self.tileable not in AXES:
             raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
+        if self.tile_size is not None and (self.tile_size < LEAST_TILE or self.tile_size % SIZE_MULTIPLE):
+            raise RequestError(
+                f"tile size {self.tile_size}: must be a multiple of {SIZE_MULTIPLE}, at least {LEAST_TILE}; the "
+                "model's own size is usual"
+            )
 
     def _take_plainly(self) -> None:
         for name, read in GIVEN.items():
@@ -234,6 +252,7 @@ class Request:
         object.__setattr__(self, "regions", tuple(map(_region, self.regions)))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
+        object.__setattr__(self, "enlarge", _enlarge(self.enlarge, self.picture is not None))
 
     @cached_property
     def picture(self) -> Image.Image | None:
@@ -255,6 +274,11 @@ class Request:
     def shown(self) -> tuple[ImagePrompt, ...]:
         """Those of `image_prompts` that count, each with its picture read."""
         return tuple(each for each in self.image_prompts if isinstance(each, ImagePrompt) and each.weight)
+
+    @property
+    def enlarging(self) -> Enlarge | None:
+        """`enlarge` as it is kept."""
+        return self.enlarge if isinstance(self.enlarge, Enlarge) else None
 
     @property
     def shaping(self) -> Image.Image | None:
@@ -328,6 +352,20 @@ class Request:
         if self.masked_content != "original" and not self.is_edit:
             raise RequestError(
                 f"masked content {self.masked_content!r}: changes nothing without a mask; give one, or leave it out"
+            )
+
+    def _check_together(self) -> None:
+        if self.enlarge is not None and self.is_edit:
+            raise RequestError(
+                "enlarge with a mask, or extend: do one after the other; enlarge what comes of it"
+            )
+        if self.tileable is not None and self.is_edit:
+            raise RequestError(
+                "tileable with a mask, or extend: what is held has edges; leave one of them out"
+            )
+        if self.tileable is not None and self.tile_size is not None:
+            raise RequestError(
+                "tileable with a tile size: tiles end at the edges that shall meet; leave one out"
             )
 
     @property
@@ -469,6 +507,8 @@ class Plan:
         loras: those that the prompt of each picture asks for.
         regions: the prompts of each picture's regions, likewise.
         canvas: the picture of which a part is drawn anew, if it is.
+        larger: the second pass's, of a picture that is enlarged.
+        begins: what another pass has drawn and this one begins from, one a picture, in the size that is drawn.
     """
 
     request: Request
@@ -485,6 +525,8 @@ class Plan:
     loras: tuple[tuple[Lora, ...], ...]
     regions: tuple[tuple[str, ...], ...]
     canvas: Canvas | None = None
+    larger: "Plan | None" = None
+    begins: tuple[Image.Image, ...] | Latents | None = field(default=None, compare=False, repr=False)
 
     def of(self, index: int) -> "Plan":
         """The plan of one of its pictures alone."""
@@ -494,12 +536,20 @@ class Plan:
             texts=(self.texts[index],),
             loras=(self.loras[index],),
             regions=(self.regions[index],),
+            larger=self.larger and self.larger.of(index),
+            begins=None if self.begins is None else self.begins[index : index + 1],
         )
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is drawn: all of a picture is to stay as it is."""
-        return self.canvas is not None and not self.canvas.changes
+    def passes(self) -> tuple["Plan", ...]:
+        """It, and the one that enlarges what it draws."""
+        return (self, self.larger) if self.larger else (self,)
+
+    @property
+    def at_once(self) -> tuple[int, int]:
+        """The width and height, in pixels, that the networks are asked about at a time: a tile's, or the whole."""
+        most = self.request.tile_size or max(self.width, self.height)
+        return min(self.width, most), min(self.height, most)
 
     @cached_property
     def start(self) -> Image.Image | None:
@@ -561,6 +611,18 @@ def _control(asked: object) -> Control:
             f"--control-net {control.kind}={control.picture}, an adapter as --lora"
         )
     return replace(control, picture=_picture(str(control), control.picture))
+
+
+def _enlarge(asked: object, there: bool) -> Enlarge | None:
+    if asked is None:
+        return None
+    try:
+        enlarge = asked if isinstance(asked, Enlarge) else Enlarge(cast("Any", asked))
+    except EnlargeError as error:
+        raise RequestError(str(error)) from error
+    if there and enlarge.by == "latents":
+        raise RequestError("enlarge by latents: an init picture is there in pixels; leave it out")
+    return enlarge
 
 
 def _several(given: object) -> Sequence[object]:

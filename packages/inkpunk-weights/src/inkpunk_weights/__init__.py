@@ -11,6 +11,7 @@ open_control("control_canny.pth").tensors               # a ControlNet or T2I-Ad
 open_image_prompt("ip-adapter_sd15.safetensors").tensors  # by our names
 open_image_encoder("image_encoder").tensors             # likewise of CLIP's, through which image prompts look
 open_tiny_vae("taesd_decoder.pth").tensors              # likewise of TAESD
+open_upscaler("4x-UltraSharp.pth").tensors              # a network that makes pictures larger, by the file's names
 """
 
 from inkpunk_weights.adapters.changes import Change, merged
@@ -29,6 +30,7 @@ from inkpunk_weights.narrowing import narrowed
 from inkpunk_weights.report import ComponentReport, Misshapen, Report
 from inkpunk_weights.saving import Layout, save_checkpoint
 from inkpunk_weights.tiny_vaes import TINY_VAE_FILES, TinyVAEFile, open_tiny_vae
+from inkpunk_weights.upscalers import UPSCALER_FILES, UpscalerFile, open_upscaler
 
 __all__ = [
     "ADAPTER_FILES",
@@ -36,6 +38,7 @@ __all__ = [
     "EMBEDDING_FILES",
     "IMAGE_PROMPT_FILES",
     "TINY_VAE_FILES",
+    "UPSCALER_FILES",
     "Adapter",
     "Change",
     "Checkpoint",
@@ -52,6 +55,7 @@ __all__ = [
     "Report",
     "Spec",
     "TinyVAEFile",
+    "UpscalerFile",
     "merged",
     "narrowed",
     "open_adapter",
@@ -61,6 +65,7 @@ __all__ = [
     "open_image_encoder",
     "open_image_prompt",
     "open_tiny_vae",
+    "open_upscaler",
     "save_checkpoint",
     "save_control",
     "save_lora",

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from inkpunk.cli.convert import convert
+from inkpunk.cli.enlarge import enlarge
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
 from inkpunk.cli.inspect import inspect
@@ -48,6 +49,7 @@ def main() -> None:
 
     \b
     inkpunk generate "nvinkpunk raven, neon green splash"
+    inkpunk enlarge raven.png --by 4
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
@@ -57,5 +59,5 @@ def main() -> None:
     """
 
 
-for command in (generate, grid, trace, prompt, samplers, inspect, convert, train):
+for command in (generate, enlarge, grid, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

@@ -82,6 +82,8 @@ def generate(
         say_what_is_cut(asked, pipeline.tokenizer)
         plan = pipeline.plan(asked)
         say_what_is_idle(plan)
+        if asked.enlarge and asked.init and asked.strength != type(asked).strength:
+            click.echo("--strength changes nothing where --enlarge takes --init as it is.", err=True)
         if save_hint is not None:
             save_hints(plan, save_hint, overwrite)
         for note in pipeline.notes_of(asked):

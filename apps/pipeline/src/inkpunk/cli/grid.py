@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from inkpunk.request import Request
 
 AXIS = "OPTION=VALUES"
-NEEDS = {"strength": "init"}
+NEEDS = {"strength": "init", "upscaler": "enlarge"} | {
+    f"enlarge-{name}": "enlarge" for name in ("by", "strength", "steps", "sampler")
+}
 """Options that decide nothing without another."""
 
 
@@ -174,6 +176,8 @@ def _with_inits(
             size = pipeline.size(whole)
             say_how_it_starts(whole, init, size)
             assert whole.picture is not None  # it was read
+            if whole.enlarge is not None:  # which it is as it is
+                return whole
             fitted[key] = fit(whole.picture, size)
         width, height = fitted[key].size
         return replace(request, init=fitted[key], width=width, height=height)

@@ -12,6 +12,7 @@ UNET_MAPS = 41
 CONTROL_MAPS = 12  # what a control network adds to that, of which a second set is there while they are summed
 FIXED = 256 << 20  # what work takes at any size
 TILED_ROWS = 64  # of a feature map, in a strip of the VAE's
+USUAL_TILE = 512  # pixels: Stable Diffusion v1.5's own size
 GIBI = 2**30
 
 
@@ -29,11 +30,12 @@ def picture_memory(
         tiled: whether they are decoded in strips.
         controls: how many control networks are asked before each prediction.
     """
-    pixels = plan.height // SIZE_MULTIPLE * (plan.width // SIZE_MULTIPLE)
+    width, height = plan.at_once
+    pixels = height // SIZE_MULTIPLE * (width // SIZE_MULTIPLE)
     held = UNET_MAPS + CONTROL_MAPS * min(controls, 2)
     drawing = held * unet.widths[0] * pixels * rows * itemsize
     strip = TILED_ROWS if tiled else None
-    decoding = decode_memory(vae, plan.height, plan.width, rows=strip, itemsize=itemsize)
+    decoding = decode_memory(vae, height, width, rows=strip, itemsize=itemsize)
     finished = len(plan.request.seeds) * vae.image_channels * plan.height * plan.width * 4
     return FIXED + max(drawing, decoding + finished)
 
@@ -49,6 +51,8 @@ def refuse_what_does_not_fit(needed: int, free: int | None, plan: Plan, *, tiled
     count = len(plan.request.seeds)
     what = f"{plan.width} x {plan.height}" + (f", {count} pictures at once" if count > 1 else "")
     ways = ["a smaller size", *(["fewer at once"] if count > 1 else []), *([] if tiled else ["--low-memory"])]
+    if min(plan.at_once) > USUAL_TILE:
+        ways.append(f"--tile-size {USUAL_TILE}")
     raise RequestError(
         f"{what}: takes about {needed / GIBI:.1f} GiB, and {free / GIBI:.1f} GiB are free; try {' or '.join(ways)}"
     )

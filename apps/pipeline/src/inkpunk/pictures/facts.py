@@ -63,6 +63,11 @@ class Facts:
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
         speed: the ways of making it fast that were left out, or added: "without share, winograd".
+        enlarged: how a second pass made it larger than `width` and `height`: "to", as it was asked for ("2",
+            "1024x768"), "size", "by" ("latents", "pixels"), "strength", "steps", "sampler", "spacing"; and the
+            "upscaler", its name and, in brackets, the first 12 hex digits of its file's SHA-256, which is told alone
+            where the init picture was enlarged.
+        tile_size: in pixels, of the overlapping tiles it was drawn in.
     """
 
     prompt: str
@@ -117,6 +122,8 @@ class Facts:
     low_memory: bool = False
     tiled: bool = False
     speed: str = ""
+    enlarged: Mapping[str, str] = field(default_factory=dict[str, str])
+    tile_size: int | None = None
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

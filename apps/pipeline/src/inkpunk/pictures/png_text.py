@@ -55,13 +55,14 @@ def infotext(facts: Facts) -> str:
     pairs: dict[str, object] = {
         "Steps": facts.steps,
         "Sampler": SAMPLERS[facts.sampler].elsewhere.a1111 if facts.sampler in SAMPLERS else facts.sampler,
-        "Schedule type": _schedule_type(facts),
+        "Schedule type": _schedule_type(facts.spacing),
         "CFG scale": _number(facts.guidance),
         "Seed": facts.seed,
         "Size": f"{facts.width}x{facts.height}",
         "Model hash": facts.model_hash,
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
+        **_enlarged(facts),
         "Init image hash": facts.init_hash,
         **_masked(facts),
         **_like_others(facts),
@@ -118,12 +119,33 @@ def _controls(facts: Facts) -> dict[str, str]:
     return told
 
 
+def _enlarged(facts: Facts) -> dict[str, object]:
+    """As AUTOMATIC1111 writes its "hires fix", which a second pass is."""
+    told, way = facts.enlarged, {"latents": "Latent", "pixels": "Lanczos"}
+    if "to" not in told:
+        return {}
+    sampler = told.get("sampler", "")
+    pairs: dict[str, object] = {
+        "Denoising strength": told.get("strength"),
+        "Hires resize" if "x" in told["to"] else "Hires upscale": told["to"],
+        "Hires upscaler": told.get("upscaler", "").rpartition(" [")[0] or way.get(told.get("by", "")),
+    }
+    if told.get("steps") != str(facts.steps):
+        pairs["Hires steps"] = told.get("steps")
+    if sampler != facts.sampler:
+        pairs["Hires sampler"] = SAMPLERS[sampler].elsewhere.a1111 if sampler in SAMPLERS else sampler
+    spacing = told.get("spacing")
+    if spacing != facts.spacing:
+        pairs["Hires schedule type"] = _schedule_type(spacing) or spacing
+    return pairs
+
+
 def _pairs(values: Mapping[str, str]) -> str:
     return ", ".join(f"{name}: {value}" for name, value in values.items() if value)
 
 
-def _schedule_type(facts: Facts) -> str | None:
-    return next((theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == facts.spacing), None)
+def _schedule_type(spacing: str | None) -> str | None:
+    return next((theirs for theirs, ours in SCHEDULE_TYPES.items() if ours == spacing), None)
 
 
 def _in_our_words(facts: Facts) -> dict[str, object]:
@@ -135,7 +157,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         **_draft(facts),
         **_tiling(facts),
         **_variation(facts),
-        "Spacing": None if _schedule_type(facts) else facts.spacing,
+        "Spacing": None if _schedule_type(facts.spacing) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
         "Like": None if facts.like == "inkpunk" else facts.like,
@@ -148,6 +170,8 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Low memory": facts.low_memory or None,
         "Tiled": facts.tiled or None,
         "Speed": facts.speed,
+        "Upscaler": facts.enlarged.get("upscaler"),
+        "Tile size": facts.tile_size,
     }
 
 

@@ -12,7 +12,7 @@ from inkpunk.pictures.canvas import cells
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
 from inkpunk.pictures.pixels import image_to_tensor
 from inkpunk.request import Plan
-from inkpunk.road.image_to_image import from_image
+from inkpunk.road.image_to_image import from_image, from_latents
 from inkpunk.road.inpainting import pictures_of_rows, told_of_the_mask
 from inkpunk.road.masks import Change, Masked, begun_under, held_to
 from inkpunk.road.prompts import step_finder
@@ -23,6 +23,7 @@ from inkpunk.road.variation import varied
 def begin(
     road: Road,
     plan: Plan,
+    begins: Latents | Images | None,
     *,
     encode: Callable[[Images, Latents], Latents],
     schedule: NoiseSchedule,
@@ -35,6 +36,7 @@ def begin(
     Args:
         road: to wrap.
         plan: what is drawn.
+        begins: what it begins from, one for each picture: latents, or images in [-1, 1]; None for noise alone.
         encode: images, and noise to choose among their encodings by, to latents.
         schedule, prediction: of the model.
         inpaints: whether it is one that sees masks.
@@ -43,18 +45,18 @@ def begin(
     request, pictures = plan.request, len(plan.texts)
     drawn = request.program.draws_encoding
     change, known, masked = _change(plan), None, None
-    encoded = plan.start is not None
-    if plan.start is not None:
-        image = _repeated(image_to_tensor(plan.start), pictures)
-        if plan.canvas is None:
-            road = from_image(road, image, request.strength, encode, drawn=drawn)
-        else:
-            masked = Masked(image, change, plan.canvas.content, request.strength)
-            holds = not inpaints or bool(((change > 0) & (change < 1)).any())
-            encoded = holds or request.strength < 1
-            if encoded:
-                road, known = begun_under(road, masked, encode, drawn)
-            masked = masked if holds else None
+    encoded = begins is not None and begins.shape[1] == 3
+    if begins is not None and not encoded:
+        road = from_latents(road, begins, request.strength)
+    elif begins is not None and plan.canvas is None:
+        road = from_image(road, begins, request.strength, encode, drawn=drawn)
+    elif begins is not None and plan.canvas is not None:
+        masked = Masked(begins, change, plan.canvas.content, request.strength)
+        holds = not inpaints or bool(((change > 0) & (change < 1)).any())
+        encoded = holds or request.strength < 1
+        if encoded:
+            road, known = begun_under(road, masked, encode, drawn)
+        masked = masked if holds else None
     if request.vary is not None or request.seed_resize is not None:
         road = varied(road, plan, first=1 if encoded and drawn else 0)
     if masked is not None and known is not None:

@@ -17,6 +17,7 @@ from torch import Tensor
 from inkpunk.pictures.hints import MAKERS, is_grey, says_nothing
 from inkpunk.road.road import Latents, Road
 
+LATENT_CHANNELS = 4
 MOST_WEIGHT = 100.0
 ROUNDING = 1e-9  # of a share of the steps
 
@@ -178,7 +179,9 @@ def controlled(
         for each in controllers:
             if each.control.weight and each.control.acts_at(step, steps):
                 without = negative if prompted_alone or each.prompted_alone else 0
-                told = _after(each.tell, without, latents, timestep, context).scaled(each.control.weight)
+                # an inpainting model's latents are followed by its mask, of which these networks know nothing
+                told = _after(each.tell, without, latents[:, :LATENT_CHANNELS], timestep, context)
+                told = told.scaled(each.control.weight)
                 residuals = told if residuals is None else residuals + told
         return road.predict(latents, timestep, context, residuals)
 

@@ -50,6 +50,7 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "image_prompt_hashes": {
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
+        "tile_size": request.tile_size,
         "init_hash": image_hash(plan.start) if plan.start else None,
         "mask_hash": image_hash(request.changing) if request.changing else None,
         "masked_content": request.masked_content if plan.canvas else None,

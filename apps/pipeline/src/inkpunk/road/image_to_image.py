@@ -35,3 +35,8 @@ def from_image(
         return replace(before, noise=noise, latents=mean, strength=strength)
 
     return replace(road, start=start)
+
+
+def from_latents(road: Road, latents: Latents, strength: float) -> Road:
+    """Begin from latents, one for each picture that is drawn; the first draw of noise sends them back."""
+    return replace(road, start=lambda: replace(road.start(), latents=latents, strength=strength))

@@ -16,6 +16,7 @@ def decide(
     layers: int,
     size: tuple[int, int],
     canvas: Canvas | None = None,
+    begun: bool = False,
 ) -> Plan:
     """Make the plan of a request.
 
@@ -26,6 +27,7 @@ def decide(
         layers: how many its text encoder has.
         size: the width and height that are drawn.
         canvas: the picture of which a part is drawn anew, if it is.
+        begun: whether it begins from what another pass has drawn.
 
     Raises:
         RequestError: for what only a model can judge; see `Pipeline.plan`.
@@ -36,7 +38,8 @@ def decide(
     settings = schedule, sampler, steps
     spacing = spacing or conventions.spacing(*settings)
     try:
-        if request.init is None or (canvas and request.strength == 1):  # from noise alone
+        from_noise = request.init is None or (canvas is not None and request.strength == 1)
+        if from_noise and not begun:
             path = conventions.path(*settings, spacing)
         else:
             path = conventions.partial_path(*settings, request.strength, spacing)

@@ -60,6 +60,8 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         "control": bool(request.followed),
         "image prompt": bool(request.shown),
         "region": bool(request.placed),
+        "enlarging": request.enlarging is not None,
+        "tile size": request.tile_size is not None,
     }
     if other := next((name for name, given in others.items() if given), None):
         raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")

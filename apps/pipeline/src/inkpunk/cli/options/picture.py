@@ -7,6 +7,7 @@ import click
 
 from inkpunk.cli.options.adding import Command, with_options
 from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS, TILEABLE
+from inkpunk.cli.options.enlarging import ENLARGE_OPTIONS, take_enlarging
 
 if TYPE_CHECKING:
     from inkpunk.pictures.facts import Facts
@@ -188,6 +189,7 @@ PICTURE_OPTIONS = (
     DRAFT_OPTION,
     TILEABLE_OPTION,
     *VARIATION_OPTIONS,
+    *ENLARGE_OPTIONS,
 )
 
 
@@ -223,6 +225,7 @@ def request_of(
 
     if seed is not None:
         settings["seeds"] = (seed,)
+    settings["enlarge"] = take_enlarging(settings)
     followed = (*map(Control.read, controls), *(Control.read(hint, ready=True) for hint in hints))
     return Request(**settings, init=init, wildcards=read_wildcards(wildcards), controls=followed)
 

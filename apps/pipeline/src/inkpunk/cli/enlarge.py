@@ -1,0 +1,122 @@
+"""`inkpunk enlarge`: make a picture that is there larger, in tiles, however large it becomes."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from inkpunk.cli.destinations import check_picture_path, make_folder
+from inkpunk.cli.options import (
+    model_options,
+    picture_options,
+    request_of,
+    say_what_is_unknown,
+)
+from inkpunk.cli.progress import with_progress
+from inkpunk.cli.prompt import say_what_is_cut
+from inkpunk.cli.refusing import refusals
+
+if TYPE_CHECKING:
+    from inkpunk.pipeline import Pipeline
+
+OTHERS = {"width", "height", "init", "strength"} | {
+    f"enlarge{each}" for each in ("", "_by", "_strength", "_steps", "_sampler")
+}
+"""Options of other commands' pictures, which this one tells by names of its own, or has no use for."""
+
+
+def _without_others(command: click.Command) -> click.Command:
+    command.params = [each for each in command.params if each.name not in OTHERS]
+    return command
+
+
+@_without_others
+@click.command()
+@click.argument("picture", type=click.Path(path_type=Path))
+@click.argument("prompt", required=False)
+@click.option("--by", "factor", metavar="FACTOR", help="How many times as wide and high. [default: 2]")
+@click.option("--to", metavar="WIDTHxHEIGHT", help="Or how large, in pixels, each a multiple of 8.")
+@click.option(
+    "--strength",
+    "redraw",
+    type=float,
+    default=0.3,
+    show_default=True,
+    help="How much is drawn anew: more adds detail, and goes further away from the picture.",
+)
+@picture_options
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("pictures"),
+    show_default=True,
+    help="A .png file, or a folder.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@model_options
+def enlarge(
+    picture: Path,
+    prompt: str | None,
+    factor: str | None,
+    to: str | None,
+    redraw: float,
+    out: Path,
+    overwrite: bool,
+    load: Callable[[], "Pipeline"],
+    **settings: Any,
+) -> None:
+    """Make PICTURE larger, with detail that the model draws as PROMPT says.
+
+    Without PROMPT, and without --negative, those of the picture's own recipe are taken, if it has one of inkpunk's.
+    It is resized, by Lanczos or --upscaler, and drawn anew in part, tile by tile: memory does not limit its size.
+
+    \b
+    inkpunk enlarge raven.png
+    inkpunk enlarge photo.jpg "a harbour at dusk" --to 3072x2048 --upscaler 4x-UltraSharp.pth
+    """
+    to_file = out.suffix.lower() == ".png"
+    if factor is not None and to is not None:
+        raise click.UsageError("--by and --to say the same in two ways: give one of them")
+    if to_file:
+        check_picture_path(out, overwrite)
+    else:
+        make_folder("--out", out)
+    with refusals():
+        told = _recipe_of(picture) if prompt is None else {}
+        if prompt is None and not told:
+            click.echo(
+                f"{picture}: has no recipe of inkpunk's to take a prompt from, so that no prompt leads; give one, "
+                "that says what it shows, for better detail",
+                err=True,
+            )
+        if settings["negative_prompt"]:
+            told.pop("negative_prompt", None)
+        settings |= {"prompt": prompt or ""} | told
+        settings |= {"enlarge": to or factor or "2", "enlarge_strength": redraw}
+        request = request_of(init=picture, **settings)
+        pipeline = load()
+        if request.tile_size is None:
+            request = replace(request, tile_size=max(pipeline.defaults.size, 64))
+        width, height = pipeline.size(request)
+        say_what_is_cut(request, pipeline.tokenizer)
+        for note in pipeline.notes_of(request):
+            click.echo(note, err=True)
+        last = deque(with_progress(pipeline.run(request), f"{width} x {height}"), maxlen=1).pop()
+        [drawn] = pipeline.pictures(request, last.latents)
+        click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+        say_what_is_unknown(drawn.facts)
+
+
+def _recipe_of(picture: Path) -> dict[str, str]:
+    """The prompts that a picture was drawn by, if it says so."""
+    from inkpunk.pictures.facts import PictureError
+    from inkpunk.pictures.png_text import read_facts
+
+    try:
+        facts = read_facts(picture)
+    except PictureError:
+        return {}
+    return {"prompt": facts.prompt, "negative_prompt": facts.negative_prompt}
