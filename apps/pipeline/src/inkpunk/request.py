@@ -551,6 +551,11 @@ class Plan:
         most = self.request.tile_size or max(self.width, self.height)
         return min(self.width, most), min(self.height, most)
 
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is drawn: all of a picture is to stay as it is."""
+        return self.canvas is not None and not self.canvas.changes
+
     @cached_property
     def start(self) -> Image.Image | None:
         """The picture to start from, in the size that is drawn."""
