@@ -101,6 +101,7 @@ OPTIONS: dict[str, list[str]] = {
         "--image-encoder",
         "{seeing}/image_encoder/model.safetensors",
     ],
+    "resize": ["--init", "{start}", "--width", "72", "--height", "56", "--resize", "pad"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],

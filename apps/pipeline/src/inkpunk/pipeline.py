@@ -57,7 +57,7 @@ from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_l
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like, size_within
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
@@ -349,6 +349,8 @@ class Pipeline:
         side, picture = self.defaults.size, request.shaping
         if picture is None:
             return request.width or side, request.height or side
+        if request.resize == "fit" and request.width and request.height:
+            return size_within(picture.size, request.width, request.height)
         return size_like(picture.size, side, request.width, request.height)
 
     def run(self, request: Request) -> Iterator[Step]:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from inkpunk.models.loras import Lora
 from inkpunk.pictures.facts import PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
@@ -46,6 +46,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "plain_prompt": given.yes_or_no,
     "wildcards": given.lists,
     "guess": given.yes_or_no,
+    "resize": given.text,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -92,8 +93,8 @@ class Request:
         width, height: picture size in pixels, multiples of 8. None is the model's; with `init`, its shape in the
             model's area: see `inkpunk.pictures.fitting.size_like`.
         init: the picture to start from (image-to-image): any of Pillow's images, or a path, and kept as a file of it
-            is read, with its transparency: see `inkpunk.pictures.reading.read_with_alpha`. It is scaled and cut to
-            the size that is drawn, what is transparent laid over white.
+            is read, with its transparency: see `inkpunk.pictures.reading.read_with_alpha`. It is brought to
+            the size that is drawn as `resize` says, what is transparent laid over white.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
         guidance_rescale: how much of the contrast that guidance adds is taken back, 0 (none) to 1; 0.7 is usual.
         guidance_interval: noise levels (sigmas) low and high; guidance acts where low < sigma <= high alone, and
@@ -114,6 +115,9 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        resize: how `init` and the pictures of `controls` are brought to a size of another shape: "fill" it and cut
+            off what juts out, "fit" whole within width and height, of which the drawing then has what their shape
+            takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -146,6 +150,7 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    resize: str = "fill"
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -166,6 +171,10 @@ class Request:
         if not 0 < self.strength <= 1:
             raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
         self._check_guidance()
+        try:
+            object.__setattr__(self, "resize", find_resize(self.resize))
+        except ValueError as error:
+            raise RequestError(str(error)) from error
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
@@ -363,7 +372,7 @@ class Plan:
     def start(self) -> Image.Image | None:
         """The picture to start from, in the size that is drawn."""
         picture = self.request.picture
-        return picture and fit(picture, (self.width, self.height))
+        return picture and fitted(picture, (self.width, self.height), self.request.resize)
 
     @cached_property
     def hints(self) -> tuple[Image.Image, ...]:
@@ -374,7 +383,7 @@ class Plan:
         """
         try:
             return tuple(
-                each.hint(fit(each.kept, (self.width, self.height)))
+                each.hint(fitted(each.kept, (self.width, self.height), self.request.resize))
                 for each in self.request.followed
                 if each.kept is not None
             )

@@ -121,6 +121,8 @@ def say_what_is_idle(plan: "Plan") -> None:
         click.echo("The negative prompt changes nothing at guidance 1, which is off.", err=True)
     if request.init is None and request.strength != type(request).strength:
         click.echo("--strength changes nothing without --init.", err=True)
+    if request.shaping is None and request.resize != "fill":
+        click.echo("--resize changes nothing without --init or --control.", err=True)
     if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
         click.echo("One step draws a blur, but with a distilled model; 16 to 50 are usual.", err=True)
 

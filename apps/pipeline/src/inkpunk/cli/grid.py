@@ -166,15 +166,15 @@ def _with_inits(
     def with_its_init(request: "Request", init: Path | None) -> "Request":
         if init is None:
             return request
-        from inkpunk.pictures.fitting import fit
+        from inkpunk.pictures.fitting import fitted as brought_to
 
-        key = init, request.width, request.height
+        key = init, request.width, request.height, request.resize
         if key not in fitted:
             whole = replace(request, init=init)
             size = pipeline.size(whole)
             say_how_it_starts(whole, init, size)
             assert whole.picture is not None  # it was read
-            fitted[key] = fit(whole.picture, size)
+            fitted[key] = brought_to(whole.picture, size, whole.resize)
         width, height = fitted[key].size
         return replace(request, init=fitted[key], width=width, height=height)
 

@@ -50,6 +50,7 @@ class Facts:
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
         init_hash: of image-to-image, the MD5 of the init picture's RGB pixels, as AUTOMATIC1111 hashes it.
+        resize: how the init picture and those of controls were brought to the size, as in the request.
         device, dtype: what kind of device computed, and in which precision.
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
@@ -93,6 +94,7 @@ class Facts:
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None
+    resize: str = "fill"
     device: str = "cpu"
     dtype: str = "float32"
     low_memory: bool = False

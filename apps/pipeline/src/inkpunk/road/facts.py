@@ -47,5 +47,6 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "image_prompt_hashes": {
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
+        "resize": request.resize if plan.start or plan.hints else "fill",
         "init_hash": image_hash(plan.start) if plan.start else None,
     }

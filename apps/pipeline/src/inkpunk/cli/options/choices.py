@@ -33,3 +33,5 @@ PROGRAMS = ("inkpunk", "a1111", "comfyui", "diffusers")
 PREDICTIONS = ("epsilon", "v", "sample")
 # and inkpunk_clip.EMPHASES
 EMPHASES = ("mean", "plain", "from_empty", "ignore")
+# and inkpunk.pictures.fitting.RESIZES
+RESIZES = ("fill", "fit", "stretch", "pad")
