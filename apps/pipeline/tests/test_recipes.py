@@ -55,6 +55,7 @@ def folder(
     )
     Image.effect_noise((64, 64), 60).convert("RGB").save(home / "start.png")
     Image.new("RGB", (64, 64), "navy").save(home / "other.png")
+    Image.new("RGBA", (64, 64), (250, 20, 0, 90)).save(home / "clear.png")
     (home / "lists").mkdir()
     (home / "lists" / "bird.txt").write_text("raven\nowl\n")
     save_file({"emb_params": torch.randn(2, 32)}, home / "word.safetensors")
@@ -102,6 +103,8 @@ OPTIONS: dict[str, list[str]] = {
         "{seeing}/image_encoder/model.safetensors",
     ],
     "resize": ["--init", "{start}", "--width", "72", "--height", "56", "--resize", "pad"],
+    "match_colours": ["--init", "{start}", "--match-colours"],
+    "keep_alpha": ["--init", "{clear}", "--keep-alpha"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -127,6 +130,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
     out = folder / "drawn.png"
     places = {"lists": folder / "lists", "start": folder / "start.png", "word": folder / "word.safetensors"}
     places |= {
+        "clear": folder / "clear.png",
         "seeing": folder / "seeing",
         "bent": folder / "bent.safetensors",
         "control": folder / "control.safetensors",

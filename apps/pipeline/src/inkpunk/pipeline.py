@@ -65,6 +65,7 @@ from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.facts import by_kind, facts_of
+from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.image_to_image import from_image
@@ -511,7 +512,7 @@ class Pipeline:
         plan = self.plan(request)
         images = self.road(plan).decode(latents)
         return [
-            Picture(tensor_to_image(image), self.facts(plan, seed))
+            Picture(finished(plan, tensor_to_image(image)), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
         ]
 

@@ -47,6 +47,8 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "wildcards": given.lists,
     "guess": given.yes_or_no,
     "resize": given.text,
+    "match_colours": given.yes_or_no,
+    "keep_alpha": given.yes_or_no,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -118,6 +120,8 @@ class Request:
         resize: how `init` and the pictures of `controls` are brought to a size of another shape: "fill" it and cut
             off what juts out, "fit" whole within width and height, of which the drawing then has what their shape
             takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
+        match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
+        keep_alpha: give it the transparency of `init`.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -151,6 +155,8 @@ class Request:
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
     resize: str = "fill"
+    match_colours: bool = False
+    keep_alpha: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -373,6 +379,12 @@ class Plan:
         """The picture to start from, in the size that is drawn."""
         picture = self.request.picture
         return picture and fitted(picture, (self.width, self.height), self.request.resize)
+
+    @cached_property
+    def alpha(self) -> Image.Image | None:
+        """How opaque the picture to start from is, in the size that is drawn, in 8 bits of grey."""
+        alpha = self.request.alpha
+        return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
 
     @cached_property
     def hints(self) -> tuple[Image.Image, ...]:

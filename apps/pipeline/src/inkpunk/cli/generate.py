@@ -68,10 +68,13 @@ def generate(
     to_file = out.suffix.lower() == ".png"
     _check_destination(out, to_file, count, overwrite)
     with refusals():
+        from inkpunk.road.finishing import refuse_idle_finishing
+
         # Whatever can be refused without the model is refused before the model is loaded.
         asked = request_of(init=init, **settings)
         first = asked.seeds[0]
         asked = replace(asked, seeds=tuple(range(first, first + count)))
+        refuse_idle_finishing(asked)
         pipeline = load()
         say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)

@@ -23,8 +23,6 @@ from inkpunk.cli.refusing import refusals
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request
 
@@ -161,22 +159,23 @@ def _with_inits(
     requests: list[list["Request"]], cells: list[list[Settings]], pipeline: "Pipeline"
 ) -> list[list["Request"]]:
     """Add the pictures to start from: each is read, and made to fit, once for each size; more are not kept."""
-    fitted = dict[object, "Image.Image"]()
+    fitted = dict[object, tuple[Any, tuple[int, int]]]()
 
     def with_its_init(request: "Request", init: Path | None) -> "Request":
         if init is None:
             return request
         from inkpunk.pictures.fitting import fitted as brought_to
 
-        key = init, request.width, request.height, request.resize
+        key = init, request.width, request.height, request.resize, request.keep_alpha
         if key not in fitted:
             whole = replace(request, init=init)
             size = pipeline.size(whole)
             say_how_it_starts(whole, init, size)
             assert whole.picture is not None  # it was read
-            fitted[key] = brought_to(whole.picture, size, whole.resize)
-        width, height = fitted[key].size
-        return replace(request, init=fitted[key], width=width, height=height)
+            keeps = whole.init if request.keep_alpha else brought_to(whole.picture, size, whole.resize)
+            fitted[key] = keeps, size
+        kept, (width, height) = fitted[key]
+        return replace(request, init=kept, width=width, height=height)
 
     return [
         [with_its_init(request, cell["init"]) for request, cell in zip(row, line, strict=True)]

@@ -51,6 +51,8 @@ class Facts:
         ema: whether the model's averaged weights drew it.
         init_hash: of image-to-image, the MD5 of the init picture's RGB pixels, as AUTOMATIC1111 hashes it.
         resize: how the init picture and those of controls were brought to the size, as in the request.
+        match_colours: whether the drawn picture was given the init picture's colours.
+        alpha_hash: where it was given its transparency, the MD5 of that in 8 bits of grey.
         device, dtype: what kind of device computed, and in which precision.
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
@@ -95,6 +97,8 @@ class Facts:
     ema: bool = False
     init_hash: str | None = None
     resize: str = "fill"
+    match_colours: bool = False
+    alpha_hash: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
     low_memory: bool = False

@@ -27,7 +27,7 @@ class Picture:
     """A drawn picture.
 
     Attributes:
-        image: the pixels, 8-bit RGB.
+        image: the pixels, 8-bit RGB; RGBA where the transparency of a picture to start from was kept.
         facts: all it takes to draw it again.
     """
 

@@ -115,6 +115,8 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
     return {
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
+        "Match colours": facts.match_colours or None,
+        "Kept alpha hash": facts.alpha_hash,
         "Resize": None if facts.resize == "fill" else facts.resize,
         "Spacing": None if _schedule_type(facts) else facts.spacing,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,

@@ -161,6 +161,8 @@ INIT_OPTIONS = (
         help="How --init and --control come to a size of another shape: fill it and be cut, fit whole within it, "
         "which then shrinks to their shape, be stretched, or be padded from their edges.",
     ),
+    click.option("--match-colours", is_flag=True, help="Give the drawn picture the colours of --init."),
+    click.option("--keep-alpha", is_flag=True, help="Give the drawn picture the transparency of --init."),
 )
 
 PICTURE_OPTIONS = (
