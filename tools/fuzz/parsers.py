@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.masks import read_mask
 from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.recipe import read_recipe
 from inkpunk_clip import GRAMMARS, parse
@@ -107,6 +108,10 @@ def _picture(data: bytes, folder: Path) -> None:
     read_recipe(path)
 
 
+def _mask(data: bytes, folder: Path) -> None:
+    read_mask(_write(folder / "mask.png", data))
+
+
 def _prompt(data: bytes, _: Path) -> None:
     for grammar in GRAMMARS:
         parse(data.decode(errors="surrogateescape"), grammar)
@@ -127,5 +132,6 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "image prompts": (_image_prompt, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
+    "masks": (_mask, (PictureError,)),
     "prompts": (_prompt, ()),
 }

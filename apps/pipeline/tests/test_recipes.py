@@ -27,6 +27,8 @@ from safetensors.torch import save_file
 
 #: Options of `generate` that say which picture, where to, or how it is told, and not how it is drawn.
 ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "save_hint", "model", "lora_folder"}
+#: Those that say what file it is saved as.
+OF_THE_FILE = {"form", "quality"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
 OF_THE_MACHINE = {"device", "compile_", "offload"}
 
@@ -118,7 +120,7 @@ PROMPT = "a (word:1.4) __bird__"
 
 def test_every_option_of_generate_is_thought_of() -> None:
     names = {parameter.name for parameter in generate.params}
-    assert names == {*OPTIONS} | ELSEWHERE | OF_THE_MACHINE
+    assert names == {*OPTIONS} | ELSEWHERE | OF_THE_FILE | OF_THE_MACHINE
 
 
 class Refused(Exception):

@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
-from inkpunk.cli.destinations import check_picture_path, make_folder
+from inkpunk.cli.destinations import make_folder
 from inkpunk.cli.options import (
     model_options,
     picture_options,
     request_of,
     say_how_it_starts,
     say_what_is_unknown,
+    with_options,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
+from inkpunk.cli.saving import SAVING_OPTIONS, Saving
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:
@@ -47,9 +49,10 @@ def _axis(context: click.Context, parameter: click.Parameter, text: str | None) 
     type=click.Path(path_type=Path),
     default=Path("pictures"),
     show_default=True,
-    help="A .png file, or a folder.",
+    help="A .png, .jpg, .webp or .avif file, or a folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@with_options(SAVING_OPTIONS)
 @click.option(
     "--save-cells",
     type=click.Path(file_okay=False, path_type=Path),
@@ -63,6 +66,8 @@ def grid(
     y: OptionAxis | None,
     out: Path,
     overwrite: bool,
+    form: str | None,
+    quality: int | None,
     save_cells: Path | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
@@ -78,9 +83,10 @@ def grid(
     numbers from 2 to 8. prompt=raven,fox looks for the first value in the prompt, and in the negative one, and puts
     each value in its place (Prompt S/R). All cells have the same seed, unless an axis is the seed.
     """
-    to_file = out.suffix.lower() == ".png"
-    if to_file:
-        check_picture_path(out, overwrite)
+    with refusals():
+        saving = Saving.read(
+            out, form, quality, overwrite, alpha=save_cells is not None and settings["keep_alpha"]
+        )
     _refuse_idle_axes(x, y, settings)
     with refusals():
         from inkpunk.request import Request
@@ -91,9 +97,9 @@ def grid(
         # Whatever can be refused without the model is refused before the model is loaded.
         cells = _cells(settings, x, y)
         requests = _requests(cells, x, y)
-        for option, folder in (("--out", None if to_file else out), ("--save-cells", save_cells)):
-            if folder is not None:
-                make_folder(option, folder)
+        saving.prepare()
+        if save_cells is not None:
+            make_folder("--save-cells", save_cells)
         pipeline = load()
         requests = _with_inits(requests, cells, pipeline)
         prompts = {(each.like, each.prompt, each.negative_prompt): each for row in requests for each in row}
@@ -110,13 +116,13 @@ def grid(
             with closing(with_progress(drawing, title)) as steps:
                 for step in steps:
                     if step.picture is not None and save_cells is not None:
-                        saved.append(step.picture.save_into(save_cells))
+                        saved.append(saving.save_into(save_cells, step.picture))
                     drawn = step.grid
         finally:
             for path in saved:
                 click.echo(path)
         assert drawn is not None  # the last step has it
-        click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+        click.echo(saving.save(drawn))
         cells = [facts for row in drawn.grid.cells for facts in row]
         say_what_is_unknown(
             next((facts for facts in cells if not facts.model_hash), drawn.facts)

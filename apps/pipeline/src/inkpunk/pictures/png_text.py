@@ -10,6 +10,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.grid_facts import Axis, GridFacts
+from inkpunk.pictures.kinds import START_BYTES
+from inkpunk.pictures.recipe import kind_in, read_recipe
 from inkpunk.pictures.regular import check_regular
 from inkpunk.road.programs import PROGRAMS
 
@@ -179,7 +181,7 @@ def read_facts(path: str | Path) -> Facts:
     """Read back the facts of a picture that inkpunk saved; of a grid, the first cell's. Pixels are not decoded.
 
     Raises:
-        PictureError: for a file that is no PNG, holds no such facts, or damaged ones.
+        PictureError: for a file that is no PNG, JPEG, WebP or AVIF, holds no such facts, or damaged ones.
     """
     return _read(path, Facts.from_json)
 
@@ -188,7 +190,7 @@ def read_grid_facts(path: str | Path) -> GridFacts:
     """Read back the facts of a grid that inkpunk saved. Pixels are not decoded.
 
     Raises:
-        PictureError: for a file that is no PNG, holds no facts of a grid, or damaged ones.
+        PictureError: for a file that is no PNG, JPEG, WebP or AVIF, holds no facts of a grid, or damaged ones.
     """
     return _read(path, GridFacts.from_json)
 
@@ -196,16 +198,22 @@ def read_grid_facts(path: str | Path) -> GridFacts:
 def _read(path: str | Path, from_json: Callable[[str], Told]) -> Told:
     try:
         check_regular(Path(path))
-        # Not Image.open: that also judges the size of pixels which nobody asks for.
-        with PngImageFile(path) as image:
-            text: object = image.info.get("inkpunk")
+        with Path(path).open("rb") as file:
+            kind = kind_in(file.read(START_BYTES))
+        text: object
+        if kind in (None, "PNG"):
+            # Not Image.open: that also judges the size of pixels which nobody asks for.
+            with PngImageFile(path) as image:
+                text = image.info.get("inkpunk")
+        else:
+            text = read_recipe(Path(path)).texts.get("inkpunk")
     except PictureError:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except Exception as error:  # a stranger's file: Pillow's parser raises whatever it stumbles over
         raise PictureError(
-            f"{path}: not a readable PNG ({error}); facts are in the PNG files inkpunk saves"
+            f"{path}: not a readable PNG, JPEG, WebP or AVIF ({error}); facts are in the pictures that inkpunk saves"
         ) from error
     if not isinstance(text, str):
         raise PictureError(
