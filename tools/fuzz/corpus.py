@@ -8,7 +8,8 @@ import zipfile
 from pathlib import Path
 
 import torch
-from PIL import Image
+from inkpunk.pictures.lossy import file_of
+from PIL import Image, features
 from PIL.PngImagePlugin import PngInfo
 from safetensors.torch import save
 
@@ -47,6 +48,29 @@ def _png(**texts: str) -> bytes:
         info.add_itxt(name, text) if name == "inkpunk" else info.add_text(name, text)
     Image.new("RGB", (2, 2)).save(buffer, "PNG", pnginfo=info)
     return buffer.getvalue()
+
+
+def _lossy() -> list[bytes]:
+    """A recipe as EXIF and XMP hold it, in each format that this Pillow has; in a JPEG a long one, too."""
+    image = Image.new("RGB", (2, 2))
+    forms = [form for form in ("jpeg", "webp", "avif") if form == "jpeg" or features.check(form)]
+    short = [file_of(image, form, "a cat\nSteps: 2", '{"prompt": "a cat"}') for form in forms]
+    return [*short, file_of(image, "jpeg", "a cat " * 6_000, '{"prompt": "a cat"}')]
+
+
+def _masks() -> list[bytes]:
+    """Transparent, of 16 bits, of a palette, turned."""
+    clear = Image.linear_gradient("L").resize((4, 4))
+    painted = Image.new("RGBA", (4, 4), "red")
+    painted.putalpha(clear)
+    turned = Image.new("I;16", (4, 2), 40_000)
+    turned.getexif()[0x0112] = 6
+    made = list[bytes]()
+    for mask, kind in ((painted, "PNG"), (painted, "WEBP"), (turned, "TIFF"), (clear.convert("P"), "GIF")):
+        buffer = io.BytesIO()
+        mask.save(buffer, kind, exif=mask.getexif())
+        made.append(buffer.getvalue())
+    return made
 
 
 def _adapters() -> list[bytes]:
@@ -189,7 +213,12 @@ def corpus(parser: str) -> list[bytes]:
         "image prompts": _image_prompts(),
         "tiny autoencoders": _tiny_vaes(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
-        "pictures": [_png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'), _png(prompt="{}")],
+        "pictures": [
+            _png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'),
+            _png(prompt="{}"),
+            *_lossy(),
+        ],
+        "masks": _masks(),
         "prompts": [b"a (cat:1.2) [dog:fox:0.5] AND [a|b] :2 BREAK \\( {x|2$$y|z}", "((é🖋))".encode()],
     }
     return made[parser] + [file.read_bytes() for file in sorted(KEPT.glob(f"{parser}-*"))]

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
+from inkpunk.pictures import reading
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.masks import read_mask
 from inkpunk.pictures.png_text import read_facts
 from inkpunk.pictures.recipe import read_recipe
 from inkpunk_clip import GRAMMARS, parse
@@ -32,6 +35,7 @@ PEFTS = save(
         "base_model.model.conv_in.lora_B.weight": TWO.T.contiguous(),
     }
 )
+SMALL = 1 << 20  # pixels
 WEIGHTS = (torch.ones(3, 3), torch.ones(4, 6), torch.ones(4, 2, 1, 1))  # that the corpus' adapters are of
 
 
@@ -112,6 +116,13 @@ def _picture(data: bytes, folder: Path) -> None:
     read_recipe(path)
 
 
+def _mask(data: bytes, folder: Path) -> None:
+    with patch.object(
+        reading, "MOST_PIXELS", SMALL
+    ):  # a size that damage makes up may be decoded, and takes memory
+        read_mask(_write(folder / "mask.png", data))
+
+
 def _prompt(data: bytes, _: Path) -> None:
     for grammar in GRAMMARS:
         parse(data.decode(errors="surrogateescape"), grammar)
@@ -133,5 +144,6 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "tiny autoencoders": (_tiny_vae, (CheckpointError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
+    "masks": (_mask, (PictureError,)),
     "prompts": (_prompt, ()),
 }

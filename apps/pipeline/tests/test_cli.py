@@ -283,7 +283,7 @@ def test_a_device_that_is_not_here_is_refused_in_one_line(tiny: Path, device: st
         ("file/folder", "cannot be saved to"),
         ("x" * 300 + ".png", "cannot be saved to: File name too long"),
         ("x" * 300, "cannot be saved to: File name too long"),
-        ("picture.jpg", "pictures are saved as .png, which holds their recipe"),
+        ("picture.gif", "pictures are saved as .png, .jpg, .webp or .avif, which hold their recipe"),
     ],
 )
 def test_where_nothing_can_be_saved_is_refused_before_any_work(

@@ -88,7 +88,7 @@ def test_what_is_no_picture_is_none(tmp_path: Path) -> None:
     (tmp_path / "model.ckpt").write_bytes(b"PK\3\4")
     assert not is_picture(tmp_path / "model.ckpt")
     assert not is_picture(tmp_path)
-    with pytest.raises(PictureError, match="neither PNG, JPEG nor WebP"):
+    with pytest.raises(PictureError, match="neither PNG, JPEG, WebP nor AVIF"):
         read_recipe(tmp_path / "model.ckpt")
 
 

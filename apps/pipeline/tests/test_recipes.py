@@ -38,6 +38,9 @@ ELSEWHERE = {
     "model",
     "lora_folder",
 }
+ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "save_hint", "model", "lora_folder"}
+#: Those that say what file it is saved as.
+OF_THE_FILE = {"form", "quality"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
 OF_THE_MACHINE = {"device", "compile_", "offload"}
 
@@ -68,6 +71,7 @@ def folder(
     )
     Image.effect_noise((64, 64), 60).convert("RGB").save(home / "start.png")
     Image.new("RGB", (64, 64), "navy").save(home / "other.png")
+    Image.new("RGBA", (64, 64), (250, 20, 0, 90)).save(home / "clear.png")
     (home / "lists").mkdir()
     (home / "lists" / "bird.txt").write_text("raven\nowl\n")
     save_file({"emb_params": torch.randn(2, 32)}, home / "word.safetensors")
@@ -129,6 +133,9 @@ OPTIONS: dict[str, list[str]] = {
     "tileable": ["--tileable", "x"],
     "vary": ["--vary", "8:0.2"],
     "seed_resize": ["--seed-resize", "48x80"],
+    "resize": ["--init", "{start}", "--width", "72", "--height", "56", "--resize", "pad"],
+    "match_colours": ["--init", "{start}", "--match-colours"],
+    "keep_alpha": ["--init", "{clear}", "--keep-alpha"],
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
@@ -142,7 +149,7 @@ PROMPT = "a (word:1.4) __bird__"
 
 def test_every_option_of_generate_is_thought_of() -> None:
     names = {parameter.name for parameter in generate.params}
-    assert names == {*OPTIONS} | ELSEWHERE | OF_THE_MACHINE
+    assert names == {*OPTIONS} | ELSEWHERE | OF_THE_FILE | OF_THE_MACHINE
 
 
 class Refused(Exception):
@@ -154,6 +161,7 @@ def drawn(folder: Path, *options: str) -> tuple[bytes, Facts, str]:
     out = folder / "drawn.png"
     places = {"lists": folder / "lists", "start": folder / "start.png", "word": folder / "word.safetensors"}
     places |= {
+        "clear": folder / "clear.png",
         "seeing": folder / "seeing",
         "bent": folder / "bent.safetensors",
         "control": folder / "control.safetensors",

@@ -61,7 +61,7 @@ from inkpunk.models.upscalers import Upscaler, load_upscaler
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.canvas import Canvas, canvas_of
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like, size_within
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
@@ -71,6 +71,7 @@ from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.enlarging import resized
 from inkpunk.road.facts import by_kind, facts_of
+from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
@@ -421,6 +422,8 @@ class Pipeline:
             padding=request.only_masked,
             asked=(request.width, request.height),
             content=request.masked_content,
+            resize=request.resize,
+            alpha=request.alpha,
         )
 
     def size(self, request: Request) -> tuple[int, int]:
@@ -434,6 +437,8 @@ class Pipeline:
         shape = (enlarge and enlarge.size) or (picture and picture.size)
         if shape is None:
             return request.width or side, request.height or side
+        if request.resize == "fit" and request.width and request.height:
+            return size_within(shape, request.width, request.height)
         return size_like(shape, side, request.width, request.height)
 
     def run(self, request: Request) -> Iterator[Step]:
@@ -684,10 +689,11 @@ class Pipeline:
         """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
         plan = self.plan(request)
         if plan.canvas and plan.idle:
-            return [Picture(plan.canvas.picture, self.facts(plan, seed)) for seed in request.seeds]
-        images = map(tensor_to_image, self.road(plan.passes[-1]).decode(latents))
+            images = [plan.canvas.picture] * len(request.seeds)
+        else:
+            images = map(tensor_to_image, self.road(plan.passes[-1]).decode(latents))
         return [
-            Picture(plan.canvas.pasted(image) if plan.canvas else image, self.facts(plan, seed))
+            Picture(finished(plan, image), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
         ]
 

@@ -17,7 +17,7 @@ from PIL import Image, ImageOps
 from inkpunk.models.loras import Lora
 from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
 from inkpunk.pictures.masks import read_mask
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
@@ -60,6 +60,9 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "vary": given.seed_and_amount,
     "seed_resize": given.size,
     "tile_size": given.whole,
+    "resize": given.text,
+    "match_colours": given.yes_or_no,
+    "keep_alpha": given.yes_or_no,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -114,8 +117,8 @@ class Request:
         width, height: picture size in pixels, multiples of 8. None is the model's; with `init`, its shape in the
             model's area: see `inkpunk.pictures.fitting.size_like`.
         init: the picture to start from (image-to-image): any of Pillow's images, or a path, and kept as a file of it
-            is read, with its transparency: see `inkpunk.pictures.reading.read_with_alpha`. It is scaled and cut to
-            the size that is drawn, what is transparent laid over white.
+            is read, with its transparency: see `inkpunk.pictures.reading.read_with_alpha`. It is brought to
+            the size that is drawn as `resize` says, what is transparent laid over white.
         strength: how much of `init` is drawn anew, in (0, 1]; without `init` it has no effect.
         guidance_rescale: how much of the contrast that guidance adds is taken back, 0 (none) to 1; 0.7 is usual.
         guidance_interval: noise levels (sigmas) low and high; guidance acts where low < sigma <= high alone, and
@@ -157,6 +160,11 @@ class Request:
             for. With `init` there is no first pass: that picture is enlarged, as it is, and `strength` has no effect.
         tile_size: side in pixels, a multiple of 8 from 64, of overlapping tiles that pictures larger than them are
             drawn, encoded and decoded in: see `inkpunk.road.tiles`. None is whole.
+        resize: how `init` and the pictures of `controls` are brought to a size of another shape: "fill" it and cut
+            off what juts out, "fit" whole within width and height, of which the drawing then has what their shape
+            takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
+        match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
+        keep_alpha: give it the transparency of `init`.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -200,6 +208,9 @@ class Request:
     seed_resize: tuple[int, int] | str | None = None
     enlarge: Enlarge | float | str | tuple[int, int] | None = None
     tile_size: int | None = None
+    resize: str = "fill"
+    match_colours: bool = False
+    keep_alpha: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -223,6 +234,10 @@ class Request:
         self._check_guidance()
         self._check_canvas()
         self._check_together()
+        try:
+            object.__setattr__(self, "resize", find_resize(self.resize))
+        except ValueError as error:
+            raise RequestError(str(error)) from error
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
@@ -562,7 +577,13 @@ class Plan:
         if self.canvas is not None:
             return self.canvas.shown
         picture = self.request.picture
-        return picture and fit(picture, (self.width, self.height))
+        return picture and fitted(picture, (self.width, self.height), self.request.resize)
+
+    @cached_property
+    def alpha(self) -> Image.Image | None:
+        """How opaque the picture to start from is, in the size that is drawn, in 8 bits of grey."""
+        alpha = self.request.alpha
+        return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
 
     @cached_property
     def hints(self) -> tuple[Image.Image, ...]:
@@ -573,7 +594,7 @@ class Plan:
         """
         try:
             return tuple(
-                each.hint(fit(each.kept, (self.width, self.height)))
+                each.hint(fitted(each.kept, (self.width, self.height), self.request.resize))
                 for each in self.request.followed
                 if each.kept is not None
             )

@@ -7,12 +7,10 @@ from pathlib import Path
 
 import click
 
-PICTURE = ".png"
+from inkpunk.pictures.formats import ENDINGS
+
+PICTURES = ".png, .jpg, .webp or .avif"
 OTHER_PICTURES = (
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".avif",
     ".gif",
     ".bmp",
     ".tif",
@@ -31,11 +29,16 @@ OTHER_PICTURES = (
 )
 
 
+def is_picture_name(path: Path) -> bool:
+    """Whether a path is named as a file that pictures are saved as."""
+    return path.suffix.lower() in ENDINGS
+
+
 def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
     """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
-    if out.suffix.lower() != PICTURE:
+    if not is_picture_name(out):
         raise click.ClickException(
-            f"{out}: pictures are saved as {PICTURE}, which holds their recipe; name one"
+            f"{out}: pictures are saved as {PICTURES}, which hold their recipe; name one"
         )
     with _said_of(out):
         if out.exists() and not overwrite:
@@ -48,14 +51,14 @@ def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
 
 def make_folder(option: str, folder: Path) -> None:
     """Make, before any work, the folder to save into."""
-    if folder.suffix.lower() in OTHER_PICTURES:
+    if folder.suffix.lower() in (*ENDINGS, *OTHER_PICTURES):
         raise click.UsageError(
-            f"{option} {folder}: pictures are saved as {PICTURE}, which holds their recipe; name a {PICTURE} file or "
-            "a folder"
+            f"{option} {folder}: pictures are saved as {PICTURES}, which hold their recipe; name a .png file or a "
+            "folder"
         )
     with _said_of(folder):
         if folder.exists() and not folder.is_dir():
-            raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURE} file")
+            raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURES} file")
         folder.mkdir(parents=True, exist_ok=True)
         _check_writable(folder)
 

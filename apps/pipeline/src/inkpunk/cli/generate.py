@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.destinations import check_picture_path, make_folder
+from inkpunk.cli.destinations import check_picture_path, is_picture_name, make_folder
 from inkpunk.cli.options import (
     model_options,
     picture_options,
     request_of,
     say_how_it_starts,
     say_what_is_unknown,
+    with_options,
 )
 from inkpunk.cli.previewing import PREVIEW_OPTION, place_of, previews
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
+from inkpunk.cli.saving import SAVING_OPTIONS, Saving
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
@@ -47,9 +49,10 @@ MOST_PICTURES = 100_000  # at a second each, more than a day
     type=click.Path(path_type=Path),
     default=Path("pictures"),
     show_default=True,
-    help="A .png file for one picture, or a folder for any number.",
+    help="A .png, .jpg, .webp or .avif file for one picture, or a folder for any number.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@with_options(SAVING_OPTIONS)
 @click.option(
     "--save-hint",
     type=click.Path(path_type=Path),
@@ -63,20 +66,27 @@ def generate(
     init: Path | None,
     out: Path,
     overwrite: bool,
+    form: str | None,
+    quality: int | None,
     save_hint: Path | None,
     preview: int | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
 ) -> None:
     """Draw PROMPT."""
-    to_file = out.suffix.lower() == ".png"
-    _check_destination(out, to_file, count, overwrite)
     preview_place = place_of(out) if preview else out
+    if is_picture_name(out) and count > 1:
+        raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
     with refusals():
+        saving = Saving.read(out, form, quality, overwrite, alpha=settings["keep_alpha"])
+        saving.prepare()
+        from inkpunk.road.finishing import refuse_idle_finishing
+
         # Whatever can be refused without the model is refused before the model is loaded.
         asked = request_of(init=init, **settings)
         first = asked.seeds[0]
         asked = replace(asked, seeds=tuple(range(first, first + count)))
+        refuse_idle_finishing(asked)
         pipeline = load()
         say_how_it_starts(asked, init, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
@@ -97,7 +107,7 @@ def generate(
             with previews(preview_place, preview, pipeline.preview) if preview else nullcontext() as show:
                 last = deque(with_progress(steps, title, show=show or _nothing), maxlen=1).pop()
             for drawn in pipeline.pictures(request, last.latents):
-                click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+                click.echo(saving.save(drawn))
                 say_what_is_unknown(drawn.facts)
 
 
@@ -134,14 +144,7 @@ def say_what_is_idle(plan: "Plan") -> None:
         click.echo("The negative prompt changes nothing at guidance 1, which is off.", err=True)
     if request.init is None and request.strength != type(request).strength:
         click.echo("--strength changes nothing without --init.", err=True)
+    if request.shaping is None and request.resize != "fill":
+        click.echo("--resize changes nothing without --init or --control.", err=True)
     if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
         click.echo("One step draws a blur, but with a distilled model; 16 to 50 are usual.", err=True)
-
-
-def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
-    if to_file and count > 1:
-        raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
-    if to_file:
-        check_picture_path(out, overwrite)
-    else:
-        make_folder("--out", out)

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
-from inkpunk.cli.destinations import check_picture_path, make_folder
+from inkpunk.cli.destinations import make_folder
 from inkpunk.cli.options import (
     model_options,
     picture_options,
     request_of,
     say_how_it_starts,
     say_what_is_unknown,
+    with_options,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
+from inkpunk.cli.saving import SAVING_OPTIONS, Saving
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from inkpunk.pipeline import Pipeline
     from inkpunk.request import Request
 
@@ -51,9 +51,10 @@ def _axis(context: click.Context, parameter: click.Parameter, text: str | None) 
     type=click.Path(path_type=Path),
     default=Path("pictures"),
     show_default=True,
-    help="A .png file, or a folder.",
+    help="A .png, .jpg, .webp or .avif file, or a folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@with_options(SAVING_OPTIONS)
 @click.option(
     "--save-cells",
     type=click.Path(file_okay=False, path_type=Path),
@@ -67,6 +68,8 @@ def grid(
     y: OptionAxis | None,
     out: Path,
     overwrite: bool,
+    form: str | None,
+    quality: int | None,
     save_cells: Path | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
@@ -82,9 +85,10 @@ def grid(
     numbers from 2 to 8. prompt=raven,fox looks for the first value in the prompt, and in the negative one, and puts
     each value in its place (Prompt S/R). All cells have the same seed, unless an axis is the seed.
     """
-    to_file = out.suffix.lower() == ".png"
-    if to_file:
-        check_picture_path(out, overwrite)
+    with refusals():
+        saving = Saving.read(
+            out, form, quality, overwrite, alpha=save_cells is not None and settings["keep_alpha"]
+        )
     _refuse_idle_axes(x, y, settings)
     with refusals():
         from inkpunk.request import Request
@@ -95,9 +99,9 @@ def grid(
         # Whatever can be refused without the model is refused before the model is loaded.
         cells = _cells(settings, x, y)
         requests = _requests(cells, x, y)
-        for option, folder in (("--out", None if to_file else out), ("--save-cells", save_cells)):
-            if folder is not None:
-                make_folder(option, folder)
+        saving.prepare()
+        if save_cells is not None:
+            make_folder("--save-cells", save_cells)
         pipeline = load()
         requests = _with_inits(requests, cells, pipeline)
         prompts = {(each.like, each.prompt, each.negative_prompt): each for row in requests for each in row}
@@ -114,13 +118,13 @@ def grid(
             with closing(with_progress(drawing, title)) as steps:
                 for step in steps:
                     if step.picture is not None and save_cells is not None:
-                        saved.append(step.picture.save_into(save_cells))
+                        saved.append(saving.save_into(save_cells, step.picture))
                     drawn = step.grid
         finally:
             for path in saved:
                 click.echo(path)
         assert drawn is not None  # the last step has it
-        click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+        click.echo(saving.save(drawn))
         cells = [facts for row in drawn.grid.cells for facts in row]
         say_what_is_unknown(
             next((facts for facts in cells if not facts.model_hash), drawn.facts)
@@ -163,14 +167,14 @@ def _with_inits(
     requests: list[list["Request"]], cells: list[list[Settings]], pipeline: "Pipeline"
 ) -> list[list["Request"]]:
     """Add the pictures to start from: each is read, and made to fit, once for each size; more are not kept."""
-    fitted = dict[object, "Image.Image"]()
+    fitted = dict[object, tuple[Any, tuple[int, int]]]()
 
     def with_its_init(request: "Request", init: Path | None) -> "Request":
         if init is None:
             return request
-        from inkpunk.pictures.fitting import fit
+        from inkpunk.pictures.fitting import fitted as brought_to
 
-        key = init, request.width, request.height
+        key = init, request.width, request.height, request.resize, request.keep_alpha
         if key not in fitted:
             whole = replace(request, init=init)
             size = pipeline.size(whole)
@@ -178,9 +182,10 @@ def _with_inits(
             assert whole.picture is not None  # it was read
             if whole.enlarge is not None:  # which it is as it is
                 return whole
-            fitted[key] = fit(whole.picture, size)
-        width, height = fitted[key].size
-        return replace(request, init=fitted[key], width=width, height=height)
+            keeps = whole.init if request.keep_alpha else brought_to(whole.picture, size, whole.resize)
+            fitted[key] = keeps, size
+        kept, (width, height) = fitted[key]
+        return replace(request, init=kept, width=width, height=height)
 
     return [
         [with_its_init(request, cell["init"]) for request, cell in zip(row, line, strict=True)]

@@ -21,7 +21,11 @@ ROW = "{:<40} {:<24} {:<14} {:>12} {:>9} {:>10}"
 @click.command()
 @click.argument("prompt")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), help="Save the picture, too, as this .png file.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Save the picture, too, as this .png, .jpg, .webp or .avif file.",
+)
 @request_options
 @model_options
 def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **settings: Any) -> None:

@@ -2,15 +2,15 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
+from PIL import Image
 
 from inkpunk.pictures.filling import filled
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fitted, size_like, size_within
 from inkpunk.pictures.seams import without_seam
 
 CONTENTS = ("original", "blurred", "noise", "blank")
@@ -81,6 +81,7 @@ class Canvas:
         box: the part that the model sees.
         size: the width and height in which it sees that, multiples of 8.
         content: what is to be drawn begins as, one of `CONTENTS`.
+        alpha: how opaque the whole is; None for wholly.
     """
 
     picture: Image.Image
@@ -88,6 +89,7 @@ class Canvas:
     box: Box
     size: tuple[int, int]
     content: str = "original"
+    alpha: Image.Image | None = None
 
     @cached_property
     def changes(self) -> bool:
@@ -206,6 +208,8 @@ def canvas_of(
     padding: int | None = None,
     asked: tuple[int | None, int | None] = (None, None),
     content: str = "original",
+    resize: str = "fill",
+    alpha: Image.Image | None = None,
 ) -> Canvas:
     """The canvas of a picture, its mask, and what it is to be continued by.
 
@@ -217,14 +221,31 @@ def canvas_of(
         padding: as in `laid_out`.
         asked: the width and height to bring the picture to, or with `padding` those that the model sees.
         content: as in `Canvas`.
+        resize: how it is brought to that size: see `inkpunk.pictures.fitting.fitted`.
+        alpha: how opaque the picture is.
     """
-    if mask is not None:
-        mask = mask.resize(picture.size, Image.Resampling.BOX)  # which adds no waves to an edge
+    mask = mask and mask.resize(picture.size, Image.Resampling.BOX)  # which adds no waves to an edge
     if padding is None and any(asked):
-        size = size_like(picture.size, side, *asked)
-        picture, mask = fit(picture, size), mask and ImageOps.fit(mask, size, Image.Resampling.BOX)
+        size = _asked_size(picture.size, side, asked, resize)
+        picture = fitted(picture, size, resize)
+        # what is padded is drawn anew, and opaque
+        mask, alpha = (each and fitted(each, size, resize, margin=255) for each in (mask, alpha))
     whole, change = extended(picture, mask, extend, side * TRANSITION)
-    return laid_out(whole, change, side, padding=padding, asked=asked, content=content)
+    canvas = laid_out(whole, change, side, padding=padding, asked=asked, content=content)
+    if alpha is None:
+        return canvas
+    opaque = Image.new("L", whole.size, 255)
+    opaque.paste(alpha, (extend.left, extend.top))
+    return replace(canvas, alpha=opaque)
+
+
+def _asked_size(
+    picture: tuple[int, int], side: int, asked: tuple[int | None, int | None], resize: str
+) -> tuple[int, int]:
+    width, height = asked
+    if resize == "fit" and width is not None and height is not None:
+        return size_within(picture, width, height)
+    return size_like(picture, side, width, height)
 
 
 def _in_cells(picture: tuple[int, int]) -> tuple[Box, tuple[int, int]]:

@@ -10,12 +10,14 @@ from PIL import Image
 
 from inkpunk.pictures.atomic import write_atomically
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.png_text import png_text
+from inkpunk.pictures.formats import ENDINGS, check_writable, ending_of, format_of
+from inkpunk.pictures.lossy import file_of
+from inkpunk.pictures.png_text import infotext, png_text
 
 _SLUG_LENGTH = (
     48  # leaves every file name far below the 143 bytes of the narrowest file system in use (eCryptfs)
 )
-_NUMBERED = re.compile(r"(\d{4,})-.*seed\d+\.png")
+_NUMBERED = re.compile(rf"(\d{{4,}})-.*seed\d+({'|'.join(map(re.escape, ENDINGS))})")
 
 
 class PictureExistsError(PictureError):
@@ -27,12 +29,30 @@ class Picture:
     """A drawn picture.
 
     Attributes:
-        image: the pixels, 8-bit RGB.
+        image: the pixels, 8-bit RGB; RGBA where the transparency of a picture to start from was kept.
         facts: all it takes to draw it again.
     """
 
     image: Image.Image
     facts: Facts
+
+    @property
+    def texts(self) -> tuple[str, str]:
+        """Its recipe as AUTOMATIC1111 writes it, and as we do."""
+        return infotext(self.facts), self.facts.to_json()
+
+    def file(self, form: str = "png", quality: int | None = None) -> bytes:
+        """The picture as a file, its facts inside.
+
+        Args:
+            form: "png", "jpeg", "webp" or "avif".
+            quality: of all but PNG, 1 to 100: 80 if not given. A WebP of 100 is lossless.
+
+        Raises:
+            PictureError: for what the format cannot hold, or this Pillow not write.
+        """
+        check_writable(form, quality=quality, alpha=self.image.mode == "RGBA")
+        return self.png() if form == "png" else file_of(self.image, form, *self.texts, quality)
 
     def png(self) -> bytes:
         """The picture as a PNG file, its facts inside."""
@@ -40,20 +60,23 @@ class Picture:
         self.image.save(buffer, format="png", pnginfo=png_text(self.facts))
         return buffer.getvalue()
 
-    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
-        """Write the PNG, whole or not at all, and return its path.
+    def save(self, path: str | Path, *, overwrite: bool = False, quality: int | None = None) -> Path:
+        """Write the picture, whole or not at all, and return its path.
+
+        The ending of the name says as what: .png, .jpg or .jpeg, .webp, .avif; `quality` is as of `file`.
 
         Raises:
             PictureExistsError: the file exists and `overwrite` is off.
-            PictureError: the name does not end in .png; the folder does not exist, is not writable, or is full.
+            PictureError: the name ends otherwise; the folder does not exist, is not writable, or is full; as `file`.
         """
         path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise PictureError(
-                f"{path}: pictures are saved as PNG, which holds their recipe; name a .png file"
-            )
+        form = format_of(path)
         try:
-            write_atomically(path, self.png(), overwrite=overwrite)
+            data = self.file(form, quality)
+        except PictureError as error:
+            raise PictureError(f"{path}: {error}") from error
+        try:
+            write_atomically(path, data, overwrite=overwrite)
         except FileExistsError as error:
             raise PictureExistsError(
                 f"{path}: exists already; choose another name, or allow to overwrite"
@@ -67,33 +90,34 @@ class Picture:
             raise PictureError(f"{path}: cannot be written: {reason}") from error
         return path
 
-    def save_into(self, folder: str | Path) -> Path:
-        """Write the PNG into a folder under the next free number, and return its path.
+    def save_into(self, folder: str | Path, *, format: str = "png", quality: int | None = None) -> Path:
+        """Write the picture into a folder under the next free number, and return its path.
 
         Any number of processes may do so at once: whoever finds a name taken tries the next.
 
         Raises:
             PictureError: as `save` does.
         """
+        check_writable(format, quality=quality)
         while True:
             try:
-                return self.save(self.free_path(Path(folder)))
+                return self.save(self.free_path(Path(folder), ending_of(format)), quality=quality)
             except PictureExistsError:
                 continue
 
-    def free_path(self, folder: Path) -> Path:
+    def free_path(self, folder: Path, ending: str = ".png") -> Path:
         """A name for the picture that is free in the folder."""
-        return next_free_path(folder, self.facts.prompt, self.facts.seed)
+        return next_free_path(folder, self.facts.prompt, self.facts.seed, ending)
 
 
-def next_free_path(folder: Path, prompt: str, seed: int) -> Path:
+def next_free_path(folder: Path, prompt: str, seed: int, ending: str = ".png") -> Path:
     """A name such as `0001-nvinkpunk-red-dragon-seed42.png`, numbered past all such names in the folder.
 
     The name is lower-case ASCII letters, digits and hyphens for every prompt: every file system takes it.
     """
     taken = (_NUMBERED.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     number = 1 + max((int(match[1]) for match in taken if match), default=0)
-    return folder / "-".join([f"{number:04}", *_words(prompt), f"seed{seed}.png"])
+    return folder / "-".join([f"{number:04}", *_words(prompt), f"seed{seed}{ending}"])
 
 
 def _words(prompt: str) -> list[str]:

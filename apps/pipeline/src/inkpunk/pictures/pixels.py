@@ -22,6 +22,11 @@ def image_hash(image: Image.Image) -> str:
     return hashlib.md5(image.convert("RGB").tobytes(), usedforsecurity=False).hexdigest()
 
 
+def alpha_hash(alpha: Image.Image) -> str:
+    """The MD5 of an image's grey levels, in hex digits."""
+    return hashlib.md5(alpha.convert("L").tobytes(), usedforsecurity=False).hexdigest()
+
+
 def tensor_to_image(image: Float[Tensor, "3 height width"]) -> Image.Image:
     """A network's image, about [-1, 1], as 8-bit RGB: clamped, and rounded to the nearest level.
 

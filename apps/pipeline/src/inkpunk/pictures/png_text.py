@@ -10,6 +10,8 @@ from PIL.PngImagePlugin import PngImageFile, PngInfo
 
 from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.grid_facts import Axis, GridFacts
+from inkpunk.pictures.kinds import START_BYTES
+from inkpunk.pictures.recipe import kind_in, read_recipe
 from inkpunk.pictures.regular import check_regular
 from inkpunk.road.programs import PROGRAMS
 
@@ -158,6 +160,9 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         **_tiling(facts),
         **_variation(facts),
         "Spacing": None if _schedule_type(facts.spacing) else facts.spacing,
+        "Match colours": facts.match_colours or None,
+        "Kept alpha hash": facts.alpha_hash,
+        "Resize": None if facts.resize == "fill" else facts.resize,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,
         "Like": None if facts.like == "inkpunk" else facts.like,
@@ -237,7 +242,7 @@ def read_facts(path: str | Path) -> Facts:
     """Read back the facts of a picture that inkpunk saved; of a grid, the first cell's. Pixels are not decoded.
 
     Raises:
-        PictureError: for a file that is no PNG, holds no such facts, or damaged ones.
+        PictureError: for a file that is no PNG, JPEG, WebP or AVIF, holds no such facts, or damaged ones.
     """
     return _read(path, Facts.from_json)
 
@@ -246,7 +251,7 @@ def read_grid_facts(path: str | Path) -> GridFacts:
     """Read back the facts of a grid that inkpunk saved. Pixels are not decoded.
 
     Raises:
-        PictureError: for a file that is no PNG, holds no facts of a grid, or damaged ones.
+        PictureError: for a file that is no PNG, JPEG, WebP or AVIF, holds no facts of a grid, or damaged ones.
     """
     return _read(path, GridFacts.from_json)
 
@@ -254,16 +259,22 @@ def read_grid_facts(path: str | Path) -> GridFacts:
 def _read(path: str | Path, from_json: Callable[[str], Told]) -> Told:
     try:
         check_regular(Path(path))
-        # Not Image.open: that also judges the size of pixels which nobody asks for.
-        with PngImageFile(path) as image:
-            text: object = image.info.get("inkpunk")
+        with Path(path).open("rb") as file:
+            kind = kind_in(file.read(START_BYTES))
+        text: object
+        if kind in (None, "PNG"):
+            # Not Image.open: that also judges the size of pixels which nobody asks for.
+            with PngImageFile(path) as image:
+                text = image.info.get("inkpunk")
+        else:
+            text = read_recipe(Path(path)).texts.get("inkpunk")
     except PictureError:
         raise
     except FileNotFoundError as error:
         raise PictureError(f"{path}: no such file") from error
     except Exception as error:  # a stranger's file: Pillow's parser raises whatever it stumbles over
         raise PictureError(
-            f"{path}: not a readable PNG ({error}); facts are in the PNG files inkpunk saves"
+            f"{path}: not a readable PNG, JPEG, WebP or AVIF ({error}); facts are in the pictures that inkpunk saves"
         ) from error
     if not isinstance(text, str):
         raise PictureError(

@@ -10,9 +10,13 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.kinds import START_BYTES, kind_of, readable_kinds
 from inkpunk.pictures.regular import check_regular
+from inkpunk.pictures.xmp import JPEG_XMP, read_packet
 
-READERS = {  # by the first bytes; not Image.open, which also judges the size of pixels that nobody asks for
+READERS: dict[
+    bytes, type[ImageFile]
+] = {  # by the first bytes; not Image.open, which also judges the size of pixels that nobody asks for
     b"\x89PNG\r\n\x1a\n": PngImageFile,
     b"\xff\xd8\xff": JpegImageFile,
     b"RIFF": WebPImageFile,
@@ -20,7 +24,6 @@ READERS = {  # by the first bytes; not Image.open, which also judges the size of
 TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "sd-metadata", "Dream")
 """Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
 EXIF, USER_COMMENT = 0x8769, 0x9286
-START_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,10 @@ class Recipe:
     """What a picture says of how it was drawn.
 
     Attributes:
-        format: "PNG", "JPEG" or "WEBP".
+        format: "PNG", "JPEG", "WEBP" or "AVIF".
         width, height: in pixels.
-        texts: by the names that programs give them: "parameters" is AUTOMATIC1111's infotext, which we write, too.
+        texts: by the names that programs give them: "parameters" is AUTOMATIC1111's infotext, which we write, too;
+            "inkpunk" our own.
     """
 
     format: str
@@ -39,13 +43,20 @@ class Recipe:
     texts: dict[str, str]
 
 
+def kind_in(start: bytes) -> str | None:
+    """What kind of picture with a recipe begins so, by Pillow's name; None for any other."""
+    if kind_of(start) == "AVIF":
+        return "AVIF"
+    return next((reader.format for magic, reader in READERS.items() if start.startswith(magic)), None)
+
+
 def is_picture(path: Path) -> bool:
-    """Whether a file begins as a PNG, a JPEG or a WebP does."""
+    """Whether a file begins as a PNG, a JPEG, a WebP or an AVIF does."""
     try:
         if not path.is_file():
             return False
         with path.open("rb") as file:
-            return file.read(START_BYTES).startswith(tuple(READERS))
+            return kind_in(file.read(START_BYTES)) is not None
     except OSError:
         return False
 
@@ -60,22 +71,46 @@ def read_recipe(path: Path) -> Recipe:
         check_regular(path)
         with path.open("rb") as file:
             start = file.read(START_BYTES)
-            reader = next((reader for magic, reader in READERS.items() if start.startswith(magic)), None)
-            if reader is None:
-                raise PictureError(f"{path}: neither PNG, JPEG nor WebP")
+            if kind_in(start) is None:
+                raise PictureError(f"{path}: neither PNG, JPEG, WebP nor AVIF")
             file.seek(0)
-            with reader(file) as image:
-                texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
-                # Of a PNG, its own getexif would decode the pixels to look behind them.
-                if comment := _user_comment(ImageFile.getexif(image)):
-                    texts.setdefault("parameters", comment)
-                return Recipe(image.format or "", *image.size, texts)
+            with _reader(path, start)(file) as image:
+                return Recipe(image.format or "", *image.size, _texts(image))
     except PictureError:
         raise
     except OSError as error:
         raise PictureError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # a stranger's file: Pillow's parsers raise whatever they stumble over
         raise PictureError(f"{path}: a damaged picture ({error})") from error
+
+
+def _reader(path: Path, start: bytes) -> type[ImageFile]:
+    if kind_in(start) != "AVIF":
+        return next(reader for magic, reader in READERS.items() if start.startswith(magic))
+    if "AVIF" not in readable_kinds():
+        raise PictureError(f"{path}: AVIF pictures cannot be read here: this Pillow was built without them")
+    from PIL.AvifImagePlugin import AvifImageFile
+
+    return AvifImageFile
+
+
+def _texts(image: ImageFile) -> dict[str, str]:
+    texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
+    # Of a PNG, its own getexif would decode the pixels to look behind them.
+    if comment := _user_comment(ImageFile.getexif(image)):
+        texts.setdefault("parameters", comment)
+    for name, text in _xmp(image).items():
+        texts.setdefault(name, text)
+    return texts
+
+
+def _xmp(image: ImageFile) -> dict[str, str]:
+    if isinstance(image, JpegImageFile):
+        segments = [content for name, content in image.applist if name == "APP1"]
+        main = next((each for each in segments if each.startswith(JPEG_XMP)), b"")
+        return read_packet(main.removeprefix(JPEG_XMP), segments)
+    xmp: object = image.info.get("xmp")
+    return read_packet(xmp) if isinstance(xmp, bytes) else {}
 
 
 def _user_comment(exif: Exif) -> str:

@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from inkpunk.pictures.pixels import image_hash
+from inkpunk.pictures.pixels import alpha_hash, image_hash
 from inkpunk.request import Plan
 from inkpunk.road.control import Control
 
@@ -51,6 +51,9 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
         "tile_size": request.tile_size,
+        "resize": request.resize if plan.start or plan.hints else "fill",
+        "match_colours": request.match_colours,
+        "alpha_hash": alpha_hash(plan.alpha) if request.keep_alpha and plan.alpha else None,
         "init_hash": image_hash(plan.start) if plan.start else None,
         "mask_hash": image_hash(request.changing) if request.changing else None,
         "masked_content": request.masked_content if plan.canvas else None,

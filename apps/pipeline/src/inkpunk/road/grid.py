@@ -9,6 +9,7 @@ from inkpunk.pictures.grid import draw_layout, lay_out
 from inkpunk.pictures.grid_facts import Axis, GridFacts, cell_name
 from inkpunk.pictures.grid_picture import GridPicture
 from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.plain import over_paper
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Plan, Request, RequestError
 
@@ -101,7 +102,7 @@ def _composed(cells: Sequence[Sequence[Picture]], x: Axis, y: Axis | None) -> Gr
     facts = GridFacts(x, y, tuple(tuple(picture.facts for picture in row) for row in cells))
     sizes = [[picture.image.size for picture in row] for row in cells]
     layout = lay_out(sizes, x.labels, y.labels if y else [""], facts.base.prompt)
-    image = draw_layout([[picture.image for picture in row] for row in cells], layout)
+    image = draw_layout([[over_paper(picture.image) for picture in row] for row in cells], layout)
     return GridPicture(image, facts.base, facts)
 
 

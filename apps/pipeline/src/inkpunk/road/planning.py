@@ -5,6 +5,7 @@ from inkpunk_sampling import SAMPLERS, NoiseSchedule
 from inkpunk.models.loading import Defaults
 from inkpunk.pictures.canvas import Canvas
 from inkpunk.request import Plan, Request, RequestError
+from inkpunk.road.finishing import refuse_idle_finishing
 from inkpunk.road.guidance import refuse_guidance_without_effect
 
 
@@ -72,6 +73,7 @@ def decide(
     )
     refuse_guidance_without_effect(plan, schedule)
     refuse_idle_controls(plan)
+    refuse_idle_finishing(request)
     return plan
 
 

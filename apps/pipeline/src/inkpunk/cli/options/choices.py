@@ -35,3 +35,5 @@ PREDICTIONS = ("epsilon", "v", "sample")
 EMPHASES = ("mean", "plain", "from_empty", "ignore")
 # and inkpunk.road.tileable.AXES
 TILEABLE = ("x", "y", "xy")
+# and inkpunk.pictures.fitting.RESIZES
+RESIZES = ("fill", "fit", "stretch", "pad")

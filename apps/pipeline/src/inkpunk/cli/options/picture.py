@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.options.adding import Command, with_options
-from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, SPACINGS, TILEABLE
+from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, RESIZES, SPACINGS, TILEABLE
 from inkpunk.cli.options.enlarging import ENLARGE_OPTIONS, take_enlarging
 
 if TYPE_CHECKING:
@@ -176,6 +176,19 @@ VARIATION_OPTIONS = (
     ),
 )
 
+INIT_OPTIONS = (
+    click.option(
+        "--resize",
+        default="fill",
+        show_default=True,
+        metavar=f"[{'|'.join(RESIZES)}]",
+        help="How --init and --control come to a size of another shape: fill it and be cut, fit whole within it, "
+        "which then shrinks to their shape, be stretched, or be padded from their edges.",
+    ),
+    click.option("--match-colours", is_flag=True, help="Give the drawn picture the colours of --init."),
+    click.option("--keep-alpha", is_flag=True, help="Give the drawn picture the transparency of --init."),
+)
+
 PICTURE_OPTIONS = (
     click.option(
         "--seed", type=click.IntRange(0, 2**63 - 1), help="Of the first picture. [default: a random one]"
@@ -184,6 +197,7 @@ PICTURE_OPTIONS = (
     click.option(
         "--strength", type=float, default=0.75, show_default=True, help="How much of --init is drawn anew."
     ),
+    *INIT_OPTIONS,
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
     DRAFT_OPTION,
@@ -231,14 +245,13 @@ def request_of(
 
 
 def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, int]) -> None:
-    """Tell the size that a picture to start from leads to, and what of it is cut off."""
+    """Tell the size that a picture to start from leads to, and what of it is cut off, or added."""
     if init is None or request.picture is None:
         return
-    from inkpunk.pictures.fitting import cut_off
+    from inkpunk.pictures.fitting import resized_in_words
 
-    cut = cut_off(request.picture.size, size)
-    told = f"; {cut} is cut off, evenly at both sides" if cut else ""
-    click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told}", err=True)
+    told = resized_in_words(request.picture.size, size, request.resize)
+    click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told and f'; {told}'}", err=True)
 
 
 def say_what_is_unknown(facts: "Facts") -> None:

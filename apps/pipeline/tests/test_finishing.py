@@ -1,0 +1,101 @@
+"""What is done to a drawn picture: its start's colours, and its transparency."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from inkpunk import Pipeline, Request
+from inkpunk.cli import main
+from inkpunk.pictures import colours
+from inkpunk.pictures.colours import match_colours
+from PIL import Image
+
+
+def mottled(
+    mean: tuple[int, int, int], spread: int, size: tuple[int, int] = (40, 30), seed: int = 0
+) -> Image.Image:
+    noise = np.random.default_rng(seed).integers(-spread, spread + 1, (size[1], size[0], 3))
+    return Image.fromarray((np.array(mean) + noise).astype(np.uint8))
+
+
+MIDDLE = st.tuples(*[st.integers(100, 150)] * 3)  # far enough from black and white that nothing is clipped
+
+
+@settings(deadline=None, max_examples=40)
+@given(MIDDLE, st.integers(2, 25), MIDDLE, st.integers(2, 25))
+def test_colours_have_the_others_mean_and_covariance(
+    mean: tuple[int, int, int], spread: int, wanted: tuple[int, int, int], wanted_spread: int
+) -> None:
+    like = mottled(wanted, wanted_spread, (24, 56), seed=1)
+    matched = match_colours(mottled(mean, spread), like)
+    (is_mean, is_covariance), (its_mean, its_covariance) = (
+        colours._statistics(colours._lab(each))  # pyright: ignore[reportPrivateUsage]
+        for each in (matched, like)
+    )
+    assert np.abs(is_mean - its_mean).max() < 0.4  # half a level of 8 bits is 0.2 of lightness
+    scale = its_covariance.trace()
+    assert np.abs(is_covariance - its_covariance).max() < 0.05 * scale + 0.5  # and what FAINT holds back
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32 - 1))
+def test_colours_that_match_already_are_left_alone(seed: int) -> None:
+    image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, (9, 11, 3), dtype=np.uint8))
+    turned = image.transpose(Image.Transpose.ROTATE_90)  # the same colours elsewhere
+    assert np.abs(np.asarray(match_colours(image, turned), int) - np.asarray(image)).max() <= 1
+
+
+def test_a_flat_picture_takes_the_mean_alone() -> None:
+    flat = match_colours(Image.new("RGB", (16, 16), "navy"), mottled((120, 130, 140), 20))
+    assert flat.getextrema() == tuple((level, level) for level in flat.getpixel((0, 0)) or ())  # pyright: ignore
+    assert np.abs(np.array(flat.getpixel((0, 0))) - (120, 130, 140)).max() <= 4
+
+
+def clear() -> Image.Image:
+    image = mottled((90, 120, 150), 60, (64, 64))
+    image.putalpha(Image.linear_gradient("L").resize((64, 64)))
+    return image
+
+
+def test_a_drawn_picture_takes_colours_and_transparency_on_request(pipeline: Pipeline) -> None:
+    request = Request("a raven", seeds=(1, 2), steps=2, init=clear(), width=72, height=64, resize="pad")
+    asked = replace(request, match_colours=True, keep_alpha=True)
+    plan = pipeline.plan(asked)
+    assert plan.start is not None
+    for before, after in zip(pipeline.generate(request), pipeline.generate(asked), strict=True):
+        assert before.image.mode == "RGB" and after.image.mode == "RGBA"
+        assert after.image.getchannel("A") == plan.alpha
+        assert after.image.convert("RGB") == match_colours(before.image, plan.start)
+        assert before.facts != after.facts
+
+
+def test_what_changes_nothing_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "opaque.png")
+    command = ["generate", "a", "--model", "none.safetensors"]
+    opaque = ["--init", str(tmp_path / "opaque.png")]
+    for options, words in {
+        ("--match-colours",): "match colours: there is no picture to start from",
+        ("--keep-alpha",): "keep alpha: there is no picture to start from",
+        ("--keep-alpha", *opaque): "keep alpha: the init picture is wholly opaque",
+    }.items():
+        result = CliRunner().invoke(main, [*command, *options])
+        assert result.exit_code == 1 and words in result.output, result.output
+
+
+def test_a_grid_shows_transparency_on_white_and_its_cells_have_it(tiny: Path, tmp_path: Path) -> None:
+    clear().save(tmp_path / "clear.png")
+    result = CliRunner().invoke(
+        main,
+        ["grid", "a raven", "--model", str(tiny), "--device", "cpu", "--steps", "2", "--seed", "1", "--init",
+         str(tmp_path / "clear.png"), "--keep-alpha", "--x", "match-colours=yes,no",
+         "--out", str(tmp_path / "grid.png"), "--save-cells", str(tmp_path / "cells")],
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "grid.png") as sheet:
+        assert sheet.mode == "RGB"
+    for path in (tmp_path / "cells").iterdir():
+        with Image.open(path) as cell:
+            assert cell.mode == "RGBA" and cell.getchannel("A").tobytes() == clear().getchannel("A").tobytes()
