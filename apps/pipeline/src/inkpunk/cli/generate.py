@@ -82,6 +82,7 @@ def generate(
         say_what_is_cut(asked, pipeline.tokenizer)
         plan = pipeline.plan(asked)
         say_what_is_idle(plan)
+        open_tiny_vae(pipeline, bool(preview), asked.draft)
         if save_hint is not None:
             save_hints(plan, save_hint, overwrite)
         for note in pipeline.notes_of(asked):
@@ -134,6 +135,16 @@ def say_what_is_idle(plan: "Plan") -> None:
         click.echo("--strength changes nothing without --init.", err=True)
     if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
         click.echo("One step draws a blur, but with a distilled model; 16 to 50 are usual.", err=True)
+
+
+def open_tiny_vae(pipeline: "Pipeline", preview: bool, draft: bool) -> None:
+    """Have it refused before the first step, and not at the first preview; warn of one that is not used."""
+    if pipeline.tiny_vae is None:
+        return
+    if not (preview or draft):
+        click.echo("--tiny-vae changes nothing without --preview or --draft.", err=True)
+    elif preview:
+        _ = pipeline.tiny_vae.opened
 
 
 def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
