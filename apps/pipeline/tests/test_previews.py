@@ -206,6 +206,8 @@ def test_a_draft_is_a_recipe(tiny: Path, tiny_vae: Path, tmp_path: Path) -> None
     assert cli(*arguments, "--tiny-vae", tiny_vae).exit_code == 0
     assert read_facts(out).tiny_vae.startswith("taesd_decoder [")
     assert "takes a tiny autoencoder" in cli(*arguments, "--overwrite").output
+    idle = cli(*arguments[:-1], "--overwrite", "--tiny-vae", tiny_vae)
+    assert "--tiny-vae changes nothing without --preview or --draft." in idle.output
 
 
 def test_other_files_are_refused_and_a_tiny_autoencoder_is_told_where_it_belongs(
@@ -217,6 +219,8 @@ def test_other_files_are_refused_and_a_tiny_autoencoder_is_told_where_it_belongs
         result.exit_code == 1
         and "not a tiny autoencoder but a checkpoint of Stable Diffusion v1" in result.output
     )
+    result = cli(*drawn, "--model", tiny, "--preview=1000", "--tiny-vae", tiny)
+    assert result.exit_code == 1 and "not a tiny autoencoder" in result.output
     assert "; give it as --tiny-vae" in cli(*drawn, "--model", tiny_vae).output
     assert "a tiny autoencoder (TAESD)" in cli("inspect", tiny_vae).output
 

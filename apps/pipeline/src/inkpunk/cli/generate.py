@@ -94,6 +94,7 @@ def generate(
         say_what_is_idle(plan)
         if asked.enlarge and asked.init and asked.strength != type(asked).strength:
             click.echo("--strength changes nothing where --enlarge takes --init as it is.", err=True)
+        open_tiny_vae(pipeline, bool(preview), asked.draft)
         if save_hint is not None:
             save_hints(plan, save_hint, overwrite)
         for note in pipeline.notes_of(asked):
@@ -148,3 +149,22 @@ def say_what_is_idle(plan: "Plan") -> None:
         click.echo("--resize changes nothing without --init or --control.", err=True)
     if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
         click.echo("One step draws a blur, but with a distilled model; 16 to 50 are usual.", err=True)
+
+
+def open_tiny_vae(pipeline: "Pipeline", preview: bool, draft: bool) -> None:
+    """Have it refused before the first step, and not at the first preview; warn of one that is not used."""
+    if pipeline.tiny_vae is None:
+        return
+    if not (preview or draft):
+        click.echo("--tiny-vae changes nothing without --preview or --draft.", err=True)
+    elif preview:
+        _ = pipeline.tiny_vae.opened
+
+
+def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
+    if to_file and count > 1:
+        raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
+    if to_file:
+        check_picture_path(out, overwrite)
+    else:
+        make_folder("--out", out)
