@@ -8,13 +8,16 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from inkpunk.memory.precision import is_finite
 from inkpunk.pictures.facts import PictureError
+
+STRIP_ROWS = 64
 
 
 def image_to_tensor(image: Image.Image) -> Float[Tensor, "3 height width"]:
     """An image as float32 in [-1, 1]: black is -1, white is 1."""
     levels = torch.tensor(np.asarray(image.convert("RGB")))
-    return (levels.permute(2, 0, 1).float() / 127.5 - 1).contiguous()
+    return levels.permute(2, 0, 1).contiguous().float().div_(127.5).sub_(1)
 
 
 def image_hash(image: Image.Image) -> str:
@@ -36,9 +39,12 @@ def tensor_to_image(image: Float[Tensor, "3 height width"]) -> Image.Image:
         PictureError: for an image with NaN or infinity in it, which is no picture but an overflow.
     """
     image = image.detach().to("cpu", torch.float32)
-    if not image.isfinite().all():
+    if not is_finite(image):
         raise PictureError(
             "the VAE returned numbers that are not finite: an overflow, if in float16; use --dtype float32"
         )
-    levels = ((image / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
-    return Image.fromarray(levels.permute(1, 2, 0).numpy())
+    # in strips: beside a large image, copies of it would count
+    strips = [
+        ((rows / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8) for rows in image.split(STRIP_ROWS, 1)
+    ]
+    return Image.fromarray(torch.cat(strips, 1).permute(1, 2, 0).numpy())

@@ -42,7 +42,7 @@ def plan_larger(request: Request, enlarge: Enlarge, size: tuple[int, int], decid
         raise RequestError(
             f"enlarge {enlarge.told}: the first pass is larger, {size[0]} x {size[1]}; give less for width and height"
         )
-    if request.width and request.height and not _alike(size, larger):
+    if enlarge.size and request.width and request.height and not _alike(size, larger):
         raise RequestError(
             f"enlarge {enlarge.told}: is of another shape than {size[0]} x {size[1]}; leave width or height out"
         )
