@@ -102,6 +102,7 @@ OPTIONS: dict[str, list[str]] = {
         "{seeing}/image_encoder/model.safetensors",
     ],
     "tileable": ["--tileable", "x"],
+    "blend": ["--blend", "a fox __bird__:0.3"],
     "vary": ["--vary", "8:0.2"],
     "seed_resize": ["--seed-resize", "48x80"],
     "dtype": ["--dtype", "bfloat16"],

@@ -14,6 +14,7 @@ from inkpunk.cli.samplers import samplers
 from inkpunk.cli.terminal import print_anything
 from inkpunk.cli.trace import trace
 from inkpunk.cli.train import train
+from inkpunk.cli.travel import travel
 
 INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
 
@@ -49,6 +50,7 @@ def main() -> None:
     \b
     inkpunk generate "nvinkpunk raven, neon green splash"
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
+    inkpunk travel "nvinkpunk raven" "nvinkpunk fox" --out raven-fox.webp
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
     inkpunk inspect Inkpunk-Diffusion-v2.ckpt
@@ -57,5 +59,5 @@ def main() -> None:
     """
 
 
-for command in (generate, grid, trace, prompt, samplers, inspect, convert, train):
+for command in (generate, grid, travel, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

@@ -31,9 +31,11 @@ OTHER_PICTURES = (
 )
 
 
-def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
+def check_picture_path(
+    out: Path, overwrite: bool | None = None, suffixes: tuple[str, ...] = (PICTURE,)
+) -> None:
     """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
-    if out.suffix.lower() != PICTURE:
+    if out.suffix.lower() not in suffixes:
         raise click.ClickException(
             f"{out}: pictures are saved as {PICTURE}, which holds their recipe; name one"
         )

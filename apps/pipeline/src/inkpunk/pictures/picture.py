@@ -52,20 +52,7 @@ class Picture:
             raise PictureError(
                 f"{path}: pictures are saved as PNG, which holds their recipe; name a .png file"
             )
-        try:
-            write_atomically(path, self.png(), overwrite=overwrite)
-        except FileExistsError as error:
-            raise PictureExistsError(
-                f"{path}: exists already; choose another name, or allow to overwrite"
-            ) from error
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise PictureError(f"{path}: there is no folder {path.parent}; make it first") from error
-        except PermissionError as error:
-            raise PictureError(f"{path}: no permission to write there; choose another folder") from error
-        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            raise PictureError(f"{path}: cannot be written: {reason}") from error
-        return path
+        return write_picture(path, self.png(), overwrite=overwrite)
 
     def save_into(self, folder: str | Path) -> Path:
         """Write the PNG into a folder under the next free number, and return its path.
@@ -84,6 +71,29 @@ class Picture:
     def free_path(self, folder: Path) -> Path:
         """A name for the picture that is free in the folder."""
         return next_free_path(folder, self.facts.prompt, self.facts.seed)
+
+
+def write_picture(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
+    """Write a file of a picture, whole or not at all, and return its path.
+
+    Raises:
+        PictureExistsError: the file exists and `overwrite` is off.
+        PictureError: the folder does not exist, is not writable, or is full.
+    """
+    try:
+        write_atomically(path, data, overwrite=overwrite)
+    except FileExistsError as error:
+        raise PictureExistsError(
+            f"{path}: exists already; choose another name, or allow to overwrite"
+        ) from error
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise PictureError(f"{path}: there is no folder {path.parent}; make it first") from error
+    except PermissionError as error:
+        raise PictureError(f"{path}: no permission to write there; choose another folder") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
+        reason = (error.strerror if isinstance(error, OSError) else None) or error
+        raise PictureError(f"{path}: cannot be written: {reason}") from error
+    return path
 
 
 def next_free_path(folder: Path, prompt: str, seed: int) -> Path:

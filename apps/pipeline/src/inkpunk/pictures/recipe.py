@@ -20,6 +20,7 @@ READERS = {  # by the first bytes; not Image.open, which also judges the size of
 TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "sd-metadata", "Dream")
 """Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
 EXIF, USER_COMMENT = 0x8769, 0x9286
+DESCRIPTION = 0x010E  # where we keep ours in a WebP
 START_BYTES = 8
 
 
@@ -67,8 +68,11 @@ def read_recipe(path: Path) -> Recipe:
             with reader(file) as image:
                 texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
                 # Of a PNG, its own getexif would decode the pixels to look behind them.
-                if comment := _user_comment(ImageFile.getexif(image)):
+                exif = ImageFile.getexif(image)
+                if comment := _user_comment(exif):
                     texts.setdefault("parameters", comment)
+                if (ours := str(exif.get(DESCRIPTION, ""))).startswith("{"):
+                    texts.setdefault("inkpunk", ours)
                 return Recipe(image.format or "", *image.size, texts)
     except PictureError:
         raise
