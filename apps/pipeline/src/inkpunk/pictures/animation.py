@@ -15,7 +15,7 @@ from inkpunk.pictures.png_text import infotext, travel_text
 from inkpunk.pictures.recipe import DESCRIPTION, EXIF, USER_COMMENT
 from inkpunk.pictures.travel_facts import TravelFacts
 
-QUALITY = 90  # of WebP, which loses what nobody sees: a tenth of the PNG
+QUALITY = 90  # of WebP, which loses what hardly anybody sees: a seventh of the PNG
 FOREVER = 0  # repeated so many times
 UNICODE = b"UNICODE\0"  # how Exif marks a comment in UTF-16
 
