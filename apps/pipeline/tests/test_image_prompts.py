@@ -202,6 +202,7 @@ MEETINGS: dict[str, Callable[[Request], Request]] = {
     "long prompt": lambda request: replace(request, prompt="raven, " * 60),
     "interval": lambda request: replace(request, guidance_interval=(0.3, 5.0)),
     "batch": lambda request: replace(request, seeds=(3, 4)),
+    "blend": lambda request: replace(request, blend=("a fox", 0.5)),
     "variation": lambda request: replace(request, vary=(8, 0.5)),
     "texture": lambda request: replace(request, tileable="xy"),
     "choices": lambda request: replace(request, prompt="a {raven|fox|owl|cat|dog}", seeds=(3, 4, 5)),

@@ -131,6 +131,7 @@ OPTIONS: dict[str, list[str]] = {
     "draft": ["--draft", "--tiny-vae", "{taesd}"],
     "tiny_vae": ["--tiny-vae", "{other}", "--draft"],
     "tileable": ["--tileable", "x"],
+    "blend": ["--blend", "a fox __bird__:0.3"],
     "vary": ["--vary", "8:0.2"],
     "seed_resize": ["--seed-resize", "48x80"],
     "resize": ["--init", "{start}", "--width", "72", "--height", "56", "--resize", "pad"],

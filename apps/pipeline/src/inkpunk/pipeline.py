@@ -67,6 +67,7 @@ from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
+from inkpunk.road.blend import blended, blended_plan
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.enlarging import resized
@@ -816,9 +817,24 @@ class Pipeline:
             prompted_alone=plan.request.guess,
         )
 
+    def _blended_contexts(self, plan: Plan) -> Contexts:
+        """What steers a plan's pictures by their prompts, which may be between two."""
+        contexts, request = self.contexts(plan), plan.request
+        if request.blended is None:
+            return contexts
+        there = blended_plan(plan)
+        readings, encode = self.readings(there), self._chunk_encoder([], request.skipped_layers)
+        empty = readings[0].parts[0].moments[0].chunks[0].empty
+        return blended(
+            contexts,
+            self.contexts(there),
+            request.blended[1],
+            lambda each: side_by_side(each, encode, request.language.padding, empty),
+        )
+
     def _all_contexts(self, plan: Plan) -> Contexts:
         """What steers a plan's pictures: its prompts, and its image prompts."""
-        contexts, prompt = self.contexts(plan), self.image_prompt(plan)
+        contexts, prompt = self._blended_contexts(plan), self.image_prompt(plan)
         if prompt is None:
             return contexts
         try:
@@ -920,7 +936,15 @@ class Pipeline:
         tagged = open_loras(plan.loras[index], self.lora_folder)
         prompt = self.image_prompt(plan)
         nets = zip(by_kind(plan), self.networks(plan), strict=True)
-        words = self.learned.hashes(self.readings(plan)[index].tokens) if self.learned.words else {}
+        read = [
+            self.readings(each)[index]
+            for each in (plan, *([blended_plan(plan)] if plan.request.blend else []))
+        ]
+        words = (
+            self.learned.hashes(set[int]().union(*(each.tokens for each in read)))
+            if self.learned.words
+            else {}
+        )
         return Facts(
             **facts_of(plan, seed),
             model=self.name,

@@ -57,6 +57,7 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "only_masked": given.whole,
     "draft": given.yes_or_no,
     "tileable": given.text,
+    "blend": given.prompt_and_amount,
     "vary": given.seed_and_amount,
     "seed_resize": given.size,
     "tile_size": given.whole,
@@ -79,6 +80,7 @@ MAY_BE_NONE = {
     "wildcards",
     "only_masked",
     "tileable",
+    "blend",
     "vary",
     "seed_resize",
     "tile_size",
@@ -151,6 +153,8 @@ class Request:
         draft: decode with the model's tiny autoencoder in place of its VAE: a little softer, and much sooner.
         tileable: "x" for a texture whose left edge continues its right one, "y" for one whose top continues its
             bottom, "xy" for both; None for a picture.
+        blend: another prompt and how much of it, 0 to 1, as ("a fox", 0.3) or "a fox:0.3": what steers goes so much
+            of the way from the prompt to it. It has no LoRA of its own, and neither of the two composes by `AND`.
         vary: another seed and how much of its noise, 0 to 1, as (8, 0.2) or "8:0.2": each picture's initial noise
             goes so much of the way to that seed's, on the sphere. At 1 it is that seed's.
         seed_resize: a width and height in pixels, multiples of 8, as (512, 512) or "512x512": initial noise is drawn
@@ -204,6 +208,7 @@ class Request:
     regions: Sequence[Region | str] = ()
     draft: bool = False
     tileable: str | None = None
+    blend: tuple[str, float] | str | None = None
     vary: tuple[int, float] | str | None = None
     seed_resize: tuple[int, int] | str | None = None
     enlarge: Enlarge | float | str | tuple[int, int] | None = None
@@ -242,6 +247,7 @@ class Request:
             if value is not None:
                 _check_side(name, value)
         self._check_variation()
+        self._check_blend()
         if self.tileable is not None and self.tileable not in AXES:
             raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
         if self.tile_size is not None and (self.tile_size < LEAST_TILE or self.tile_size % SIZE_MULTIPLE):
@@ -326,6 +332,37 @@ class Request:
         for name, side in zip(("width", "height"), self.resized or (), strict=False):
             _check_side(f"seed resize, {name}", side)
 
+    def _check_blend(self) -> None:
+        if self.blended is None:
+            return
+        _, amount = self.blended
+        if not 0 <= amount <= 1:
+            raise RequestError(f"blend {amount:g}: how much of the other prompt must lie between 0 and 1")
+        for seed in self.seeds:
+            other = self.blended_with(seed)
+            if self.language.grammar != "plain" and has_tags(other):
+                raise RequestError(
+                    "blend: asks for a LoRA, which acts on the whole picture; name it in the prompt"
+                )
+            for text in (self.asked_of(seed)[0][0], other):
+                if [part.weight for part in parse(text, self.language.grammar).parts] != [1.0]:
+                    raise RequestError(
+                        f"blend with AND, in {text[:40]!r}: its parts have predictions of their own; leave one out"
+                    )
+
+    @property
+    def blended(self) -> tuple[str, float] | None:
+        """`blend` as it is kept."""
+        return self.blend if isinstance(self.blend, tuple) else None
+
+    def blended_with(self, seed: int) -> str:
+        """The prompt that a seed's picture is blended with, in which nothing is left to choose; "" without.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from.
+        """
+        return "" if self.blended is None else self._choice(self.blended[0], Random(seed))
+
     @property
     def varied(self) -> tuple[int, float] | None:
         """`vary` as it is kept."""
@@ -402,12 +439,14 @@ class Request:
         Raises:
             RequestError: for variants that cannot be chosen from.
         """
-        if self.language.grammar == "plain":
-            return self.prompt, self.negative_prompt
         random = Random(seed)
+        return self._choice(self.prompt, random), self._choice(self.negative_prompt, random)
+
+    def _choice(self, text: str, random: Random) -> str:
+        if self.language.grammar == "plain":
+            return text
         try:
-            prompt = choose(self.prompt, random, self.wildcards)
-            return prompt, choose(self.negative_prompt, random, self.wildcards)
+            return choose(text, random, self.wildcards)
         except VariantError as error:
             raise RequestError(str(error)) from error
 
@@ -492,7 +531,12 @@ class Request:
     def _check_language(self) -> None:
         if self.emphasis is not None and self.emphasis not in EMPHASES:
             raise RequestError(f"emphasis {self.emphasis!r}: there is none; use {', '.join(EMPHASES)}")
-        for name, text in (("prompt", self.prompt), ("negative prompt", self.negative_prompt)):
+        texts = {
+            "prompt": self.prompt,
+            "negative prompt": self.negative_prompt,
+            "blend": (self.blended or [""])[0],
+        }
+        for name, text in texts.items():
             try:
                 text.encode()
             except UnicodeEncodeError as error:

@@ -15,6 +15,7 @@ from inkpunk.cli.samplers import samplers
 from inkpunk.cli.terminal import print_anything
 from inkpunk.cli.trace import trace
 from inkpunk.cli.train import train
+from inkpunk.cli.travel import travel
 
 INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
 
@@ -51,6 +52,7 @@ def main() -> None:
     inkpunk generate "nvinkpunk raven, neon green splash"
     inkpunk enlarge raven.png --by 4
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
+    inkpunk travel "nvinkpunk raven" "nvinkpunk fox" --out raven-fox.webp
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
     inkpunk inspect Inkpunk-Diffusion-v2.ckpt
@@ -60,4 +62,5 @@ def main() -> None:
 
 
 for command in (generate, enlarge, grid, trace, prompt, samplers, inspect, convert, train):
+for command in (generate, grid, travel, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

@@ -37,6 +37,11 @@ def is_picture_name(path: Path) -> bool:
 def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
     """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
     if not is_picture_name(out):
+def check_picture_path(
+    out: Path, overwrite: bool | None = None, suffixes: tuple[str, ...] = (PICTURE,)
+) -> None:
+    """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
+    if out.suffix.lower() not in suffixes:
         raise click.ClickException(
             f"{out}: pictures are saved as {PICTURES}, which hold their recipe; name one"
         )

@@ -100,7 +100,10 @@ def told(
 def say_what_is_cut(request: "Request", tokenizer: "Tokenizer") -> None:
     """Tell which words are not seen where prompts are read as by a program that cuts them."""
     if request.language.chunking == "cut":
-        for name, text in (("prompt", request.prompt), ("negative prompt", request.negative_prompt)):
+        texts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
+        if request.blended:
+            texts["blended prompt"] = request.blended[0]
+        for name, text in texts.items():
             if cut := tokenizer.cut(text):
                 click.echo(f"The {name} is cut after 77 tokens, as {request.like} does: {cut!r}", err=True)
 

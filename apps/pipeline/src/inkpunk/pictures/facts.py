@@ -49,6 +49,7 @@ class Facts:
         tiny_vae: of a draft, the tiny autoencoder that decoded it in the VAE's place: its name, and in brackets the
             first 12 hex digits of its file's SHA-256.
         tileable: the axes on which the picture tiles: "x", "y" or "xy".
+        blend: the prompt that it was blended with, and how much of it: "a fox:0.3".
         vary: the seed whose noise was mixed in, and how much of it: "8:0.2".
         seed_resize: the size that the initial noise was drawn at: "512x512".
         prediction, zero_snr: what the model was drawn as: see `Pipeline.load`.
@@ -109,6 +110,7 @@ class Facts:
     image_prompt_nets: Mapping[str, str] = field(default_factory=dict[str, str])
     tiny_vae: str | None = None
     tileable: str | None = None
+    blend: str | None = None
     vary: str | None = None
     seed_resize: str | None = None
     noise_schedule: str | None = None

@@ -13,6 +13,7 @@ from inkpunk.pictures.grid_facts import Axis, GridFacts
 from inkpunk.pictures.kinds import START_BYTES
 from inkpunk.pictures.recipe import kind_in, read_recipe
 from inkpunk.pictures.regular import check_regular
+from inkpunk.pictures.travel_facts import TravelFacts
 from inkpunk.road.programs import PROGRAMS
 
 Told = TypeVar("Told")
@@ -46,6 +47,14 @@ def grid_text(grid: GridFacts) -> PngInfo:
     text = PngInfo()
     text.add_text("parameters", grid_infotext(grid))
     text.add_text("inkpunk", grid.to_json())
+    return text
+
+
+def travel_text(travel: TravelFacts) -> PngInfo:
+    """The text chunks of an animation, in both of which readers of single pictures find the first frame's facts."""
+    text = PngInfo()
+    text.add_text("parameters", infotext(travel.frames[0]))
+    text.add_text("inkpunk", travel.to_json())
     return text
 
 
@@ -157,6 +166,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Loras": _pairs(facts.loras),  # those of its own prompts stand there
         **_image_prompts(facts),
         **_draft(facts),
+        "Blend": facts.blend,
         **_tiling(facts),
         **_variation(facts),
         "Spacing": None if _schedule_type(facts.spacing) else facts.spacing,

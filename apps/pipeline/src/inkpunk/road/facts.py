@@ -44,6 +44,7 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "control_hints": dict(zip(by_kind(plan), map(image_hash, plan.hints), strict=True)),
         "guess": request.guess,
         "tileable": request.tileable,
+        "blend": f"{request.blended_with(seed)}:{request.blended[1]}" if request.blended else None,
         "vary": "{}:{}".format(*request.varied) if request.varied else None,
         "seed_resize": "{}x{}".format(*request.resized) if request.resized else None,
         "image_prompts": {str(place): f"{each.weight:g}" for place, each in enumerate(request.shown, 1)},

@@ -105,6 +105,26 @@ def seed_and_amount(name: str, value: object) -> tuple[int, float]:
     return whole(name, row[0]), number(name, row[1])
 
 
+def prompt_and_amount(name: str, value: object) -> tuple[str, float]:
+    """A prompt and a share of it, or text such as "a fox:0.3", in which the last colon parts them.
+
+    Raises:
+        GivenError: for any other kind.
+    """
+    what = "a prompt and how much of it, as in 'a fox:0.3' or ('a fox', 0.3)"
+    if isinstance(value, str):
+        prompt, colon, amount = value.rpartition(":")
+        try:
+            row: list[Any] = [prompt, float(amount)] if colon else []
+        except ValueError as error:
+            raise _refusal(name, value, what) from error
+    else:
+        row = _row(name, value, what)
+    if len(row) != 2:
+        raise _refusal(name, value, what)
+    return text(name, row[0]), number(name, row[1])
+
+
 def size(name: str, value: object) -> tuple[int, int]:
     """A width and a height, or text such as "512x768".
 

@@ -53,7 +53,7 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     The stages are those of the road itself: the picture is the one that `Pipeline.generate` draws.
 
     Raises:
-        RequestError: for a request that takes another road: from a picture, along hints, or by image prompts.
+        RequestError: for a request that takes another road: from a picture, along hints, by image prompts, and so on.
     """
     others = {
         "init picture": request.init is not None,
@@ -62,6 +62,12 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         "region": bool(request.placed),
         "enlarging": request.enlarging is not None,
         "tile size": request.tile_size is not None,
+        "init picture": request.init,
+        "control": request.followed,
+        "image prompt": request.shown,
+        "texture": request.tileable,
+        "blend": request.blend,
+        "variation": request.vary or request.seed_resize,
     }
     if other := next((name for name, given in others.items() if given), None):
         raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")

@@ -164,6 +164,11 @@ TILEABLE_OPTION = click.option(
 
 VARIATION_OPTIONS = (
     click.option(
+        "--blend",
+        metavar="PROMPT:AMOUNT",
+        help='Another prompt, and how much of it, 0 to 1, takes the place of PROMPT, as "a fox:0.3".',
+    ),
+    click.option(
         "--vary",
         metavar="SEED:AMOUNT",
         help="Begin from noise that goes so much of the way, 0 to 1, to another seed's: 8:0.2 is a small variation.",
