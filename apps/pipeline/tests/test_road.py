@@ -36,7 +36,7 @@ def drawn(pipeline: Pipeline, road: Road, steps: int = 2) -> Tensor:
 
 
 def image_first(pipeline: Pipeline, road: Road) -> Road:
-    return from_image(road, image_to_tensor(START)[None], 0.8, pipeline.encode)
+    return from_image(road, lambda: image_to_tensor(START)[None], 0.8, pipeline.encode)
 
 
 def louder_noise(pipeline: Pipeline, road: Road) -> Road:

@@ -756,11 +756,6 @@ class Pipeline:
             decode=self.decode_roughly if request.draft else self.decode,
         )
         side = request.tile_size and request.tile_size // SIZE_MULTIPLE
-        if isinstance(plan.begins, Tensor):
-            road = from_latents(road, plan.begins, request.strength)
-        elif plan.begins is not None or plan.start is not None:
-            # made when it is begun: whoever only decodes has no use for them
-            road = replace(road, start=partial(self._from_images, plan, road, side))
         if side:
             whole = road
             road = in_tiles(road, side, lambda tile: self._followed(plan, whole, tile).predict)
@@ -769,7 +764,7 @@ class Pipeline:
         return begin(
             road,
             plan,
-            self._begins(plan),
+            partial(self._begins, plan),
             encode=encode_in_tiles(self.encode, side) if side else self.encode,
             schedule=self.schedule,
             prediction=self.prediction,
@@ -777,32 +772,17 @@ class Pipeline:
             parts=parts_of(self.readings(plan)),
         )
 
-    def _begins(self, plan: Plan) -> Latents | Images | None:
-        """What a plan begins from, one for each picture: latents, or images in [-1, 1]; None where that is noise."""
-        if isinstance(plan.begins, Tensor):
-            return plan.begins
+    def _begins(self, plan: Plan) -> Images:
+        """The images in [-1, 1] that a plan begins from, one for each picture."""
         if plan.begins is not None:
-            return torch.stack([*map(image_to_tensor, plan.begins)])
-        if plan.request.picture is None or plan.start is None:
-            return None
+            return torch.stack(
+                [image_to_tensor(each) for each in plan.begins if isinstance(each, Image.Image)]
+            )
         start = plan.start
-        if plan.request.enlarging is not None:
-            start = self._enlarged(plan, plan.request.picture, start.size)
+        if plan.request.enlarging is not None and plan.request.picture is not None:
+            start = self._enlarged(plan, plan.request.picture, (plan.width, plan.height))
+        assert start is not None  # it is asked for where there is one
         return image_to_tensor(start).expand(len(plan.request.seeds), -1, -1, -1)
-    def _from_images(self, plan: Plan, road: Road, side: int | None) -> Start:
-        """Begin from a plan's pictures, encoded in tiles of so many latents a side, or whole."""
-        count = len(plan.request.seeds)
-        if plan.begins is not None:
-            starts = [each for each in plan.begins if isinstance(each, Image.Image)]
-        elif plan.request.enlarging is not None and plan.request.picture is not None:
-            starts = [self._enlarged(plan, plan.request.picture, (plan.width, plan.height))]
-        else:
-            starts = [plan.start] if plan.start else []
-        images = [image_to_tensor(start)[None] for start in starts]
-        images = torch.cat(images) if images[1:] else images[0].expand(count, -1, -1, -1)
-        encode = encode_in_tiles(self.encode, side) if side else self.encode
-        drawn = plan.request.program.draws_encoding
-        return from_image(road, images, plan.request.strength, encode, drawn=drawn).start()
 
     def _followed(self, plan: Plan, road: Road, tile: Tile | None = None) -> Road:
         """A road that follows a plan's hints; within a tile, their part of it."""

@@ -61,6 +61,5 @@ def main() -> None:
     """
 
 
-for command in (generate, enlarge, grid, trace, prompt, samplers, inspect, convert, train):
-for command in (generate, grid, travel, trace, prompt, samplers, inspect, convert, train):
+for command in (generate, enlarge, grid, travel, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

@@ -1,7 +1,7 @@
 """Where pictures are saved to: refused before any work where that could not be done after it."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Collection, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,21 +29,26 @@ OTHER_PICTURES = (
 )
 
 
+def _listed(endings: Collection[str]) -> str:
+    *others, last = (each for each in endings if each != ".jpeg")
+    return f"{', '.join(others)} or {last}"
+
+
 def is_picture_name(path: Path) -> bool:
     """Whether a path is named as a file that pictures are saved as."""
     return path.suffix.lower() in ENDINGS
 
 
-def check_picture_path(out: Path, overwrite: bool | None = None) -> None:
-    """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
-    if not is_picture_name(out):
 def check_picture_path(
-    out: Path, overwrite: bool | None = None, suffixes: tuple[str, ...] = (PICTURE,)
+    out: Path,
+    overwrite: bool | None = None,
+    endings: Collection[str] = tuple(ENDINGS),
+    what: str = "pictures",
 ) -> None:
     """Refuse, before any work, a file that could not be saved after it; None: the command has no --overwrite."""
-    if out.suffix.lower() not in suffixes:
+    if out.suffix.lower() not in endings:
         raise click.ClickException(
-            f"{out}: pictures are saved as {PICTURES}, which hold their recipe; name one"
+            f"{out}: {what} are saved as {_listed(endings)}, which hold their recipe; name one"
         )
     with _said_of(out):
         if out.exists() and not overwrite:

@@ -159,12 +159,3 @@ def open_tiny_vae(pipeline: "Pipeline", preview: bool, draft: bool) -> None:
         click.echo("--tiny-vae changes nothing without --preview or --draft.", err=True)
     elif preview:
         _ = pipeline.tiny_vae.opened
-
-
-def _check_destination(out: Path, to_file: bool, count: int, overwrite: bool) -> None:
-    if to_file and count > 1:
-        raise click.UsageError(f"--out {out}: one file cannot hold {count} pictures; give a folder")
-    if to_file:
-        check_picture_path(out, overwrite)
-    else:
-        make_folder("--out", out)

@@ -81,7 +81,7 @@ def travel(
     """
     to_file = out.suffix.lower() in ANIMATIONS
     if to_file:
-        check_picture_path(out, overwrite, ANIMATIONS)
+        check_picture_path(out, overwrite, ANIMATIONS, "animations")
     elif there_and_back:
         raise click.UsageError(
             "--there-and-back: says how an animation is shown; --out names a folder of frames"

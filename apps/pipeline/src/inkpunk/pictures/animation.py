@@ -10,14 +10,14 @@ from typing import Any
 from PIL import Image
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.lossy import exif_of
 from inkpunk.pictures.picture import Picture, write_picture
 from inkpunk.pictures.png_text import infotext, travel_text
-from inkpunk.pictures.recipe import DESCRIPTION, EXIF, USER_COMMENT
 from inkpunk.pictures.travel_facts import TravelFacts
+from inkpunk.pictures.xmp import packet
 
 QUALITY = 90  # of WebP, which loses what hardly anybody sees: a seventh of the PNG
 FOREVER = 0  # repeated so many times
-UNICODE = b"UNICODE\0"  # how Exif marks a comment in UTF-16
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +62,10 @@ class Animation:
         return self._written(format="png", pnginfo=travel_text(self.facts))
 
     def webp(self) -> bytes:
-        """The animation as a WebP, its facts in its Exif: AUTOMATIC1111's text as a comment, ours a description."""
-        exif = Image.Exif()
-        exif[DESCRIPTION] = self.facts.to_json()
+        """The animation as a WebP, its facts where a picture has them."""
         text = infotext(self.facts.frames[0])
-        exif.get_ifd(EXIF)[USER_COMMENT] = UNICODE + text.encode("utf-16-be")
-        return self._written(format="webp", exif=exif, quality=QUALITY)
+        inside = {"exif": exif_of(text), "xmp": packet(text, self.facts.to_json())}
+        return self._written(format="webp", quality=QUALITY, **inside)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write it, whole or not at all, by its suffix as one or the other, and return its path.

@@ -37,7 +37,7 @@ def file_of(image: Image.Image, form: str, infotext: str, facts: str, quality: i
             f"{image.width} x {image.height} pixels: no side of a {FORMATS[form]} has more than {MOST_SIDE[form]:,}; "
             "save it as PNG"
         )
-    exif = _exif(infotext)
+    exif = exif_of(infotext)
     options: dict[str, object] = {"quality": QUALITY if quality is None else quality}
     if form == "webp" and quality == LOSSLESS:
         options |= {"lossless": True, "exact": True}
@@ -54,7 +54,7 @@ def file_of(image: Image.Image, form: str, infotext: str, facts: str, quality: i
     return data[:behind] + inside + data[behind:]
 
 
-def _exif(infotext: str) -> bytes:
+def exif_of(infotext: str) -> bytes:
     """EXIF with a user's comment, as TIFF of two directories of an entry each.
 
     By hand, as Pillow would write it as numbers (BYTE), which AUTOMATIC1111's reader, piexif, stumbles over.

@@ -75,25 +75,7 @@ class Picture:
             data = self.file(form, quality)
         except PictureError as error:
             raise PictureError(f"{path}: {error}") from error
-        try:
-            write_atomically(path, data, overwrite=overwrite)
-        except FileExistsError as error:
-            raise PictureExistsError(
-                f"{path}: exists already; choose another name, or allow to overwrite"
-            ) from error
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise PictureError(f"{path}: there is no folder {path.parent}; make it first") from error
-        except PermissionError as error:
-            raise PictureError(f"{path}: no permission to write there; choose another folder") from error
-        except (OSError, ValueError) as error:  # ValueError: a path with a NUL in it
-            reason = (error.strerror if isinstance(error, OSError) else None) or error
-            raise PictureError(f"{path}: cannot be written: {reason}") from error
-        return path
-        if path.suffix.lower() != ".png":
-            raise PictureError(
-                f"{path}: pictures are saved as PNG, which holds their recipe; name a .png file"
-            )
-        return write_picture(path, self.png(), overwrite=overwrite)
+        return write_picture(path, data, overwrite=overwrite)
 
     def save_into(self, folder: str | Path, *, format: str = "png", quality: int | None = None) -> Path:
         """Write the picture into a folder under the next free number, and return its path.
@@ -115,7 +97,6 @@ class Picture:
         return next_free_path(folder, self.facts.prompt, self.facts.seed, ending)
 
 
-def next_free_path(folder: Path, prompt: str, seed: int, ending: str = ".png") -> Path:
 def write_picture(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
     """Write a file of a picture, whole or not at all, and return its path.
 
@@ -139,7 +120,7 @@ def write_picture(path: Path, data: bytes, *, overwrite: bool = False) -> Path:
     return path
 
 
-def next_free_path(folder: Path, prompt: str, seed: int) -> Path:
+def next_free_path(folder: Path, prompt: str, seed: int, ending: str = ".png") -> Path:
     """A name such as `0001-nvinkpunk-red-dragon-seed42.png`, numbered past all such names in the folder.
 
     The name is lower-case ASCII letters, digits and hyphens for every prompt: every file system takes it.

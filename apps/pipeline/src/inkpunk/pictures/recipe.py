@@ -24,8 +24,6 @@ READERS: dict[
 TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "sd-metadata", "Dream")
 """Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
 EXIF, USER_COMMENT = 0x8769, 0x9286
-DESCRIPTION = 0x010E  # where we keep ours in a WebP
-START_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -78,15 +76,6 @@ def read_recipe(path: Path) -> Recipe:
             file.seek(0)
             with _reader(path, start)(file) as image:
                 return Recipe(image.format or "", *image.size, _texts(image))
-            with reader(file) as image:
-                texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
-                # Of a PNG, its own getexif would decode the pixels to look behind them.
-                exif = ImageFile.getexif(image)
-                if comment := _user_comment(exif):
-                    texts.setdefault("parameters", comment)
-                if (ours := str(exif.get(DESCRIPTION, ""))).startswith("{"):
-                    texts.setdefault("inkpunk", ours)
-                return Recipe(image.format or "", *image.size, texts)
     except PictureError:
         raise
     except OSError as error:

@@ -23,7 +23,7 @@ from inkpunk.road.variation import varied
 def begin(
     road: Road,
     plan: Plan,
-    begins: Latents | Images | None,
+    images: Callable[[], Images],
     *,
     encode: Callable[[Images, Latents], Latents],
     schedule: NoiseSchedule,
@@ -36,7 +36,7 @@ def begin(
     Args:
         road: to wrap.
         plan: what is drawn.
-        begins: what it begins from, one for each picture: latents, or images in [-1, 1]; None for noise alone.
+        images: makes those that it begins from, if it does, in [-1, 1], one for each picture.
         encode: images, and noise to choose among their encodings by, to latents.
         schedule, prediction: of the model.
         inpaints: whether it is one that sees masks.
@@ -45,13 +45,13 @@ def begin(
     request, pictures = plan.request, len(plan.texts)
     drawn = request.program.draws_encoding
     change, known, masked = _change(plan), None, None
-    encoded = begins is not None and begins.shape[1] == 3
-    if begins is not None and not encoded:
-        road = from_latents(road, begins, request.strength)
-    elif begins is not None and plan.canvas is None:
-        road = from_image(road, begins, request.strength, encode, drawn=drawn)
-    elif begins is not None and plan.canvas is not None:
-        masked = Masked(begins, change, plan.canvas.content, request.strength)
+    encoded = plan.start is not None or plan.begins is not None
+    if isinstance(plan.begins, Tensor):
+        encoded, road = False, from_latents(road, plan.begins, request.strength)
+    elif encoded and plan.canvas is None:
+        road = from_image(road, images, request.strength, encode, drawn=drawn)
+    elif plan.canvas is not None:
+        masked = Masked(images, change, plan.canvas.content, request.strength)
         holds = not inpaints or bool(((change > 0) & (change < 1)).any())
         encoded = holds or request.strength < 1
         if encoded:
@@ -65,7 +65,7 @@ def begin(
     if inpaints:
         road = told_of_the_mask(
             road,
-            _repeated(_left(plan), pictures),
+            lambda: _left(plan).expand(pictures, -1, -1, -1),
             change.round(),
             encode,
             drawn=drawn,
@@ -87,7 +87,3 @@ def _left(plan: Plan) -> Float[Tensor, "3 height width"]:
         return torch.zeros(3, plan.height, plan.width)
     masked = torch.tensor(np.asarray(plan.canvas.mask) >= 128)
     return image_to_tensor(plan.canvas.shown).masked_fill(masked, 0)
-
-
-def _repeated(image: Float[Tensor, "3 height width"], pictures: int) -> Images:
-    return image.expand(pictures, -1, -1, -1)

@@ -11,7 +11,7 @@ from inkpunk.road.road import Images, Latents, Road, Start
 
 def from_image(
     road: Road,
-    image: Images,
+    image: Callable[[], Images],
     strength: float,
     encode: Callable[[Images, Latents], Latents],
     drawn: bool = True,
@@ -20,7 +20,7 @@ def from_image(
 
     Args:
         road: to wrap.
-        image: in [-1, 1], one for each picture that is drawn.
+        image: makes what it begins from, in [-1, 1], one for each picture that is drawn; called when it begins.
         strength: how much of it is drawn anew, in (0, 1].
         encode: images, and noise to choose among their encodings by, to latents.
         drawn: whether that noise is the first draw, as diffusers has it, or none, which chooses the mean.
@@ -30,8 +30,8 @@ def from_image(
         before = road.start()
         first = next(before.noise)
         if drawn:  # and the second sends it back, as diffusers has it
-            return replace(before, latents=encode(image, first), strength=strength)
-        noise, mean = chain([first], before.noise), encode(image, torch.zeros_like(first))
+            return replace(before, latents=encode(image(), first), strength=strength)
+        noise, mean = chain([first], before.noise), encode(image(), torch.zeros_like(first))
         return replace(before, noise=noise, latents=mean, strength=strength)
 
     return replace(road, start=start)

@@ -21,7 +21,7 @@ INPAINTING_CHANNELS = 9
 
 def told_of_the_mask(
     road: Road,
-    left: Images,
+    left: Callable[[], Images],
     mask: Float[Tensor, "1 1 latent_height latent_width"],
     encode: Callable[[Images, Latents], Latents],
     *,
@@ -32,7 +32,8 @@ def told_of_the_mask(
 
     Args:
         road: to wrap, whose predictions are made of nine channels.
-        left: what is left of the picture, in [-1, 1]; what is masked is 0. One for each picture that is drawn.
+        left: makes what is left of the picture, in [-1, 1], where what is masked is 0; one for each picture that is
+            drawn.
         mask: 1 where it is masked, else 0.
         encode: images, and noise to choose among their encodings by, to latents.
         drawn: whether that noise is the next draw after the sampler's first; else it is none, which chooses the mean.
@@ -43,7 +44,7 @@ def told_of_the_mask(
     def start() -> Start:
         before = road.start()
         first = next(before.noise)
-        latents_left[:] = [encode(left, next(before.noise) if drawn else torch.zeros_like(first))]
+        latents_left[:] = [encode(left(), next(before.noise) if drawn else torch.zeros_like(first))]
         return replace(before, noise=chain([first], before.noise))
 
     def with_mask(

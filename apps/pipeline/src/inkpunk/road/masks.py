@@ -25,13 +25,13 @@ class Masked:
     """What is drawn of a picture.
 
     Attributes:
-        image: in [-1, 1], one for each picture that is drawn.
+        image: makes it, in [-1, 1], one for each picture that is drawn; called when it begins.
         change: how much of each cell of the latents may change, from 0 to 1.
         content: what it begins as, a name in `inkpunk.pictures.canvas.CONTENTS`.
         strength: how much of the way it is sent back, in (0, 1]; 1 begins from noise alone.
     """
 
-    image: Images
+    image: Callable[[], Images]
     change: Change
     content: str
     strength: float
@@ -53,7 +53,7 @@ def begun_under(
     def start() -> Start:
         before = road.start()
         first = next(before.noise)
-        known = encode(masked.image, first if drawn else torch.zeros_like(first))
+        known = encode(masked.image(), first if drawn else torch.zeros_like(first))
         noise = before.noise if drawn else chain([first], before.noise)
         encoded[:] = [known]
         if masked.strength == 1:

@@ -62,12 +62,9 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         "region": bool(request.placed),
         "enlarging": request.enlarging is not None,
         "tile size": request.tile_size is not None,
-        "init picture": request.init,
-        "control": request.followed,
-        "image prompt": request.shown,
-        "texture": request.tileable,
-        "blend": request.blend,
-        "variation": request.vary or request.seed_resize,
+        "texture": request.tileable is not None,
+        "blend": request.blend is not None,
+        "variation": request.vary is not None or request.seed_resize is not None,
     }
     if other := next((name for name, given in others.items() if given), None):
         raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")
