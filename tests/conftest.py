@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture(scope="session")
 def diffusers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Write a diffusers folder of random weights, "small" or "full", once for all tests.
+    """Write a diffusers folder of random weights, of a size of `make_checkpoint`'s, once for all tests.
 
     The full one by the commands a user has, in processes of their own: here every call is type-checked, and a check
     of a mapping reads from it, which at full size takes minutes.
@@ -26,8 +26,8 @@ def diffusers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
         if size not in made:
             home = tmp_path_factory.mktemp(size)
             single, made[size] = home / "model.safetensors", home / "folder"
-            if size == "small":
-                make_checkpoint(single, size="small", seed=0)
+            if size.startswith("small"):
+                make_checkpoint(single, size=size, seed=0)
                 convert_checkpoint(single, made[size])
                 return made[size]
             for module, arguments in (

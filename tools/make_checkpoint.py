@@ -32,6 +32,12 @@ FULL: dict[str, Callable[[], nn.Module]] = {
     "vae": lambda: VAE(VAEConfig()),
 }
 SIZES = {"full": FULL, "small": SMALL}
+# and of models that see masks
+SIZES["inpainting"] = {**FULL, "unet": lambda: UNet(UNetConfig(in_channels=9))}
+SIZES["small-inpainting"] = {
+    **SMALL,
+    "unet": lambda: UNet(UNetConfig(in_channels=9, widths=(32, 64, 64, 64), context_width=24)),
+}
 LAYOUTS: dict[str, Layout] = {
     "single-file-safetensors": "single-file safetensors",
     "single-file-ckpt": "single-file ckpt",
@@ -60,7 +66,8 @@ def make_checkpoint(
         path: the file or folder to write.
         layout: a key of `LAYOUTS`.
         dtype: of every tensor.
-        size: "full" is SD v1.5's 1,066,235,307 parameters, "small" about 6 million.
+        size: "full" is SD v1.5's 1,066,235,307 parameters, "small" about 6 million; "inpainting" and
+            "small-inpainting" are as many for models that see masks.
         seed: another seed, other weights.
         overwrite: replace what is at `path`.
 

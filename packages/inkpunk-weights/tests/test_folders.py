@@ -173,6 +173,7 @@ def test_an_inpainting_model_is_written_for_its_pipeline(
     save_checkpoint(tmp_path / "inpainting", unet=unet, **laid_out("diffusers folder"))
     index = json.loads((tmp_path / "inpainting" / "model_index.json").read_text())
     assert index["_class_name"] == "StableDiffusionInpaintPipeline"
+    assert index["_diffusers_version"] == "0.6.0", "without one, that pipeline opens no folder"
     assert index["vae"] == [None, None]
 
 

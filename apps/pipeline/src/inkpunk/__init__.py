@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inkpunk.models.loras import Lora
+    from inkpunk.pictures.canvas import Extend
     from inkpunk.pictures.facts import Facts
     from inkpunk.pictures.picture import Picture
     from inkpunk.pictures.png_text import read_facts
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from inkpunk.request import Request, RequestError
     from inkpunk.road.control import Control
     from inkpunk.road.image_prompts import ImagePrompt
+    from inkpunk.road.regions import Region
 
 # How often a thread that waits for work looks again before it sleeps. By default OpenMP's look for milliseconds: on a
 # machine that is busy with other work, they so keep the very thread from running that they wait for. OpenMP reads it
@@ -35,11 +37,13 @@ if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
 
 _HOMES = {
     "Control": "inkpunk.road.control",
+    "Extend": "inkpunk.pictures.canvas",
     "Facts": "inkpunk.pictures.facts",
     "ImagePrompt": "inkpunk.road.image_prompts",
     "Lora": "inkpunk.models.loras",
     "Picture": "inkpunk.pictures.picture",
     "Pipeline": "inkpunk.pipeline",
+    "Region": "inkpunk.road.regions",
     "Request": "inkpunk.request",
     "RequestError": "inkpunk.request",
     "load_image": "inkpunk.pictures.reading",
@@ -48,11 +52,13 @@ _HOMES = {
 
 __all__ = [
     "Control",
+    "Extend",
     "Facts",
     "ImagePrompt",
     "Lora",
     "Picture",
     "Pipeline",
+    "Region",
     "Request",
     "RequestError",
     "load_image",

@@ -56,32 +56,41 @@ from inkpunk.models.loading import (
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
 from inkpunk.models.trained_for import schedule_in_words
 from inkpunk.models.vocabulary import read_tokenizer
+from inkpunk.pictures.canvas import Canvas, canvas_of
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, size_like, size_within
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size
 from inkpunk.pictures.picture import Picture
-from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
+from inkpunk.pictures.pixels import tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.batch import draws_alone, together
+from inkpunk.road.beginning import begin
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.facts import by_kind, facts_of
-from inkpunk.road.finishing import finished
+from inkpunk.road.finishing import finished, with_alpha_of
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
-from inkpunk.road.image_to_image import from_image
+from inkpunk.road.inpainting import INPAINTING_CHANNELS
 from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
 from inkpunk.road.planning import decide
-from inkpunk.road.prompts import Context, Contexts, Reading, read_prompts, scheduled, steered, step_finder
+from inkpunk.road.prompts import (
+    Context,
+    Contexts,
+    Reading,
+    parts_of,
+    read_prompts,
+    scheduled,
+    steered,
+    step_finder,
+)
+from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.speed import Speed, speed_up
 from inkpunk.speed.pictures import show
 
 LATENT_CHANNELS = 4
 
-OTHER_CHANNELS = {
-    8: "as models that edit by instruction do (InstructPix2Pix)",
-    9: "as inpainting models do",
-}
+EDITING_CHANNELS = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -201,12 +210,14 @@ class Pipeline:
         refuse_problems(checkpoint)
         configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
         defaults = read_defaults(checkpoint)
-        if configs.unet.in_channels != LATENT_CHANNELS:
-            channels = configs.unet.in_channels
-            why = OTHER_CHANNELS.get(channels, "not the 4 of latents")
+        if (channels := configs.unet.in_channels) not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
+            edits = channels == EDITING_CHANNELS
+            why = (
+                "as models that edit by instruction do (InstructPix2Pix)" if edits else "not the 4 of latents"
+            )
             raise CheckpointError(
                 f"{path}: its UNet takes {channels} channels, {why}; to draw from a prompt, "
-                "give a text-to-image checkpoint (4 channels)"
+                "give a text-to-image checkpoint (4 channels), or an inpainting one (9)"
             )
         tokenizer = read_tokenizer(checkpoint)
         learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
@@ -342,17 +353,33 @@ class Pipeline:
         loras, defaults = [request.asked_of(seed)[1] for seed in request.seeds], self.defaults
         if len({*loras}) == 1:
             defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
-        layers = self.text_encoder.config.layers
-        return decide(request, defaults, self.schedule, layers=layers, size=self.size(request))
+        layers, canvas = self.text_encoder.config.layers, self.canvas(request)
+        size = canvas.size if canvas else self.size(request)
+        return decide(request, defaults, self.schedule, layers=layers, size=size, canvas=canvas)
+
+    def canvas(self, request: Request) -> Canvas | None:
+        """The picture that a request draws a part of anew; None for one that asks for nothing of the kind."""
+        if not request.is_edit or request.picture is None:
+            return None
+        return canvas_of(
+            request.picture,
+            request.changing,
+            request.extending,
+            self.defaults.size,
+            padding=request.only_masked,
+            asked=(request.width, request.height),
+            resize=request.resize,
+            content=request.masked_content,
+        )
 
     def size(self, request: Request) -> tuple[int, int]:
         """The width and height that a request is drawn in."""
+        if canvas := self.canvas(request):
+            return canvas.size
         side, picture = self.defaults.size, request.shaping
         if picture is None:
             return request.width or side, request.height or side
-        if request.resize == "fit" and request.width and request.height:
-            return size_within(picture.size, request.width, request.height)
-        return size_like(picture.size, side, request.width, request.height)
+        return drawn_size(picture.size, side, request.width, request.height, resize=request.resize)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -469,6 +496,9 @@ class Pipeline:
             lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
             lambda each: side_by_side(each, encoders[False], language.padding, empty),
             step_finder(plan, self.schedule),
+            areas_of(
+                plan.request.placed, (plan.width // SIZE_MULTIPLE, plan.height // SIZE_MULTIPLE)
+            ).unbind(),
         )
 
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
@@ -510,9 +540,12 @@ class Pipeline:
     ) -> list[Picture]:
         """Decode a finished run's latents, and note on each picture what it takes to draw it again."""
         plan = self.plan(request)
-        images = self.road(plan).decode(latents)
+        if plan.canvas and plan.idle:
+            whole = with_alpha_of(plan, plan.canvas.picture)
+            return [Picture(whole, self.facts(plan, seed)) for seed in request.seeds]
+        images = map(tensor_to_image, self.road(plan).decode(latents))
         return [
-            Picture(finished(plan, tensor_to_image(image)), self.facts(plan, seed))
+            Picture(finished(plan, image), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)
         ]
 
@@ -534,18 +567,21 @@ class Pipeline:
 
     def predict(
         self,
-        latents: Float[Tensor, "batch 4 latent_height latent_width"],
+        latents: Float[Tensor, "batch channels latent_height latent_width"],
         timestep: float,
         context: Float[Tensor, "batch positions width"],
         residuals: Residuals | None = None,
     ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
-        """Ask the UNet once: float32 in and out, in the pipeline's precision between."""
+        """Ask the UNet once: float32 in and out, in the pipeline's precision between.
+
+        An inpainting model takes nine channels: see `inkpunk.road.inpainting`.
+        """
         return self._asked(self.unet, latents, timestep, context, residuals)
 
     def _asked(
         self,
         unet: Residence[UNet],
-        latents: Latents,
+        latents: Float[Tensor, "rows channels latent_height latent_width"],
         timestep: float,
         context: Context,
         residuals: Residuals | None = None,
@@ -568,10 +604,15 @@ class Pipeline:
             denoise=lambda predict: steered(self._all_contexts(plan), guidance)(predict),
             decode=self.decode,
         )
-        if plan.start is not None:
-            image = image_to_tensor(plan.start).expand(len(request.seeds), -1, -1, -1)
-            drawn = request.program.draws_encoding
-            road = from_image(road, image, request.strength, self.encode, drawn=drawn)
+        road = begin(
+            road,
+            plan,
+            encode=self.encode,
+            schedule=self.schedule,
+            prediction=self.prediction,
+            inpaints=self.unet.config.in_channels == INPAINTING_CHANNELS,
+            parts=parts_of(self.readings(plan)),
+        )
         if plan.hints:
             road = controlled(
                 road,
@@ -610,6 +651,10 @@ class Pipeline:
         ]
 
     def _steps(self, plan: Plan) -> Iterator[Step]:
+        if plan.idle:  # there is nothing to draw
+            nothing = torch.zeros(len(plan.texts), *_latent_shape(plan))
+            yield Step(1, 1, plan.path[-2], nothing, nothing)
+            return
         plans = self._alone(plan)
         pipelines = [self.with_tags(each.loras[0]) for each in plans]
         unets = [pipeline.unet_for(each) for pipeline, each in zip(pipelines, plans, strict=True)]
@@ -658,7 +703,7 @@ class Pipeline:
 
     def sampled(self, plan: Plan, denoise: Denoise, start: Start) -> Iterator[Step]:
         """Walk a plan's path from its start."""
-        return sample(
+        steps = sample(
             denoise,
             start.noise,
             self.schedule,
@@ -672,6 +717,9 @@ class Pipeline:
             brownian=self.brownian(plan),
             conventions=plan.request.program.sampling,
         )
+        for step in steps:
+            last = step.index == step.total
+            yield replace(step, latents=start.finish(step.latents)) if last else step
 
     def facts(self, plan: Plan, seed: int) -> Facts:
         """Tell what it takes to draw the plan's picture of this seed again."""
@@ -706,7 +754,7 @@ class Pipeline:
 def _predicted(
     unet: UNet,
     dtype: torch.dtype,
-    latents: Latents,
+    latents: Float[Tensor, "rows channels latent_height latent_width"],
     timestep: float,
     context: Context,
     residuals: Residuals | None = None,

@@ -12,11 +12,13 @@ from typing import Any, cast
 from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
 from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
 from inkpunk_weights import CONTROL_FILES
-from PIL import Image
+from PIL import Image, ImageOps
 
 from inkpunk.models.loras import Lora
+from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
+from inkpunk.pictures.masks import read_mask
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
@@ -24,6 +26,7 @@ from inkpunk.road.control import Control, ControlError
 from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
+from inkpunk.road.regions import Region, RegionError
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {
     "prompt": given.text,
@@ -49,6 +52,8 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "resize": given.text,
     "match_colours": given.yes_or_no,
     "keep_alpha": given.yes_or_no,
+    "masked_content": given.text,
+    "only_masked": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -63,7 +68,11 @@ MAY_BE_NONE = {
     "clip_skip",
     "emphasis",
     "wildcards",
+    "only_masked",
 }
+
+
+MOST_PADDING = 4096  # pixels
 
 
 class RequestError(ValueError):
@@ -122,6 +131,15 @@ class Request:
             takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
         match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
         keep_alpha: give it the transparency of `init`.
+        mask: how much of each of `init`'s pixels is drawn anew, from black (nothing) to white (all); grey is for that
+            part of the steps. A picture, or the path of one, of any size: see `inkpunk.pictures.reading.read_mask`;
+            "alpha" is where `init` is transparent. The result has the size of `init`, and what is black is in it as
+            it was. `width` and `height` bring `init` to a size before.
+        masked_content: what the masked part begins as, a name in `inkpunk.pictures.canvas.CONTENTS`.
+        only_masked: show the model but what is masked and so many pixels around, in the size that it draws best, or
+            in `width` and `height`.
+        regions: prompts for parts of the picture, each with a mask; a text is one as `Region.read` reads it.
+        extend: by how many pixels `init` is continued on each side; a text is one as `Extend.read` reads it.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -157,6 +175,11 @@ class Request:
     resize: str = "fill"
     match_colours: bool = False
     keep_alpha: bool = False
+    mask: Image.Image | str | Path | None = None
+    masked_content: str = "original"
+    only_masked: int | None = None
+    extend: Extend | str | None = None
+    regions: Sequence[Region | str] = ()
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -170,6 +193,7 @@ class Request:
             if not 0 <= seed < 2**63:
                 raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
             self.asked_of(seed)
+            self.regions_of(seed)
         if self.steps is not None and not 1 <= self.steps <= 1000:
             raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
         if self.guidance is not None and not 0 <= self.guidance <= 100:
@@ -181,6 +205,7 @@ class Request:
             object.__setattr__(self, "resize", find_resize(self.resize))
         except ValueError as error:
             raise RequestError(str(error)) from error
+        self._check_canvas()
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
@@ -197,6 +222,9 @@ class Request:
             except given.GivenError as error:
                 raise RequestError(str(error)) from error
         object.__setattr__(self, "init", _picture("init", self.init, alpha=True))
+        object.__setattr__(self, "mask", _mask(self.mask, self.alpha))
+        object.__setattr__(self, "extend", _extend(self.extend))
+        object.__setattr__(self, "regions", tuple(map(_region, self.regions)))
         object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
         object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
 
@@ -239,6 +267,39 @@ class Request:
             )
         if self.guidance is not None:
             refuse_idle_guidance(self, self.guidance)
+
+    @property
+    def changing(self) -> Image.Image | None:
+        """`mask` as it is kept."""
+        return self.mask if isinstance(self.mask, Image.Image) else None
+
+    @property
+    def extending(self) -> Extend:
+        """`extend` as it is kept."""
+        return self.extend if isinstance(self.extend, Extend) else Extend()
+
+    @property
+    def is_edit(self) -> bool:
+        """Whether a part of `init` is drawn anew, or it is continued."""
+        return self.mask is not None or bool(self.extending)
+
+    def _check_canvas(self) -> None:
+        if self.masked_content not in CONTENTS:
+            raise RequestError(
+                f"masked content {self.masked_content!r}: there is none; use {', '.join(CONTENTS)}"
+            )
+        if self.is_edit and self.init is None:
+            raise RequestError("a mask, or extend, without a picture: give init, the picture to change")
+        if self.only_masked is not None and self.mask is None:
+            raise RequestError("only masked: changes nothing without a mask; give one, or leave it out")
+        if self.only_masked is not None and not 0 <= self.only_masked <= MOST_PADDING:
+            raise RequestError(
+                f"only masked {self.only_masked}: must be 0 to {MOST_PADDING} pixels around it; 32 is usual"
+            )
+        if self.masked_content != "original" and not self.is_edit:
+            raise RequestError(
+                f"masked content {self.masked_content!r}: changes nothing without a mask; give one, or leave it out"
+            )
 
     @property
     def program(self) -> Program:
@@ -287,6 +348,29 @@ class Request:
         except TagError as error:
             raise RequestError(f"prompt: {error}") from error
         return (text, negative), loras
+
+    def regions_of(self, seed: int) -> tuple[str, ...]:
+        """The prompts of the regions of a seed's picture, in which nothing is left to choose.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from, and adapters, which act on the whole picture.
+        """
+        if self.language.grammar == "plain":
+            return tuple(each.prompt for each in self.placed)
+        try:
+            chosen = tuple(choose(each.prompt, Random(seed), self.wildcards) for each in self.placed)
+        except VariantError as error:
+            raise RequestError(f"region: {error}") from error
+        if any(map(has_tags, chosen)):
+            raise RequestError(
+                "region: asks for a LoRA, which acts on the whole picture; name it in the prompt"
+            )
+        return chosen
+
+    @property
+    def placed(self) -> tuple[Region, ...]:
+        """`regions` as they are kept, each with its mask read."""
+        return tuple(each for each in self.regions if isinstance(each, Region))
 
     @property
     def skipped_layers(self) -> int:
@@ -354,6 +438,8 @@ class Plan:
         path: the timesteps that are walked along, its end included; of image to image the last part of a path.
         texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
         loras: those that the prompt of each picture asks for.
+        regions: the prompts of each picture's regions, likewise.
+        canvas: the picture of which a part is drawn anew, if it is.
     """
 
     request: Request
@@ -368,23 +454,43 @@ class Plan:
     path: tuple[Timestep, ...]
     texts: tuple[tuple[str, str], ...]
     loras: tuple[tuple[Lora, ...], ...]
+    regions: tuple[tuple[str, ...], ...]
+    canvas: Canvas | None = None
 
     def of(self, index: int) -> "Plan":
         """The plan of one of its pictures alone."""
-        seed, text, loras = self.request.seeds[index], self.texts[index], self.loras[index]
-        return replace(self, request=replace(self.request, seeds=(seed,)), texts=(text,), loras=(loras,))
+        return replace(
+            self,
+            request=replace(self.request, seeds=(self.request.seeds[index],)),
+            texts=(self.texts[index],),
+            loras=(self.loras[index],),
+            regions=(self.regions[index],),
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is drawn: all of a picture is to stay as it is."""
+        return self.canvas is not None and not self.canvas.changes
 
     @cached_property
     def start(self) -> Image.Image | None:
         """The picture to start from, in the size that is drawn."""
+        if self.canvas is not None:
+            return self.canvas.shown
         picture = self.request.picture
         return picture and fitted(picture, (self.width, self.height), self.request.resize)
 
     @cached_property
     def alpha(self) -> Image.Image | None:
-        """How opaque the picture to start from is, in the size that is drawn, in 8 bits of grey."""
-        alpha = self.request.alpha
-        return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
+        """How opaque the picture to start from is, in the size of the result, in 8 bits of grey."""
+        alpha, extend = self.request.alpha, self.request.extending
+        if alpha is None or self.canvas is None:
+            return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
+        width, height = self.canvas.picture.size
+        inner = width - extend.left - extend.right, height - extend.top - extend.bottom
+        whole = Image.new("L", (width, height), 255)  # what it is continued by is drawn
+        whole.paste(fitted(alpha, inner, self.request.resize), (extend.left, extend.top))
+        return whole
 
     @cached_property
     def hints(self) -> tuple[Image.Image, ...]:
@@ -414,9 +520,9 @@ class Plan:
             [part.weight for part in parse(prompt, self.request.language.grammar).parts]
             for prompt, _ in self.texts
         ]
-        pictures = len(self.texts)
-        if any(each != [1.0] for each in weights):
-            return pictures + sum(map(len, weights))
+        pictures, regions = len(self.texts), self.request.placed
+        if regions or any(each != [1.0] for each in weights):
+            return pictures * (1 + len(regions)) + sum(map(len, weights))
         return pictures * (1 if self.guidance == 1 else 2)
 
 
@@ -494,6 +600,61 @@ def refuse_idle_guidance(request: Request, guidance: float) -> None:
             f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
             f"{'it' if len(idle) == 1 else 'them'} out"
         )
+
+
+def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
+    """A mask as it is kept: of 8 bits, in grey; or of how opaque a picture is."""
+    if asked is None:
+        return None
+    if isinstance(asked, str) and asked == "alpha":
+        if alpha is None:
+            raise RequestError(
+                "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or "
+                "give a mask"
+            )
+        return ImageOps.invert(alpha)
+    try:
+        if isinstance(asked, Image.Image | str | Path):
+            return read_mask(asked)
+    except PictureError as error:
+        raise RequestError(f"mask{':' if isinstance(asked, Image.Image) else ''} {error}") from error
+    raise RequestError(
+        f"mask: must be a picture of Pillow's, the path of one, or 'alpha', not {type(asked).__name__}; "
+        "PIL.Image.fromarray makes a picture of an array"
+    )
+
+
+def _region(asked: object) -> Region:
+    try:
+        region = Region.read(asked) if isinstance(asked, str) else asked
+    except RegionError as error:
+        raise RequestError(str(error)) from error
+    if not isinstance(region, Region):
+        raise RequestError(
+            f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
+        )
+    try:
+        mask = read_mask(region.mask)
+    except PictureError as error:
+        raise RequestError(f"region {region.prompt!r}: {error}") from error
+    if mask.getbbox() is None:
+        raise RequestError(
+            f"region {region.prompt!r}: its mask is black, so that it counts nowhere; paint some of it"
+        )
+    return Region(region.prompt, mask)
+
+
+def _extend(asked: object) -> Extend | None:
+    if asked is None or isinstance(asked, Extend):
+        return asked or None
+    if not isinstance(asked, str):
+        raise RequestError(
+            f"extend: must be of inkpunk.Extend, or a text such as 'left=128,bottom=64', not {type(asked).__name__}"
+        )
+    try:
+        return Extend.read(asked) or None
+    except CanvasError as error:
+        raise RequestError(str(error)) from error
 
 
 def _check_side(name: str, value: int) -> None:

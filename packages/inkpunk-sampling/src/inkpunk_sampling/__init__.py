@@ -12,6 +12,7 @@ latents = step.latents
 from .brownian import brownian_path
 from .conventions import CONVENTIONS, Conventions
 from .guidance import Combine, classifier_free, guide, projected, rescaled, within
+from .masks import held, masked
 from .noise import SOURCES, Draw, seeded_noise
 from .prediction import DIFFUSERS_WORDS, PREDICTIONS, Estimate, Prediction, read_prediction
 from .samplers import (
@@ -56,6 +57,8 @@ __all__ = [
     "find_sampler",
     "find_spacing",
     "guide",
+    "held",
+    "masked",
     "projected",
     "read_prediction",
     "rescaled",

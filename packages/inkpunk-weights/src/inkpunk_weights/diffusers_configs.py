@@ -132,6 +132,7 @@ def model_index(anatomies: Mapping[str, Anatomy], scheduler: Config, tokenizer: 
     nothing = [None, None]
     return {
         "_class_name": PIPELINES.get(channels, "StableDiffusionPipeline"),
+        "_diffusers_version": "0.6.0",  # which laid folders out so; its pipeline for inpainting opens none without
         "feature_extractor": nothing,
         "image_encoder": nothing,
         "requires_safety_checker": False,

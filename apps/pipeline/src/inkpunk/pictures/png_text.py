@@ -19,6 +19,8 @@ Told = TypeVar("Told")
 
 NOISE = {"torch": "CPU", "philox": "NV"}
 """What AUTOMATIC1111 calls our sources of noise."""
+MASKED_CONTENTS = {"blurred": "fill", "noise": "latent noise", "blank": "latent nothing"}
+"""What it calls what a masked part begins as, where that is not what it was."""
 EMPHASES = {"mean": "Original", "plain": "No norm", "ignore": "Ignore"}
 """What it calls our ways of emphasis."""
 AXIS_TYPES = {
@@ -63,6 +65,7 @@ def infotext(facts: Facts) -> str:
         "Model": facts.model,
         "Denoising strength": None if facts.strength is None else _number(facts.strength),
         "Init image hash": facts.init_hash,
+        **_masked(facts),
         **_like_others(facts),
         "Emphasis": _emphasis(facts),
         "TI hashes": _pairs(facts.embeddings),
@@ -81,6 +84,20 @@ def infotext(facts: Facts) -> str:
         ", ".join(f"{key}: {_quoted(str(value))}" for key, value in pairs.items() if value not in (None, ""))
     )
     return _storable("\n".join(lines))
+
+
+def _masked(facts: Facts) -> dict[str, object]:
+    """As AUTOMATIC1111 writes it; the mask's hash, and by how much a picture was continued, in our words."""
+    padded = facts.only_masked is not None
+    return {
+        "Mask hash": facts.mask_hash,
+        "Masked content": MASKED_CONTENTS.get(facts.masked_content or ""),
+        "Inpaint area": "Only masked" if padded else None,
+        "Masked area padding": facts.only_masked if padded else None,
+        "Extend": facts.extend,
+        "Regions": _pairs(facts.regions),
+        "Region masks": _pairs(facts.region_masks),
+    }
 
 
 def _controls(facts: Facts) -> dict[str, str]:

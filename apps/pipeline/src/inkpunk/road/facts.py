@@ -51,4 +51,10 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "match_colours": request.match_colours,
         "alpha_hash": alpha_hash(plan.alpha) if request.keep_alpha and plan.alpha else None,
         "init_hash": image_hash(plan.start) if plan.start else None,
+        "mask_hash": image_hash(request.changing) if request.changing else None,
+        "masked_content": request.masked_content if plan.canvas else None,
+        "only_masked": request.only_masked,
+        "extend": str(request.extending) or None,
+        "regions": {str(place): prompt for place, prompt in enumerate(request.regions_of(seed), 1)},
+        "region_masks": {str(place): image_hash(each.kept) for place, each in enumerate(request.placed, 1)},
     }

@@ -3,13 +3,20 @@
 from inkpunk_sampling import SAMPLERS, NoiseSchedule
 
 from inkpunk.models.loading import Defaults
+from inkpunk.pictures.canvas import Canvas
 from inkpunk.request import Plan, Request, RequestError
 from inkpunk.road.finishing import refuse_idle_finishing
 from inkpunk.road.guidance import refuse_guidance_without_effect
 
 
 def decide(
-    request: Request, defaults: Defaults, schedule: NoiseSchedule, *, layers: int, size: tuple[int, int]
+    request: Request,
+    defaults: Defaults,
+    schedule: NoiseSchedule,
+    *,
+    layers: int,
+    size: tuple[int, int],
+    canvas: Canvas | None = None,
 ) -> Plan:
     """Make the plan of a request.
 
@@ -19,6 +26,7 @@ def decide(
         schedule: the noise that the model was trained on.
         layers: how many its text encoder has.
         size: the width and height that are drawn.
+        canvas: the picture of which a part is drawn anew, if it is.
 
     Raises:
         RequestError: for what only a model can judge; see `Pipeline.plan`.
@@ -29,7 +37,7 @@ def decide(
     settings = schedule, sampler, steps
     spacing = spacing or conventions.spacing(*settings)
     try:
-        if request.init is None:
+        if request.init is None or (canvas and request.strength == 1):  # from noise alone
             path = conventions.path(*settings, spacing)
         else:
             path = conventions.partial_path(*settings, request.strength, spacing)
@@ -57,6 +65,8 @@ def decide(
         path=path,
         texts=tuple(texts for texts, _ in asked),
         loras=tuple(loras for _, loras in asked),
+        canvas=canvas,
+        regions=tuple(request.regions_of(seed) for seed in request.seeds),
     )
     refuse_guidance_without_effect(plan, schedule)
     refuse_idle_controls(plan)

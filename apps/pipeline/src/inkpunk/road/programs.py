@@ -21,6 +21,8 @@ class Program:
             image's own first noise; else they are its mean.
         counts_all_steps: whether the steps of a prompt that changes are all those asked for, where image to image
             runs fewer; else those that are run.
+        mask_cells: what of a mask's pixels tells of a cell of the latents: the "most" of them, or without grey their
+            "mean" or the "first".
     """
 
     sampling: Conventions
@@ -30,12 +32,19 @@ class Program:
     rescales_v: bool = True
     draws_encoding: bool = True
     counts_all_steps: bool = False
+    mask_cells: str = "most"
 
 
 # AUTOMATIC1111 and ComfyUI draw the encoding, too, but by a generator that nobody has seeded.
 PROGRAMS: Mapping[str, Program] = {
     "inkpunk": Program(CONVENTIONS["inkpunk"], LANGUAGES["inkpunk"]),
-    "a1111": Program(CONVENTIONS["a1111"], LANGUAGES["a1111"], draws_encoding=False, counts_all_steps=True),
+    "a1111": Program(
+        CONVENTIONS["a1111"],
+        LANGUAGES["a1111"],
+        draws_encoding=False,
+        counts_all_steps=True,
+        mask_cells="mean",
+    ),
     "comfyui": Program(CONVENTIONS["comfyui"], LANGUAGES["comfyui"], draws_encoding=False),
     "diffusers": Program(
         CONVENTIONS["diffusers"],
@@ -43,5 +52,6 @@ PROGRAMS: Mapping[str, Program] = {
         last_layer=0,
         skips_negative=False,
         rescales_v=False,
+        mask_cells="first",
     ),
 }

@@ -3,7 +3,8 @@
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain, repeat
 from typing import TypeAlias
 
 import torch
@@ -23,10 +24,17 @@ REPEATED = 8  # contexts of a run that are kept, repeated for its pictures: prom
 
 @dataclass(frozen=True)
 class Part:
-    """A row of `Steering.prompt` where prompts are composed: whose it is, and how much of its guidance is taken."""
+    """A row of `Steering.prompt` where prompts are composed: whose it is, and how much of its guidance is taken.
+
+    Attributes:
+        picture: whose.
+        weight: how much.
+        area: how much of that in each cell of the latents; None for all of it in every one.
+    """
 
     picture: int
     weight: float
+    area: Float[Tensor, "latent_height latent_width"] | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +112,8 @@ def compose(
     """
     whole = negative.clone()
     for part, prediction in zip(told, parts, strict=True):
-        whole[part.picture] += part.weight * (prediction - negative[part.picture])
+        further = part.weight * (prediction - negative[part.picture])
+        whole[part.picture] += further if part.area is None else part.area.to(further) * further
     return whole
 
 
@@ -128,12 +137,14 @@ class Reading:
     """How the prompts of a picture are understood.
 
     Attributes:
-        parts: of the prompt; several where `AND` composes.
+        parts: of the prompt; several where `AND` composes, and where regions have prompts of their own.
         negative: the negative prompt; None where it takes no part.
+        regions: where there are such, the region of each part, counted from 1; 0 is the whole picture.
     """
 
     parts: tuple[Timeline, ...]
     negative: Timeline | None = None
+    regions: tuple[int, ...] = ()
 
     @property
     def timelines(self) -> tuple[Timeline, ...]:
@@ -149,21 +160,31 @@ class Reading:
     @property
     def composed(self) -> bool:
         """Whether the prompt is more than one of weight 1."""
-        return [part.weight for part in self.parts] != [1.0]
+        return bool(self.regions) or [part.weight for part in self.parts] != [1.0]
 
 
 def read_prompts(plan: Plan, tokenizer: Tokenizer, words: LearnedWords | None = None) -> tuple[Reading, ...]:
     """Read the prompts of each picture; those that say the same are the same object."""
     language, steps = plan.request.language, plan.prompt_steps
-    known = dict[tuple[str, str], Reading]()
-    for prompt, negative in plan.texts:
-        if (prompt, negative) not in known:
-            reading = Reading(understand(prompt, steps, tokenizer, words, language))
+    known = dict[tuple[str, ...], Reading]()
+    asked = [(*texts, *regions) for texts, regions in zip(plan.texts, plan.regions, strict=True)]
+    for prompt, negative, *regions in asked:
+        if (prompt, negative, *regions) not in known:
+            parts = [understand(each, steps, tokenizer, words, language) for each in (prompt, *regions)]
+            places = tuple(place for place, each in enumerate(parts) for _ in each) if regions else ()
+            reading = Reading(tuple(chain.from_iterable(parts)), regions=places)
             if plan.guidance != 1 or reading.composed:
                 [part] = understand(negative, steps, tokenizer, words, language, composed=False)
-                reading = Reading(reading.parts, part)
-            known[prompt, negative] = reading
-    return tuple(known[texts] for texts in plan.texts)
+                reading = replace(reading, negative=part)
+            known[prompt, negative, *regions] = reading
+    return tuple(known[texts] for texts in asked)
+
+
+def parts_of(readings: Sequence[Reading]) -> tuple[int, ...]:
+    """Where prompts are composed, the picture that each of all their parts belongs to; else none."""
+    if not any(reading.composed for reading in readings):
+        return ()
+    return tuple(picture for picture, reading in enumerate(readings) for _ in reading.parts)
 
 
 def step_finder(plan: Plan, schedule: NoiseSchedule) -> Callable[[float], int]:
@@ -191,6 +212,7 @@ def scheduled(
     encode: Callable[[Timeline, bool], tuple[Float[Tensor, "_ width"], ...]],
     join: Callable[[Sequence[Float[Tensor, "_ width"]]], Context],
     step_of: Callable[[float], int],
+    areas: Sequence[Float[Tensor, "latent_height latent_width"]] = (),
 ) -> Contexts:
     """What steers pictures whose prompts may change from step to step.
 
@@ -199,6 +221,7 @@ def scheduled(
         encode: a timeline, and whether it is a negative prompt's, to the context of each of its moments.
         join: makes contexts equally long, and lays them side by side.
         step_of: the step that a timestep is in, counted from 0.
+        areas: where there are regions, how much the whole picture's prompt and each region's count in each cell.
     """
     composed = any(reading.composed for reading in readings)
     if not composed and len({id(reading) for reading in readings}) == 1:
@@ -206,7 +229,9 @@ def scheduled(
     negatives = [reading.negative for reading in readings if reading.negative is not None]
     parts = [part for reading in readings for part in reading.parts]
     told = tuple(
-        Part(picture, part.weight) for picture, reading in enumerate(readings) for part in reading.parts
+        Part(picture, part.weight, areas[region] if reading.regions else None)
+        for picture, reading in enumerate(readings)
+        for part, region in zip(reading.parts, reading.regions or repeat(0), strict=False)
     )
     encoded = dict[tuple[int, bool], Encoded]()
     for timeline, negative in (*((each, True) for each in negatives), *((each, False) for each in parts)):

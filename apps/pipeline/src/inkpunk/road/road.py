@@ -21,11 +21,13 @@ class Start:
         noise: the noise that is left to draw: first the initial one, then one for each step that wants one.
         latents: clean latents to begin from, in float32; None for noise alone.
         strength: how much of the way they are sent back, in (0, 1].
+        finish: what is made of the latents that the sampler ends with.
     """
 
     noise: Iterator[Latents]
     latents: Latents | None = None
     strength: float = 1.0
+    finish: Callable[[Latents], Latents] = lambda latents: latents
 
 
 @runtime_checkable

@@ -55,7 +55,12 @@ def trace(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     Raises:
         RequestError: for a request that takes another road: from a picture, along hints, or by image prompts.
     """
-    others = {"init picture": request.init, "control": request.followed, "image prompt": request.shown}
+    others = {
+        "init picture": request.init is not None,
+        "control": bool(request.followed),
+        "image prompt": bool(request.shown),
+        "region": bool(request.placed),
+    }
     if other := next((name for name, given in others.items() if given), None):
         raise RequestError(f"trace: follows a picture from its prompt; it takes no {other}")
     return _stages(pipeline, request)
