@@ -19,6 +19,7 @@ from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
 from inkpunk.pictures.masks import read_mask
+from inkpunk.pictures.paths import noted
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
@@ -572,9 +573,9 @@ def _picture(name: str, init: object, *, alpha: bool = False) -> Image.Image | N
         return None
     try:
         if isinstance(init, Image.Image):
-            return with_alpha(init) if alpha else plain(init)
+            return noted(with_alpha(init) if alpha else plain(init), init)
         if isinstance(init, str | Path):
-            return read_with_alpha(init) if alpha else read_picture(init)
+            return noted(read_with_alpha(init) if alpha else read_picture(init), init)
     except PictureError as error:
         raise RequestError(f"{name}{':' if isinstance(init, Image.Image) else ''} {error}") from error
     raise RequestError(
@@ -612,10 +613,10 @@ def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
                 "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or "
                 "give a mask"
             )
-        return ImageOps.invert(alpha)
+        return noted(ImageOps.invert(alpha), asked)
     try:
         if isinstance(asked, Image.Image | str | Path):
-            return read_mask(asked)
+            return noted(read_mask(asked), asked)
     except PictureError as error:
         raise RequestError(f"mask{':' if isinstance(asked, Image.Image) else ''} {error}") from error
     raise RequestError(
@@ -634,7 +635,7 @@ def _region(asked: object) -> Region:
             f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
         )
     try:
-        mask = read_mask(region.mask)
+        mask = noted(read_mask(region.mask), region.mask)
     except PictureError as error:
         raise RequestError(f"region {region.prompt!r}: {error}") from error
     if mask.getbbox() is None:
