@@ -72,6 +72,34 @@ def test_a_drawn_picture_takes_colours_and_transparency_on_request(pipeline: Pip
         assert before.facts != after.facts
 
 
+def test_a_part_drawn_anew_has_colours_matched_before_it_comes_back_and_alpha_after(
+    pipeline: Pipeline,
+) -> None:
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (0, 0, 32, 64))
+    request = Request(
+        "a raven",
+        seeds=(1,),
+        steps=2,
+        init=clear(),
+        mask=mask,
+        extend="right=16",
+        match_colours=True,
+        keep_alpha=True,
+    )  # fmt: skip
+    [picture] = pipeline.generate(request)
+    assert picture.image.size == (80, 64) and request.picture is not None
+    held = (33, 0, 64, 64)
+    assert picture.image.convert("RGB").crop(held) == request.picture.crop(held)
+    alpha = picture.image.getchannel("A")
+    assert alpha.crop((0, 0, 64, 64)) == request.alpha and alpha.crop((64, 0, 80, 64)).getextrema() == (
+        255,
+        255,
+    )
+    [idle] = pipeline.generate(replace(request, mask=Image.new("L", (64, 64), 0), extend=None))
+    assert idle.image.getchannel("A") == request.alpha
+
+
 def test_what_changes_nothing_is_refused_before_the_model_is_loaded(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "opaque.png")
     command = ["generate", "a", "--model", "none.safetensors"]

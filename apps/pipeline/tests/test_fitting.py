@@ -92,6 +92,17 @@ def test_a_start_and_its_hint_come_to_the_size_alike(pipeline: Pipeline, resize:
     assert pipeline.plan(hinted).hints == (plan.start,)
 
 
+def test_a_picture_of_which_a_part_is_drawn_anew_comes_to_a_size_likewise(pipeline: Pipeline) -> None:
+    mask = Image.new("L", WIDE.size, 0)
+    request = Request("a", seeds=(1,), init=WIDE, mask=mask, width=64, height=64, resize="pad")
+    canvas = pipeline.plan(request).canvas
+    assert canvas is not None and canvas.picture == fitted(WIDE, (64, 64), "pad")
+    assert canvas.change.getbbox() == (0, 0, 64, 64)  # what is added above and below is drawn
+    assert canvas.change.crop((0, 20, 64, 40)).getextrema() == (0, 0)
+    fit = pipeline.plan(replace(request, resize="fit")).canvas
+    assert fit is not None and fit.picture.size == (64, 32)
+
+
 def test_the_command_tells_and_records_it(tiny: Path, tmp_path: Path) -> None:
     WIDE.save(tmp_path / "wide.png")
     result = CliRunner().invoke(

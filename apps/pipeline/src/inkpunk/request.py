@@ -19,6 +19,7 @@ from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
 from inkpunk.pictures.masks import read_mask
+from inkpunk.pictures.paths import noted
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
 from inkpunk.road import given
@@ -64,6 +65,11 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "resize": given.text,
     "match_colours": given.yes_or_no,
     "keep_alpha": given.yes_or_no,
+    "resize": given.text,
+    "match_colours": given.yes_or_no,
+    "keep_alpha": given.yes_or_no,
+    "masked_content": given.text,
+    "only_masked": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -141,6 +147,11 @@ class Request:
             `ImagePrompt.read` reads it.
         guess: guess mode, in which hints lead: they act on the predictions under the prompt alone, the coarse more
             than the fine. The prompt may be empty.
+        resize: how `init` and the pictures of `controls` are brought to a size of another shape: "fill" it and cut
+            off what juts out, "fit" whole within width and height, of which the drawing then has what their shape
+            takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
+        match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
+        keep_alpha: give it the transparency of `init`.
         mask: how much of each of `init`'s pixels is drawn anew, from black (nothing) to white (all); grey is for that
             part of the steps. A picture, or the path of one, of any size: see `inkpunk.pictures.reading.read_mask`;
             "alpha" is where `init` is transparent. The result has the size of `init`, and what is black is in it as
@@ -201,6 +212,9 @@ class Request:
     controls: Sequence[Control | str] = ()
     image_prompts: Sequence[ImagePrompt | Image.Image | str | Path] = ()
     guess: bool = False
+    resize: str = "fill"
+    match_colours: bool = False
+    keep_alpha: bool = False
     mask: Image.Image | str | Path | None = None
     masked_content: str = "original"
     only_masked: int | None = None
@@ -243,6 +257,7 @@ class Request:
             object.__setattr__(self, "resize", find_resize(self.resize))
         except ValueError as error:
             raise RequestError(str(error)) from error
+        self._check_canvas()
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)
@@ -625,9 +640,15 @@ class Plan:
 
     @cached_property
     def alpha(self) -> Image.Image | None:
-        """How opaque the picture to start from is, in the size that is drawn, in 8 bits of grey."""
-        alpha = self.request.alpha
-        return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
+        """How opaque the picture to start from is, in the size of the result, in 8 bits of grey."""
+        alpha, extend = self.request.alpha, self.request.extending
+        if alpha is None or self.canvas is None:
+            return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
+        width, height = self.canvas.picture.size
+        inner = width - extend.left - extend.right, height - extend.top - extend.bottom
+        whole = Image.new("L", (width, height), 255)  # what it is continued by is drawn
+        whole.paste(fitted(alpha, inner, self.request.resize), (extend.left, extend.top))
+        return whole
 
     @cached_property
     def hints(self) -> tuple[Image.Image, ...]:
@@ -721,9 +742,9 @@ def _picture(name: str, init: object, *, alpha: bool = False) -> Image.Image | N
         return None
     try:
         if isinstance(init, Image.Image):
-            return with_alpha(init) if alpha else plain(init)
+            return noted(with_alpha(init) if alpha else plain(init), init)
         if isinstance(init, str | Path):
-            return read_with_alpha(init) if alpha else read_picture(init)
+            return noted(read_with_alpha(init) if alpha else read_picture(init), init)
     except PictureError as error:
         raise RequestError(f"{name}{':' if isinstance(init, Image.Image) else ''} {error}") from error
     raise RequestError(
@@ -761,10 +782,10 @@ def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
                 "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or "
                 "give a mask"
             )
-        return ImageOps.invert(alpha)
+        return noted(ImageOps.invert(alpha), asked)
     try:
         if isinstance(asked, Image.Image | str | Path):
-            return read_mask(asked)
+            return noted(read_mask(asked), asked)
     except PictureError as error:
         raise RequestError(f"mask{':' if isinstance(asked, Image.Image) else ''} {error}") from error
     raise RequestError(
@@ -783,7 +804,7 @@ def _region(asked: object) -> Region:
             f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
         )
     try:
-        mask = read_mask(region.mask)
+        mask = noted(read_mask(region.mask), region.mask)
     except PictureError as error:
         raise RequestError(f"region {region.prompt!r}: {error}") from error
     if mask.getbbox() is None:

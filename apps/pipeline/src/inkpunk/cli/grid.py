@@ -173,6 +173,7 @@ def _with_inits(
         if init is None:
             return request
         from inkpunk.pictures.fitting import fitted as brought_to
+        from inkpunk.pictures.paths import noted
 
         key = init, request.width, request.height, request.resize, request.keep_alpha
         if key not in fitted:
@@ -184,6 +185,8 @@ def _with_inits(
                 return whole
             keeps = whole.init if request.keep_alpha else brought_to(whole.picture, size, whole.resize)
             fitted[key] = keeps, size
+            small = noted(brought_to(whole.picture, size, whole.resize), init)
+            fitted[key] = whole.init if request.keep_alpha else small, size
         kept, (width, height) = fitted[key]
         return replace(request, init=kept, width=width, height=height)
 

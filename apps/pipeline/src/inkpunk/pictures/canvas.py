@@ -11,6 +11,7 @@ from PIL import Image
 
 from inkpunk.pictures.filling import filled
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, fitted, size_like, size_within
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fitted, size_like
 from inkpunk.pictures.seams import without_seam
 
 CONTENTS = ("original", "blurred", "noise", "blank")
@@ -207,6 +208,7 @@ def canvas_of(
     *,
     padding: int | None = None,
     asked: tuple[int | None, int | None] = (None, None),
+    resize: str = "fill",
     content: str = "original",
     resize: str = "fill",
     alpha: Image.Image | None = None,
@@ -220,6 +222,7 @@ def canvas_of(
         side: of the square that the model draws best.
         padding: as in `laid_out`.
         asked: the width and height to bring the picture to, or with `padding` those that the model sees.
+        resize: how it is brought there: see `inkpunk.pictures.fitting.fitted`. What is padded is drawn anew.
         content: as in `Canvas`.
         resize: how it is brought to that size: see `inkpunk.pictures.fitting.fitted`.
         alpha: how opaque the picture is.
@@ -230,6 +233,11 @@ def canvas_of(
         picture = fitted(picture, size, resize)
         # what is padded is drawn anew, and opaque
         mask, alpha = (each and fitted(each, size, resize, margin=255) for each in (mask, alpha))
+        size = drawn_size(picture.size, side, *asked, resize=resize)
+        if mask is None and resize == "pad":
+            mask = Image.new("L", picture.size, 0)
+        mask = mask and fitted(mask, size, resize, margin=255, how=Image.Resampling.BOX)
+        picture = fitted(picture, size, resize)
     whole, change = extended(picture, mask, extend, side * TRANSITION)
     canvas = laid_out(whole, change, side, padding=padding, asked=asked, content=content)
     if alpha is None:

@@ -56,6 +56,11 @@ class Facts:
         noise_schedule: its noise schedule, where that is not Stable Diffusion's: "linear, beta 0.0001 to 0.02...".
         ema: whether the model's averaged weights drew it.
         init_hash: of image-to-image, the MD5 of the init picture's RGB pixels, as AUTOMATIC1111 hashes it.
+        paths: of the pictures that were given, by what as ("init", "mask", "control canny", "image prompt 1", "region
+            1"), the path as the user wrote it; of none that was given as pixels.
+        resize: how the init picture and those of controls were brought to the size, as in the request.
+        match_colours: whether the drawn picture was given the init picture's colours.
+        alpha_hash: where it was given its transparency, the MD5 of that in 8 bits of grey.
         mask_hash: of the mask under which `init` was drawn anew, the same of its pixels.
         masked_content, only_masked, extend: as in the request, the last as it is read.
         regions: the prompts of parts of the picture, numbered from 1.
@@ -116,6 +121,10 @@ class Facts:
     noise_schedule: str | None = None
     ema: bool = False
     init_hash: str | None = None
+    paths: Mapping[str, str] = field(default_factory=dict[str, str])
+    resize: str = "fill"
+    match_colours: bool = False
+    alpha_hash: str | None = None
     mask_hash: str | None = None
     masked_content: str | None = None
     only_masked: int | None = None

@@ -35,9 +35,13 @@ def find_resize(name: str) -> str:
 
 
 def fitted(
-    image: Image.Image, size: tuple[int, int], resize: str = "fill", margin: int | None = None
+    image: Image.Image,
+    size: tuple[int, int],
+    resize: str = "fill",
+    margin: int | None = None,
+    how: Image.Resampling = Image.Resampling.LANCZOS,
 ) -> Image.Image:
-    """An image of a size, brought to it (Lanczos) in one of these ways.
+    """An image of a size, brought to it in one of these ways.
 
     Args:
         image: RGB, or grey as masks are.
@@ -46,18 +50,21 @@ def fitted(
             "fit" nearly so, as its size is that of `size_within`; "pad" has the whole image in the middle, and what
             it leaves is filled from its edges, in RGB blurred.
         margin: the level that "pad" fills with instead: of a mask, say.
+        how: pixels are resampled.
     """
     if image.size == size:
         return image
     if resize in ("fit", "stretch"):
-        return image.resize(size, Image.Resampling.LANCZOS)
-    return _padded(image, size, margin) if resize == "pad" else fit(image, size)
+        return image.resize(size, how)
+    return _padded(image, size, margin, how) if resize == "pad" else ImageOps.fit(image, size, how)
 
 
-def _padded(image: Image.Image, size: tuple[int, int], margin: int | None) -> Image.Image:
+def _padded(
+    image: Image.Image, size: tuple[int, int], margin: int | None, how: Image.Resampling
+) -> Image.Image:
     scale = min(size[0] / image.width, size[1] / image.height)
     taken = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
-    inner = image.resize(taken, Image.Resampling.LANCZOS)
+    inner = image.resize(taken, how)
     left, top = (size[0] - inner.width) // 2, (size[1] - inner.height) // 2
     right, below = size[0] - inner.width - left, size[1] - inner.height - top
     if margin is not None:
@@ -70,6 +77,15 @@ def _padded(image: Image.Image, size: tuple[int, int], margin: int | None) -> Im
             whole = whole.filter(ImageFilter.GaussianBlur(max(left, right, top, below) / SOFTENING))
     whole.paste(inner, (left, top))
     return whole
+
+
+def drawn_size(
+    picture: tuple[int, int], side: int, width: int | None, height: int | None, *, resize: str = "fill"
+) -> tuple[int, int]:
+    """The width and height that a picture is drawn anew in: of `size_within` if it is to fit, else of `size_like`."""
+    if resize == "fit" and width is not None and height is not None:
+        return size_within(picture, width, height)
+    return size_like(picture, side, width, height)
 
 
 def size_within(picture: tuple[int, int], width: int, height: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.paths import PATH
 
 PAPER = "white"  # behind transparent pixels
 KEPT_PIXELS = 1 << 24
@@ -62,7 +63,7 @@ def over_paper(image: Image.Image) -> Image.Image:
 
 
 def _is_plain(image: Image.Image, mode: str) -> bool:
-    return type(image) is Image.Image and image.mode == mode and not image.info and _fits(image)
+    return type(image) is Image.Image and image.mode == mode and {*image.info} <= {PATH} and _fits(image)
 
 
 def _in_strips(image: Image.Image, mode: str, turned: Callable[[Image.Image], Image.Image]) -> Image.Image:

@@ -172,6 +172,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Spacing": None if _schedule_type(facts.spacing) else facts.spacing,
         "Match colours": facts.match_colours or None,
         "Kept alpha hash": facts.alpha_hash,
+        "Input paths": _pairs(facts.paths),
         "Resize": None if facts.resize == "fill" else facts.resize,
         "Guidance interval": f"{interval[0]:g} to {interval[1]:g}" if interval else None,
         "APG": facts.apg or None,

@@ -3,6 +3,9 @@
 from collections import Counter
 from typing import Any
 
+from PIL import Image
+
+from inkpunk.pictures.paths import path_of
 from inkpunk.pictures.pixels import alpha_hash, image_hash
 from inkpunk.request import Plan
 from inkpunk.road.control import Control
@@ -15,6 +18,19 @@ def by_kind(plan: Plan) -> dict[str, Control]:
         times[each.kind] += 1
         found[each.kind if times[each.kind] == 1 else f"{each.kind} {times[each.kind]}"] = each
     return found
+
+
+def _paths(plan: Plan) -> dict[str, str]:
+    """Where the pictures came from that a plan was given."""
+    request = plan.request
+    given = {
+        "init": request.init if isinstance(request.init, Image.Image) else None,
+        "mask": request.changing,
+        **{f"control {kind}": each.kept for kind, each in by_kind(plan).items()},
+        **{f"image prompt {place}": each.kept for place, each in enumerate(request.shown, 1)},
+        **{f"region {place}": each.kept for place, each in enumerate(request.placed, 1)},
+    }
+    return {name: path for name, image in given.items() if (path := path_of(image)) is not None}
 
 
 def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
@@ -52,6 +68,7 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
         "tile_size": request.tile_size,
+        "paths": _paths(plan),
         "resize": request.resize if plan.start or plan.hints else "fill",
         "match_colours": request.match_colours,
         "alpha_hash": alpha_hash(plan.alpha) if request.keep_alpha and plan.alpha else None,
