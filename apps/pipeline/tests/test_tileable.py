@@ -90,9 +90,9 @@ def test_fast_networks_made_circular_are_plain_ones_with_torchs_circular_padding
     for sides in ((24, 20), (7, 12)):
         for found, wanted in zip(results(*fast, sides), results(*plain, sides), strict=True):
             assert difference(found, wanted) < ROUNDING
-    assert not speed.winograd or any(
-        "minimal" in layer.why for layer in explain(fast[0]).layers if layer.changed
-    )
+    asked = torch.zeros(1, 4, 24, 20), torch.tensor([500]), torch.zeros(1, 77, 32)
+    ways = " ".join(layer.why for layer in explain(fast[0], *asked).layers if layer.changed)
+    assert ("F(4x4, 3x3)" in ways) == speed.winograd  # which was taken, and not the direct way alone
 
 
 def test_without_circular_padding_they_differ_by_far_more_than_rounding(
