@@ -40,6 +40,7 @@ def tensor_to_image(image: Float[Tensor, "3 height width"]) -> Image.Image:
         )
     # in strips: beside a large image, copies of it would count
     strips = [
-        ((rows / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8) for rows in image.split(STRIP_ROWS, 1)
+        ((rows / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8)
+        for rows in torch.split(image, STRIP_ROWS, 1)
     ]
     return Image.fromarray(torch.cat(strips, 1).permute(1, 2, 0).numpy())
