@@ -118,7 +118,7 @@ def test_the_second_pass_is_judged_by_its_own_memory(
     [
         ({"enlarge": 2}, (64, 64), (128, 128)),
         ({"enlarge": 1.3}, (64, 64), (80, 80)),
-        ({"enlarge": 1.5, "width": 40, "height": 56}, (40, 56), (64, 88)),
+        ({"enlarge": 1.5, "width": 40, "height": 56}, (40, 56), (64, 80)),
         ({"enlarge": "256x128"}, (88, 48), (256, 128)),
         ({"enlarge": "128x256"}, (48, 88), (128, 256)),
         ({"enlarge": "256x128", "width": 128}, (128, 64), (256, 128)),

@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk import Facts, Pipeline, Request, RequestError, read_facts
+from inkpunk import Enlarge, Facts, Pipeline, Request, RequestError, read_facts
 from inkpunk.cli import main
 from inkpunk.cli.axes import MOST_CELLS, OPTIONS, AxisError, read_axis
 from inkpunk.cli.generate import generate
@@ -61,6 +61,8 @@ def test_every_option_that_decides_a_picture_is_an_axis() -> None:
     of_the_request = {field.name for field in fields(Request)} | {
         "seed",
         "hints",
+        "upscaler",
+        *(f"enlarge_{field.name}" for field in fields(Enlarge)),
     }  # of which there are other fields
     decide = {option.name for option in generate.params if option.name in of_the_request} - {"prompt"}
     assert decide == {option.name for option in OPTIONS.values()}
