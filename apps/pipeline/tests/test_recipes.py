@@ -38,7 +38,6 @@ ELSEWHERE = {
     "model",
     "lora_folder",
 }
-ELSEWHERE = {"prompt", "seed", "count", "batch", "out", "overwrite", "save_hint", "model", "lora_folder"}
 #: Those that say what file it is saved as.
 OF_THE_FILE = {"form", "quality"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".

@@ -61,8 +61,7 @@ from inkpunk.models.upscalers import Upscaler, load_upscaler
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.pictures.canvas import Canvas, canvas_of
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit, size_like, size_within
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fit
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Plan, Request, RequestError
@@ -73,7 +72,7 @@ from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.enlarging import resized
 from inkpunk.road.facts import by_kind, facts_of
-from inkpunk.road.finishing import finished, with_alpha_of
+from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
@@ -425,8 +424,6 @@ class Pipeline:
             asked=(request.width, request.height),
             resize=request.resize,
             content=request.masked_content,
-            resize=request.resize,
-            alpha=request.alpha,
         )
 
     def size(self, request: Request) -> tuple[int, int]:
@@ -440,10 +437,7 @@ class Pipeline:
         shape = (enlarge and enlarge.size) or (picture and picture.size)
         if shape is None:
             return request.width or side, request.height or side
-        if request.resize == "fit" and request.width and request.height:
-            return size_within(shape, request.width, request.height)
-        return size_like(shape, side, request.width, request.height)
-        return drawn_size(picture.size, side, request.width, request.height, resize=request.resize)
+        return drawn_size(shape, side, request.width, request.height, resize=request.resize)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -696,9 +690,6 @@ class Pipeline:
             images = [plan.canvas.picture] * len(request.seeds)
         else:
             images = map(tensor_to_image, self.road(plan.passes[-1]).decode(latents))
-            whole = with_alpha_of(plan, plan.canvas.picture)
-            return [Picture(whole, self.facts(plan, seed)) for seed in request.seeds]
-        images = map(tensor_to_image, self.road(plan).decode(latents))
         return [
             Picture(finished(plan, image), self.facts(plan, seed))
             for image, seed in zip(images, request.seeds, strict=True)

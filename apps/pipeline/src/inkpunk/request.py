@@ -65,11 +65,6 @@ GIVEN: dict[str, Callable[[str, Any], object]] = {
     "resize": given.text,
     "match_colours": given.yes_or_no,
     "keep_alpha": given.yes_or_no,
-    "resize": given.text,
-    "match_colours": given.yes_or_no,
-    "keep_alpha": given.yes_or_no,
-    "masked_content": given.text,
-    "only_masked": given.whole,
 }
 """How each field is read, but for the picture."""
 MAY_BE_NONE = {
@@ -153,7 +148,7 @@ class Request:
         match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
         keep_alpha: give it the transparency of `init`.
         mask: how much of each of `init`'s pixels is drawn anew, from black (nothing) to white (all); grey is for that
-            part of the steps. A picture, or the path of one, of any size: see `inkpunk.pictures.reading.read_mask`;
+            part of the steps. A picture, or the path of one, of any size: see `inkpunk.pictures.masks.read_mask`;
             "alpha" is where `init` is transparent. The result has the size of `init`, and what is black is in it as
             it was. `width` and `height` bring `init` to a size before.
         masked_content: what the masked part begins as, a name in `inkpunk.pictures.canvas.CONTENTS`.
@@ -175,11 +170,6 @@ class Request:
             for. With `init` there is no first pass: that picture is enlarged, as it is, and `strength` has no effect.
         tile_size: side in pixels, a multiple of 8 from 64, of overlapping tiles that pictures larger than them are
             drawn, encoded and decoded in: see `inkpunk.road.tiles`. None is whole.
-        resize: how `init` and the pictures of `controls` are brought to a size of another shape: "fill" it and cut
-            off what juts out, "fit" whole within width and height, of which the drawing then has what their shape
-            takes, "stretch", or "pad": fill what a whole one leaves from its edges. AUTOMATIC1111's names are known.
-        match_colours: give the drawn picture the colours of `init`: see `inkpunk.pictures.colours.match_colours`.
-        keep_alpha: give it the transparency of `init`.
 
     Raises:
         RequestError: for any value outside these ranges, or of another kind.
@@ -227,9 +217,6 @@ class Request:
     seed_resize: tuple[int, int] | str | None = None
     enlarge: Enlarge | float | str | tuple[int, int] | None = None
     tile_size: int | None = None
-    resize: str = "fill"
-    match_colours: bool = False
-    keep_alpha: bool = False
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
@@ -251,13 +238,12 @@ class Request:
         if not 0 < self.strength <= 1:
             raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
         self._check_guidance()
-        self._check_canvas()
-        self._check_together()
         try:
             object.__setattr__(self, "resize", find_resize(self.resize))
         except ValueError as error:
             raise RequestError(str(error)) from error
         self._check_canvas()
+        self._check_together()
         for name, value in (("width", self.width), ("height", self.height)):
             if value is not None:
                 _check_side(name, value)

@@ -5,6 +5,7 @@ from typing import Any
 import click
 
 from inkpunk.cli.convert import convert
+from inkpunk.cli.edit import edit
 from inkpunk.cli.enlarge import enlarge
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
@@ -50,6 +51,7 @@ def main() -> None:
 
     \b
     inkpunk generate "nvinkpunk raven, neon green splash"
+    inkpunk edit raven.png "nvinkpunk raven, neon blue splash" --mask splash.png
     inkpunk enlarge raven.png --by 4
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
     inkpunk travel "nvinkpunk raven" "nvinkpunk fox" --out raven-fox.webp
@@ -61,5 +63,5 @@ def main() -> None:
     """
 
 
-for command in (generate, enlarge, grid, travel, trace, prompt, samplers, inspect, convert, train):
+for command in (generate, edit, enlarge, grid, travel, trace, prompt, samplers, inspect, convert, train):
     main.add_command(command)

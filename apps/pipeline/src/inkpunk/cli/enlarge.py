@@ -14,6 +14,7 @@ from inkpunk.cli.options import (
     picture_options,
     request_of,
     say_what_is_unknown,
+    without_options,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
@@ -28,12 +29,7 @@ OTHERS = {"width", "height", "init", "strength"} | {
 """Options of other commands' pictures, which this one tells by names of its own, or has no use for."""
 
 
-def _without_others(command: click.Command) -> click.Command:
-    command.params = [each for each in command.params if each.name not in OTHERS]
-    return command
-
-
-@_without_others
+@without_options(OTHERS)
 @click.command()
 @click.argument("picture", type=click.Path(path_type=Path))
 @click.argument("prompt", required=False)

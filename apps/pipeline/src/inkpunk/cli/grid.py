@@ -179,12 +179,10 @@ def _with_inits(
         if key not in fitted:
             whole = replace(request, init=init)
             size = pipeline.size(whole)
-            say_how_it_starts(whole, init, size)
+            say_how_it_starts(whole, size)
             assert whole.picture is not None  # it was read
             if whole.enlarge is not None:  # which it is as it is
                 return whole
-            keeps = whole.init if request.keep_alpha else brought_to(whole.picture, size, whole.resize)
-            fitted[key] = keeps, size
             small = noted(brought_to(whole.picture, size, whole.resize), init)
             fitted[key] = whole.init if request.keep_alpha else small, size
         kept, (width, height) = fitted[key]

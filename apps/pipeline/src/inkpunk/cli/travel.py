@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import check_picture_path, make_folder
-from inkpunk.cli.generate import say_what_is_idle
+from inkpunk.cli.drawing import say_what_is_idle
 from inkpunk.cli.options import (
     model_options,
     picture_options,
@@ -97,7 +97,7 @@ def travel(
         asked = request_of(prompt=prompts[0], init=init, **settings)
         requests = frames_between(asked, frames, to_prompts=prompts[1:], to_seeds=to_seeds)
         pipeline = load()
-        say_how_it_starts(asked, init, pipeline.size(asked))
+        say_how_it_starts(asked, pipeline.size(asked))
         for each in {each.prompt: each for each in requests}.values():
             say_what_is_cut(each, pipeline.tokenizer)
             for note in pipeline.notes_of(each):

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,7 +10,6 @@ from jaxtyping import Float32, UInt8
 from PIL import Image
 
 from inkpunk.pictures.filling import filled
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, fitted, size_like, size_within
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fitted, size_like
 from inkpunk.pictures.seams import without_seam
 
@@ -82,7 +81,6 @@ class Canvas:
         box: the part that the model sees.
         size: the width and height in which it sees that, multiples of 8.
         content: what is to be drawn begins as, one of `CONTENTS`.
-        alpha: how opaque the whole is; None for wholly.
     """
 
     picture: Image.Image
@@ -90,7 +88,6 @@ class Canvas:
     box: Box
     size: tuple[int, int]
     content: str = "original"
-    alpha: Image.Image | None = None
 
     @cached_property
     def changes(self) -> bool:
@@ -120,6 +117,8 @@ class Canvas:
 
     def pasted(self, drawn: Image.Image) -> Image.Image:
         """The whole, with what was drawn in its place; all that may not change is as it was, to the last bit."""
+        if not self.changes:
+            return self.picture
         left, top, right, bottom = self.box
         size = right - left, bottom - top
         part = drawn.resize(size, Image.Resampling.LANCZOS)
@@ -210,8 +209,6 @@ def canvas_of(
     asked: tuple[int | None, int | None] = (None, None),
     resize: str = "fill",
     content: str = "original",
-    resize: str = "fill",
-    alpha: Image.Image | None = None,
 ) -> Canvas:
     """The canvas of a picture, its mask, and what it is to be continued by.
 
@@ -224,36 +221,16 @@ def canvas_of(
         asked: the width and height to bring the picture to, or with `padding` those that the model sees.
         resize: how it is brought there: see `inkpunk.pictures.fitting.fitted`. What is padded is drawn anew.
         content: as in `Canvas`.
-        resize: how it is brought to that size: see `inkpunk.pictures.fitting.fitted`.
-        alpha: how opaque the picture is.
     """
     mask = mask and mask.resize(picture.size, Image.Resampling.BOX)  # which adds no waves to an edge
     if padding is None and any(asked):
-        size = _asked_size(picture.size, side, asked, resize)
-        picture = fitted(picture, size, resize)
-        # what is padded is drawn anew, and opaque
-        mask, alpha = (each and fitted(each, size, resize, margin=255) for each in (mask, alpha))
         size = drawn_size(picture.size, side, *asked, resize=resize)
         if mask is None and resize == "pad":
             mask = Image.new("L", picture.size, 0)
         mask = mask and fitted(mask, size, resize, margin=255, how=Image.Resampling.BOX)
         picture = fitted(picture, size, resize)
     whole, change = extended(picture, mask, extend, side * TRANSITION)
-    canvas = laid_out(whole, change, side, padding=padding, asked=asked, content=content)
-    if alpha is None:
-        return canvas
-    opaque = Image.new("L", whole.size, 255)
-    opaque.paste(alpha, (extend.left, extend.top))
-    return replace(canvas, alpha=opaque)
-
-
-def _asked_size(
-    picture: tuple[int, int], side: int, asked: tuple[int | None, int | None], resize: str
-) -> tuple[int, int]:
-    width, height = asked
-    if resize == "fit" and width is not None and height is not None:
-        return size_within(picture, width, height)
-    return size_like(picture, side, width, height)
+    return laid_out(whole, change, side, padding=padding, asked=asked, content=content)
 
 
 def _in_cells(picture: tuple[int, int]) -> tuple[Box, tuple[int, int]]:

@@ -65,9 +65,6 @@ class Facts:
         masked_content, only_masked, extend: as in the request, the last as it is read.
         regions: the prompts of parts of the picture, numbered from 1.
         region_masks: of each, the MD5 of its mask's RGB pixels.
-        resize: how the init picture and those of controls were brought to the size, as in the request.
-        match_colours: whether the drawn picture was given the init picture's colours.
-        alpha_hash: where it was given its transparency, the MD5 of that in 8 bits of grey.
         device, dtype: what kind of device computed, and in which precision.
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
@@ -131,9 +128,6 @@ class Facts:
     extend: str | None = None
     regions: Mapping[str, str] = field(default_factory=dict[str, str])
     region_masks: Mapping[str, str] = field(default_factory=dict[str, str])
-    resize: str = "fill"
-    match_colours: bool = False
-    alpha_hash: str | None = None
     device: str = "cpu"
     dtype: str = "float32"
     low_memory: bool = False

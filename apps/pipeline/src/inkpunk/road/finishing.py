@@ -1,5 +1,4 @@
 """What is done to a drawn picture after it was decoded: its start's colours, what was held of it, and its alpha."""
-"""What is done to a drawn picture after it was decoded: colours, the place it takes in another, transparency."""
 
 from PIL import Image
 
@@ -16,25 +15,10 @@ def finished(plan: Plan, image: Image.Image) -> Image.Image:
     if request.match_colours and plan.start is not None:
         image = match_colours(image, plan.start)
     if canvas is not None:
-        image = canvas.picture if plan.idle else canvas.pasted(image)
-    alpha = canvas.alpha if canvas else plan.alpha
-    if request.keep_alpha and alpha is not None:
+        image = canvas.pasted(image)
+    if request.keep_alpha and plan.alpha is not None:
         image = image.copy()
-        image.putalpha(alpha)
-    """A plan's decoded picture, 8-bit RGB, as it is given to the user: RGB, or RGBA where alpha is kept."""
-    if plan.request.match_colours and plan.start is not None:
-        image = match_colours(image, plan.start)
-    if plan.canvas is not None:
-        image = plan.canvas.pasted(image)
-    return with_alpha_of(plan, image)
-
-
-def with_alpha_of(plan: Plan, image: Image.Image) -> Image.Image:
-    """An image with the transparency of the picture to start from, where that is kept."""
-    if not plan.request.keep_alpha or plan.alpha is None:
-        return image
-    image = image.copy()
-    image.putalpha(plan.alpha)
+        image.putalpha(plan.alpha)
     return image
 
 

@@ -1,6 +1,7 @@
 """What the subcommands share: the options that choose a model or decide a picture."""
 
-from inkpunk.cli.options.adding import with_options
+from inkpunk.cli.options.adding import with_options, without_options
+from inkpunk.cli.options.editing import EDITING_OPTIONS
 from inkpunk.cli.options.model import (
     DEVICE_OPTION,
     EMA_OPTION,
@@ -21,6 +22,7 @@ from inkpunk.cli.options.picture import (
 
 __all__ = [
     "DEVICE_OPTION",
+    "EDITING_OPTIONS",
     "EMA_OPTION",
     "EMBEDDING_OPTION",
     "LANGUAGE_OPTIONS",
@@ -34,4 +36,5 @@ __all__ = [
     "say_what_is_unknown",
     "trained_for_options",
     "with_options",
+    "without_options",
 ]

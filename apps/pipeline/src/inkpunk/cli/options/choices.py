@@ -35,5 +35,7 @@ PREDICTIONS = ("epsilon", "v", "sample")
 EMPHASES = ("mean", "plain", "from_empty", "ignore")
 # and inkpunk.road.tileable.AXES
 TILEABLE = ("x", "y", "xy")
+# and inkpunk.pictures.canvas.CONTENTS
+CONTENTS = ("original", "blurred", "noise", "blank")
 # and inkpunk.pictures.fitting.RESIZES
 RESIZES = ("fill", "fit", "stretch", "pad")

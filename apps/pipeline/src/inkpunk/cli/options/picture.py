@@ -153,6 +153,15 @@ IMAGE_PROMPT_OPTION = click.option(
     "--ip-adapter. Can be given several times.",
 )
 
+REGION_OPTION = click.option(
+    "--region",
+    "regions",
+    multiple=True,
+    metavar="PROMPT@MASK",
+    help='A prompt for a part of the picture, white in MASK, as "red samurai@left.png"; PROMPT is for the rest. Can '
+    "be given several times.",
+)
+
 DRAFT_OPTION = click.option(
     "--draft", is_flag=True, help="Decode with --tiny-vae, not the VAE: softer, and much sooner."
 )
@@ -205,6 +214,7 @@ PICTURE_OPTIONS = (
     *INIT_OPTIONS,
     *CONTROL_OPTIONS,
     IMAGE_PROMPT_OPTION,
+    REGION_OPTION,
     DRAFT_OPTION,
     TILEABLE_OPTION,
     *VARIATION_OPTIONS,
@@ -249,14 +259,18 @@ def request_of(
     return Request(**settings, init=init, wildcards=read_wildcards(wildcards), controls=followed)
 
 
-def say_how_it_starts(request: "Request", init: Path | None, size: tuple[int, int]) -> None:
+def say_how_it_starts(request: "Request", size: tuple[int, int]) -> None:
     """Tell the size that a picture to start from leads to, and what of it is cut off, or added."""
-    if init is None or request.picture is None:
-        return
-    from inkpunk.pictures.fitting import resized_in_words
+    from PIL import Image
 
+    from inkpunk.pictures.fitting import resized_in_words
+    from inkpunk.pictures.paths import path_of
+
+    if request.picture is None or not isinstance(request.init, Image.Image) or request.is_edit:
+        return
+    path = path_of(request.init) or "a picture"
     told = resized_in_words(request.picture.size, size, request.resize)
-    click.echo(f"--init {init}: drawn at {size[0]} x {size[1]}{told and f'; {told}'}", err=True)
+    click.echo(f"--init {path}: drawn at {size[0]} x {size[1]}{told and f'; {told}'}", err=True)
 
 
 def say_what_is_unknown(facts: "Facts") -> None:
