@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import RenderableType
 
-EVERY = 5  # steps; at this, a tiny autoencoder's previews take 3 % of a full-size drawing at most
+EVERY = 5  # steps: so a tiny autoencoder's previews add 3 % to a drawing of full size at most (tools.benchmark_previews)
 NAME = "preview.png"
 MARK = "inkpunk preview"
 """The key of the text in a preview's file, which tells it from a picture of the user's."""
