@@ -1,12 +1,12 @@
-"""What previews cost: seconds of one by each way, in its file, beside a guided step of full size.
+"""What previews cost: processor seconds of one by each way, in its file, beside a guided step of full size.
 
     uv run python -m tools.benchmark_previews [--size 512] [--runs 3]
 
 Random weights of Stable Diffusion v1.5's size and TAESD's, in float32 on the CPU. Steps and previews take turns in
-one process, so that a busy machine slows all of them alike; the figures are medians. A preview is drawn from the
-step's state, made into a picture, enlarged if it is small, and written to its file. The step after each way is timed
-as well, since a preview could leave the next step a cold memory. Last, what a draft saves: the tiny autoencoder's
-decode and the VAE's, of one picture.
+one process, whose own processor time counts, whatever else the machine does; the figures are medians. A preview is
+drawn from the state of a step, made a picture, enlarged if it is small, and written to its file. The step after each
+way is timed as well, since a preview could leave the next step a cold memory. Last, what a draft saves: the tiny
+autoencoder's decode and the VAE's, of one picture.
 """
 
 import tempfile
@@ -26,10 +26,10 @@ from tools.make_checkpoint import make_checkpoint
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """What it takes, once."""
-    start = time.perf_counter()
+    """The processor's, once."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def measure(home: Path, size: int, runs: int) -> dict[str, dict[str, float]]:
@@ -49,11 +49,11 @@ def measure(home: Path, size: int, runs: int) -> dict[str, dict[str, float]]:
                     write(side_by_side(pipeline.preview(state)), home / "preview.png")
 
             preview = seconds_of(show)
-            start = time.perf_counter()
+            start = time.process_time()
             step = next(steps)
             if turn:
                 took[way]["preview"].append(preview)
-                took[way]["step"].append(time.perf_counter() - start)
+                took[way]["step"].append(time.process_time() - start)
     steps.close()
     found = {way: {name: median(each) for name, each in times.items()} for way, times in took.items()}
     for name, decode in (("VAE", rough.decode), ("tiny autoencoder", rough.decode_roughly)):
@@ -74,8 +74,12 @@ def main(size: int, runs: int) -> None:
         AutoencoderTiny().save_pretrained(home / "taesd")
         found = measure(home, size, runs)
     decoding, usual = found.pop("decoding"), found["none"]["step"]
-    print(f"at {size}x{size}, medians of {runs}, in turns; a guided step takes {usual:.2f} s\n")
-    print(f"| previews by | seconds | of a step | of each step at one every {EVERY} | the step after it |")
+    print(
+        f"at {size}x{size}, medians of {runs}, in turns; a guided step takes {usual:.2f} processor seconds\n"
+    )
+    print(
+        f"| previews by | processor seconds | of a step | of each step at one every {EVERY} | the step after it |"
+    )
     print("| --- | --- | --- | --- | --- |")
     for way, times in found.items():
         share, after = times["preview"] / usual, times["step"] / usual

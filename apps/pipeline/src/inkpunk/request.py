@@ -396,7 +396,7 @@ class Request:
             )
         if self.is_edit and self.init is None:
             raise RequestError("a mask, or extend, without a picture: give init, the picture to change")
-        if self.only_masked is not None and self.mask is None:
+        if self.only_masked is not None and not self.is_edit:
             raise RequestError("only masked: changes nothing without a mask; give one, or leave it out")
         if self.only_masked is not None and not 0 <= self.only_masked <= MOST_PADDING:
             raise RequestError(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from rich.console import RenderableType
 
-EVERY = 5  # steps; at this, a tiny autoencoder's previews take 3 % of a full-size drawing at most
+EVERY = 5  # steps: so those of a tiny autoencoder add 3 % at most to a full-size drawing (benchmark_previews)
 NAME = "preview.png"
 MARK = "inkpunk preview"
 """The key of the text in a preview's file, which tells it from a picture of the user's."""

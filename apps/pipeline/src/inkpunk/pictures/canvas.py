@@ -17,7 +17,7 @@ CONTENTS = ("original", "blurred", "noise", "blank")
 """What the part to be drawn begins as: what it was, its surroundings, noise, or nothing."""
 SIDES = ("left", "top", "right", "bottom")
 TRANSITION = 0.25  # of the model's own side: from the old part of a picture to where the new is free
-ROOM = 2.0  # of the model's own area, to either side: what is drawn at the picture's own size
+ROOM = 2.25  # of the model's own area, to either side: what is drawn at the picture's own size, as 768 x 768
 PASTED_FROM = 64
 """The level of a mask from which on what is drawn takes the place of what was. Below, the two are blended: as such a
 pixel may change at the end alone, they hardly differ, and no edge shows where the mask begins."""
