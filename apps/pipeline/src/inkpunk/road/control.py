@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from inkpunk.pictures.hints import MAKERS, is_grey, says_nothing
-from inkpunk.road.road import Latents, Road
+from inkpunk.road.road import Latents, Road, Seen
 
 LATENT_CHANNELS = 4
 MOST_WEIGHT = 100.0
@@ -168,7 +168,7 @@ def controlled(
     """
 
     def predict(
-        latents: Latents,
+        latents: Seen,
         timestep: float,
         context: Float[Tensor, "rows tokens width"],
         residuals: Residuals | None = None,

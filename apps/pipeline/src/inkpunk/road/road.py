@@ -10,6 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 Latents: TypeAlias = Float[Tensor, "batch 4 latent_height latent_width"]
+Seen: TypeAlias = Float[Tensor, "batch channels latent_height latent_width"]
+"""Latents as the UNet sees them: those of inpainting models are followed by the mask and what it leaves."""
 Images: TypeAlias = Float[Tensor, "batch 3 height width"]
 
 
@@ -36,7 +38,7 @@ class Predict(Protocol):
 
     def __call__(
         self,
-        latents: Latents,
+        latents: Seen,
         timestep: float,
         context: Float[Tensor, "batch tokens width"],
         residuals: Residuals | None = None,

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.road.road import Images, Latents, Predict, Road
+from inkpunk.road.road import Images, Latents, Predict, Road, Seen
 
 LATENT_CHANNELS = 4
 OVERLAP = 4  # a tile shares at least a quarter of its side with the next
@@ -81,7 +81,7 @@ def in_tiles(road: Road, side: int, predict_in: Callable[[Tile], Predict] | None
     known = dict[Tile, Predict]()
 
     def predict(
-        latents: Latents,
+        latents: Seen,
         timestep: float,
         context: Float[Tensor, "batch tokens width"],
         residuals: Residuals | None = None,
