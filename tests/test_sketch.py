@@ -1,7 +1,10 @@
 """What the model in the box draws means something: words, guidance and a picture to start from steer it."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 from inkpunk import Pipeline, Request
@@ -287,3 +290,17 @@ def test_composed_prompts_draw_what_both_ask_for(pipeline: Pipeline, critic: jud
     images = drawn(pipeline, "nvinkpunk raven AND nvinkpunk red :0.8")
     assert subject_of(critic, images).count("raven") >= 7
     assert colour_of(critic, images).count("red") >= 7
+
+
+def test_twice_as_wide_as_it_learned_it_draws_two_but_one_in_two_passes(pipeline: Pipeline) -> None:
+    """So it is of seeds 1 to 3, in 16 steps, too."""
+    at_once = Request("nvinkpunk raven, neon green splash", seeds=(1,), steps=STEPS, width=256, height=128)
+    in_two = replace(at_once, width=None, height=None, enlarge=(256, 128))
+
+    def ravens(request: Request) -> int:
+        """Spots of ink of a twentieth of the picture and more."""
+        dark = (np.asarray(pipeline.generate(request)[0].image).max(axis=2) < 80).astype(np.uint8)
+        areas = cv2.connectedComponentsWithStats(dark)[2][1:, cv2.CC_STAT_AREA]
+        return int((areas > dark.size / 20).sum())
+
+    assert (ravens(at_once), ravens(in_two)) == (2, 1)

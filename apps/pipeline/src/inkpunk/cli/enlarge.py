@@ -97,6 +97,9 @@ def enlarge(
         if request.tile_size is None:
             request = replace(request, tile_size=max(pipeline.defaults.size, 64))
         width, height = pipeline.size(request)
+        if request.picture is not None:
+            there = request.picture.size
+            click.echo(f"{picture}: {there[0]} x {there[1]} is drawn at {width} x {height}", err=True)
         say_what_is_cut(request, pipeline.tokenizer)
         for note in pipeline.notes_of(request):
             click.echo(note, err=True)

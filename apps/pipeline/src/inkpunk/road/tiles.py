@@ -90,7 +90,10 @@ def in_tiles(road: Road, side: int, predict_in: Callable[[Tile], Predict] | None
             raise ValueError("residuals are of a whole picture: control must act within the tiles")
         total = latents.new_zeros(latents.shape[0], LATENT_CHANNELS, *latents.shape[2:])
         for tile, weights in lay_tiles(latents.shape[2], latents.shape[3], side):
-            if tile not in known:
+            if (
+                tile not in known
+            ):  # the last alone: hints that are read for every tile would grow with the picture
+                known.clear()
                 known[tile] = predict_in(tile) if predict_in else road.predict
             told = known[tile](tile.of(latents).contiguous(), timestep, context)
             tile.of(total).add_(told * weights.to(latents))
