@@ -117,6 +117,12 @@ def test_what_is_no_blend_is_refused_in_words(blend: object, words: str | None) 
         replace(REQUEST, blend=blend)
 
 
+def test_a_blend_and_regions_are_refused_together(tmp_path: Path) -> None:
+    Image.new("L", (64, 48), 255).save(tmp_path / "all.png")
+    with pytest.raises(RequestError, match=r"^blend with regions"):
+        replace(REQUEST, blend=("a fox", 0.5), regions=[f"a cat@{tmp_path / 'all.png'}"])
+
+
 # -- Frames --------------------------------------------------------------------------------------------------------
 
 

@@ -416,6 +416,8 @@ class Request:
             raise RequestError(
                 "tileable with a mask, or extend: what is held has edges; leave one of them out"
             )
+        if self.blend is not None and self.placed:
+            raise RequestError("blend with regions: each has a prediction of its own; leave one of them out")
         if self.tileable is not None and self.tile_size is not None:
             raise RequestError(
                 "tileable with a tile size: tiles end at the edges that shall meet; leave one out"
