@@ -11,6 +11,7 @@ from inkpunk import Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.pictures import colours
 from inkpunk.pictures.colours import match_colours
+from inkpunk.pictures.pixels import alpha_hash
 from PIL import Image
 
 
@@ -92,6 +93,7 @@ def test_a_part_drawn_anew_has_colours_matched_before_it_comes_back_and_alpha_af
     held = (33, 0, 64, 64)
     assert picture.image.convert("RGB").crop(held) == request.picture.crop(held)
     alpha = picture.image.getchannel("A")
+    assert picture.facts.alpha_hash == alpha_hash(alpha)
     assert alpha.crop((0, 0, 64, 64)) == request.alpha and alpha.crop((64, 0, 80, 64)).getextrema() == (
         255,
         255,

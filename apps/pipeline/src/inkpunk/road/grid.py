@@ -116,9 +116,8 @@ def _refuse_other_shapes(requests: Sequence[Sequence[Request]], x: Axis, y: Axis
 
 def _nothing_left_open(plan: Plan) -> Request:
     """The plan as a request, so that a setting is the same whether it was asked for or is the model's."""
-    names = {field.name for field in fields(Request)} - {
-        "regions"
-    }  # of which a plan has what its seeds chose
+    names = {field.name for field in fields(Request)}
+    names -= {"regions"}  # of which a plan has what its seeds chose
     if plan.canvas:
         names -= {"width", "height"}  # which would bring the picture to them, and are what the model sees
     decided = {field.name: getattr(plan, field.name) for field in fields(Plan) if field.name in names}
