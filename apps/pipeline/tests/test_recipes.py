@@ -127,6 +127,7 @@ OPTIONS: dict[str, list[str]] = {
         "--image-encoder",
         "{seeing}/image_encoder/model.safetensors",
     ],
+    "regions": ["--region", "a fox@{start}"],
     "draft": ["--draft", "--tiny-vae", "{taesd}"],
     "tiny_vae": ["--tiny-vae", "{other}", "--draft"],
     "tileable": ["--tileable", "x"],

@@ -647,12 +647,16 @@ class Plan:
         """
         try:
             return tuple(
-                each.hint(fitted(each.kept, (self.width, self.height), self.request.resize))
-                for each in self.request.followed
-                if each.kept is not None
+                each.hint(self._seen(each.kept)) for each in self.request.followed if each.kept is not None
             )
         except ControlError as error:
             raise RequestError(str(error)) from error
+
+    def _seen(self, picture: Image.Image) -> Image.Image:
+        """A picture in the size that is drawn; beside a canvas, the part of it that is seen."""
+        if self.canvas is not None:
+            return self.canvas.beside(picture)
+        return fitted(picture, (self.width, self.height), self.request.resize)
 
     @property
     def prompt_steps(self) -> int:

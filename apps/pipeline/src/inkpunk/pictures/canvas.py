@@ -103,6 +103,11 @@ class Canvas:
             part = Image.fromarray(filled(np.asarray(part), known))
         return part.resize(self.size, Image.Resampling.LANCZOS)
 
+    def beside(self, picture: Image.Image) -> Image.Image:
+        """What the model sees of another picture that lies upon this one, in the same size."""
+        whole = fitted(picture, self.picture.size, "stretch")
+        return _boxed(whole, self.box).resize(self.size, Image.Resampling.LANCZOS)
+
     @cached_property
     def mask(self) -> Image.Image:
         """How much of each of its pixels is drawn anew."""

@@ -27,21 +27,13 @@ def filled(levels: Levels, known: Share) -> Levels:
 def _pulled_and_pushed(
     weighted: Float32[np.ndarray, "height width channels"], share: Float32[np.ndarray, "height width 1"]
 ) -> Float32[np.ndarray, "height width channels"]:
-    height, width, _ = weighted.shape
+    height, width, channels = weighted.shape
     if share.min() >= 1 or height == width == 1:
         return weighted / share.clip(min=1e-6)
-    half = (max(width // 2, 1), max(height // 2, 1))
-    coarse_share = _resized(share, half, cv2.INTER_AREA)
-    # what is known of a coarse pixel at all says what it is
-    scale = np.minimum(coarse_share * 4, 1) / coarse_share.clip(min=1e-6)
-    coarse = _pulled_and_pushed(
-        _resized(weighted, half, cv2.INTER_AREA) * scale, np.minimum(coarse_share * 4, 1)
-    )
-    return weighted + (1 - share) * _resized(coarse, (width, height), cv2.INTER_LINEAR)
-
-
-def _resized(
-    levels: Float32[np.ndarray, "_ _ channels"], size: tuple[int, int], how: int
-) -> Float32[np.ndarray, "height width channels"]:
-    resized = cv2.resize(levels, size, interpolation=how)
-    return resized.reshape(*resized.shape[:2], levels.shape[2])  # of one channel it drops the axis
+    # a Gaussian, so that a coarse pixel knows of its neighbours: cells would break off at their borders
+    coarse_share = cv2.pyrDown(share, borderType=cv2.BORDER_REPLICATE)[..., None]
+    known = np.minimum(coarse_share * 4, 1)  # what is known of a coarse pixel at all says what it is
+    pulled = cv2.pyrDown(weighted, borderType=cv2.BORDER_REPLICATE).reshape(*known.shape[:2], channels)
+    coarse = _pulled_and_pushed(pulled * (known / coarse_share.clip(min=1e-6)), known)
+    pushed = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return weighted + (1 - share) * pushed.reshape(weighted.shape)
