@@ -134,11 +134,11 @@ def test_only_masked_sees_the_part_at_the_models_own_size(pipeline: Pipeline) ->
 def test_a_control_beside_a_canvas_is_seen_where_it_lies_upon_it(pipeline: Pipeline) -> None:
     picture, mask = noise((300, 200)), Image.new("L", (300, 200), 0)
     mask.paste(255, (100, 80, 116, 96))
-    control = Control("depth", picture.convert("L").convert("RGB"), ready=True)
+    control = Control("lines", picture, ready=True)
     plan = pipeline.plan(Request("a", init=picture, mask=mask, only_masked=8, controls=[control]))
     assert plan.canvas is not None
     [hint] = plan.hints
-    assert changed(plan.canvas.shown.convert("L").convert("RGB"), hint).max() <= 2, "rounded before and after"
+    assert hint == plan.canvas.shown
 
 
 @given(
