@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Bool, Float32, UInt8
 from PIL import Image
 
 from inkpunk.pictures.filling import filled
@@ -115,6 +115,11 @@ class Canvas:
         how = Image.Resampling.BOX if self._scales else Image.Resampling.NEAREST
         return _boxed(self.change, self.box).resize(self.size, how)
 
+    def _known(self, size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
+        """Where what is drawn should be what was: in cells of which no pixel is free; in the box's own size."""
+        known = Image.fromarray((cells(self.mask, "most") == 0).astype(np.uint8))
+        return np.asarray(known.resize(size, Image.Resampling.NEAREST)) == 1
+
     @property
     def _scales(self) -> bool:
         left, top, right, bottom = self.box
@@ -130,7 +135,7 @@ class Canvas:
         change = np.asarray(_boxed(self.change, self.box))
         held = change == 0
         old = _boxed(self.picture, self.box)
-        new = without_seam(np.asarray(part), np.asarray(old), held)
+        new = without_seam(np.asarray(part), np.asarray(old), self._known(size))
         share = np.minimum(change.astype(np.float32) / PASTED_FROM, 1)[..., None]
         levels = (share * new + (1 - share) * np.asarray(old, np.float32)).round().astype(np.uint8)
         whole = self.picture.copy()

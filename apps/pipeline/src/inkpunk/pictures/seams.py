@@ -11,25 +11,25 @@ Levels = UInt8[np.ndarray, "height width 3"]
 
 
 def without_seam(
-    drawn: Levels, old: Levels, held: Bool[np.ndarray, "height width"]
+    drawn: Levels, old: Levels, known: Bool[np.ndarray, "height width"]
 ) -> Float32[np.ndarray, "height width 3"]:
-    """What was drawn, corrected near what is held by how far it misses that: a decoder gives nothing back exactly.
+    """What was drawn, corrected near what is known by how far it misses that: a decoder gives nothing back exactly.
 
-    The difference that the held pixels have is carried over the edge and fades. It is the membrane of Perez et al.
+    The difference that known pixels have is carried over the edge and fades. It is the membrane of Perez et al.
     2003, "Poisson Image Editing", by normalized convolution (Knutsson and Westin 1993) in place of solving for it.
 
     Args:
         drawn: what came out, of held pixels, too.
         old: what there was.
-        held: where it stays.
+        known: where it was to come out as it was, so that whatever differs is the decoder's.
     """
     new = drawn.astype(np.float32)
-    if not held.any() or held.all():
+    if not known.any() or known.all():
         return new
-    share = held.astype(np.float32)
+    share = known.astype(np.float32)
     near = _blurred(share)[..., None]
     missed = _blurred((old - new) * share[..., None]) / near.clip(min=1e-3)
-    return new + missed * np.minimum(2 * near, 1)  # at a straight edge half of what is near is held
+    return new + missed * np.minimum(2 * near, 1)  # at a straight edge half of what is near is known
 
 
 def _blurred(
