@@ -17,6 +17,9 @@ from inkpunk.cli.options import choices
 from inkpunk.pictures.canvas import CONTENTS, CanvasError, laid_out
 from inkpunk.pictures.filling import filled
 from inkpunk.road.regions import areas_of
+from inkpunk.road.trace import trace
+from inkpunk.training.errors import TrainingError
+from inkpunk.training.lora import Course
 from inkpunk_sampling import SAMPLERS
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from PIL import Image
@@ -286,6 +289,17 @@ def test_a_model_that_sees_masks_draws_without_one_too(seeing: Pipeline) -> None
     assert changed(alone.image, together[1].image).max() <= 1, "a batch rounds otherwise"
     [begun] = seeing.generate(Request("a raven", seeds=(3,), init=noise(SIZE), strength=0.5))
     assert begun.image != together[0].image
+
+
+def test_its_stages_are_traced(seeing: Pipeline) -> None:
+    *_, last = trace(seeing, Request("a raven", seeds=(3,)))
+    [drawn] = seeing.generate(Request("a raven", seeds=(3,)))
+    assert last.picture is not None and last.picture.image == drawn.image
+
+
+def test_no_lora_is_trained_on_it(seeing: Pipeline) -> None:
+    with pytest.raises(TrainingError, match="sees masks"):
+        next(Course(()).encode(seeing))
 
 
 def test_it_draws_otherwise_around_another_picture(seeing: Pipeline) -> None:

@@ -108,8 +108,9 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
     yield told
     context = contexts(float(plan.path[0])).prompt[:1]
 
-    noise = pipeline.noise(plan)
-    initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(noise), _shape)
+    road = pipeline.road(plan)
+    start = road.start()  # of an inpainting model it encodes a picture of which all is masked
+    initial, told = stage("initial noise", f"seed {request.seeds[0]}", lambda: next(start.noise), _shape)
     yield told
 
     timestep = float(plan.path[0])
@@ -127,15 +128,15 @@ def _stages(pipeline: Pipeline, request: Request) -> Iterator[Stage]:
         _, told = stage(
             "UNet, one call",
             f"{latents}, {_written(_shape(context))}",
-            lambda: pipeline.predict(initial, timestep, context),
+            lambda: road.predict(initial, timestep, context),
             _shape,
             pipeline.unet.parameters,
         )
         yield told
 
         guidance = planned_guidance(plan, pipeline.schedule, pipeline.prediction)
-        denoise = steered(contexts, guidance)(pipeline.predict)
-        steps = pipeline.sampled(plan, denoise, Start(chain([initial], noise)))
+        denoise = steered(contexts, guidance)(road.predict)
+        steps = pipeline.sampled(plan, denoise, Start(chain([initial], start.noise)))
         guided = is_guided(plan, pipeline.schedule, timestep)
         predictions = SAMPLERS[plan.sampler].calls * (plan.rows if guided else 1)
         name = f"one sampling step{f' ({predictions} predictions)' if predictions > 1 else ''}"

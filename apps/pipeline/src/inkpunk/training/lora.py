@@ -18,6 +18,7 @@ from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request
 from inkpunk.road.encoding import Encoded
 from inkpunk.training.buckets import Size
+from inkpunk.training.errors import TrainingError
 from inkpunk.training.examples import Example
 from inkpunk.training.lessons import Lesson, longest_batch, make_lesson
 from inkpunk.training.loop import Settings, Training, TrainingStep
@@ -46,6 +47,19 @@ def settings_for(
     width = pipeline.unet.config.widths[0]
     alpha = float(others["rank"] if alpha is None else alpha)
     return Settings(rate=rate or RATE * WIDTH / width, alpha=alpha, gamma=min_snr or None, **others)
+
+
+def refuse_inpainting(pipeline: Pipeline) -> None:
+    """Refuse models that see masks.
+
+    Raises:
+        TrainingError: if it is one.
+    """
+    if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
+        raise TrainingError(
+            f"{pipeline.name}: an inpainting model, which sees masks, and there are none here; train on the model that "
+            "it was made of"
+        )
 
 
 def training_dtype(name: str, device: torch.device) -> str:
@@ -86,7 +100,9 @@ class Course:
 
         Raises:
             PictureError: for a picture that cannot be read any more.
+            TrainingError: for an inpainting model.
         """
+        refuse_inpainting(pipeline)
         every = [*self.examples, *self.prior]
         with pipeline.vae.awake() as vae:
             for index, example in enumerate(every):
@@ -129,6 +145,7 @@ class LoraTraining:
 
     def _begin(self) -> None:
         pipeline, course, settings = self.pipeline, self.course, self.settings
+        refuse_inpainting(pipeline)
         text_encoder = self._open.enter_context(pipeline.text_encoder.awake())
         unet = self._open.enter_context(pipeline.unet.awake())
         count = len(course.examples)
