@@ -57,8 +57,8 @@ def refuse_inpainting(pipeline: Pipeline) -> None:
     """
     if pipeline.unet.config.in_channels != pipeline.vae.config.latent_channels:
         raise TrainingError(
-            f"{pipeline.name}: an inpainting model, which sees masks, and there are none here; train on the model that "
-            "it was made of"
+            f"{pipeline.name}: an inpainting model, which sees masks, and there are none here; train on the model "
+            "that it was made of"
         )
 
 
