@@ -307,7 +307,7 @@ def test_generate_enlarges(tiny: Path, tmp_path: Path) -> None:
 
 
 def test_enlarge_takes_the_prompts_from_the_picture(tiny: Path, pipeline: Pipeline, tmp_path: Path) -> None:
-    start, out = tmp_path / "small.png", tmp_path / "large.png"
+    start, out = tmp_path / "small.png", tmp_path / "large.webp"
     settings = ("--model", tiny, "--device", "cpu", "--seed", 3, "--steps", 4, "--out", out, "--overwrite")
     pipeline.generate(replace(REQUEST, negative_prompt="owl"))[0].save(start)
     result = run("enlarge", start, "--by", 1.5, *settings)

@@ -174,10 +174,10 @@ def test_previews_are_written_while_it_is_drawn_and_gone_at_the_end(
     assert cli(*arguments, "--out", tmp_path, "--batch", 2, "--count", 2, "--preview=2").exit_code == 0
     assert seen == [("preview.png", (512, 256))] * 2  # after the second and the fourth
     seen.clear()
-    out = tmp_path / "raven.png"
+    out = tmp_path / "raven.webp"
     assert cli(*arguments, "--out", out, "--tiny-vae", tiny_vae, "--steps", 6, "--preview").exit_code == 0
     assert seen == [("raven.preview.png", (256, 256))]
-    assert not list(tmp_path.glob("*preview*")) and len(list(tmp_path.glob("*.png"))) == 3
+    assert not list(tmp_path.glob("*preview*")) and len(list(tmp_path.iterdir())) == 3
 
 
 def test_the_users_own_file_of_that_name_is_left_alone_and_a_killed_run_s_is_not(

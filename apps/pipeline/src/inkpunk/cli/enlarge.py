@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.destinations import check_picture_path, make_folder
 from inkpunk.cli.options import (
     model_options,
     picture_options,
     request_of,
     say_what_is_unknown,
+    with_options,
     without_options,
 )
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
+from inkpunk.cli.saving import SAVING_OPTIONS, Saving
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
@@ -49,9 +50,10 @@ OTHERS = {"width", "height", "init", "strength"} | {
     type=click.Path(path_type=Path),
     default=Path("pictures"),
     show_default=True,
-    help="A .png file, or a folder.",
+    help="A .png, .jpg, .webp or .avif file, or a folder.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace --out when it is a file that exists.")
+@with_options(SAVING_OPTIONS)
 @model_options
 def enlarge(
     picture: Path,
@@ -61,6 +63,8 @@ def enlarge(
     redraw: float,
     out: Path,
     overwrite: bool,
+    form: str | None,
+    quality: int | None,
     load: Callable[[], "Pipeline"],
     **settings: Any,
 ) -> None:
@@ -73,14 +77,11 @@ def enlarge(
     inkpunk enlarge raven.png
     inkpunk enlarge photo.jpg "a harbour at dusk" --to 3072x2048 --upscaler 4x-UltraSharp.pth
     """
-    to_file = out.suffix.lower() == ".png"
     if factor is not None and to is not None:
         raise click.UsageError("--by and --to say the same in two ways: give one of them")
-    if to_file:
-        check_picture_path(out, overwrite)
-    else:
-        make_folder("--out", out)
     with refusals():
+        saving = Saving.read(out, form, quality, overwrite, alpha=settings["keep_alpha"])
+        saving.prepare()
         told = _recipe_of(picture) if prompt is None else {}
         if prompt is None and not told:
             click.echo(
@@ -105,7 +106,7 @@ def enlarge(
             click.echo(note, err=True)
         last = deque(with_progress(pipeline.run(request), f"{width} x {height}"), maxlen=1).pop()
         [drawn] = pipeline.pictures(request, last.latents)
-        click.echo(drawn.save(out, overwrite=overwrite) if to_file else drawn.save_into(out))
+        click.echo(saving.save(drawn))
         say_what_is_unknown(drawn.facts)
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from inkpunk.cli.destinations import is_picture_name
+
 if TYPE_CHECKING:
     from inkpunk_sampling import Step
     from PIL import Image
@@ -56,7 +58,7 @@ def place_of(out: Path) -> Path:
     Raises:
         click.ClickException: something else is there.
     """
-    place = out.with_name(f"{out.stem}.{NAME}") if out.suffix.lower() == ".png" else out / NAME
+    place = out.with_name(f"{out.stem}.{NAME}") if is_picture_name(out) else out / NAME
     if place.exists() and not _is_preview(place):
         raise click.ClickException(
             f"{place}: exists already, and is no preview; move it, or leave out --preview"
