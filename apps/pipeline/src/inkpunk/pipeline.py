@@ -64,19 +64,21 @@ from inkpunk.pictures.facts import Facts, PictureError
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fit
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
 from inkpunk.road.blend import blended, blended_plan
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder, Encoded
 from inkpunk.road.enlarging import resized
+from inkpunk.road.errors import RequestError
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
 from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
+from inkpunk.road.plan import Plan
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import (
     Context,

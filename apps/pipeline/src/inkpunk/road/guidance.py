@@ -7,7 +7,9 @@ from typing import TypeAlias
 from inkpunk_sampling import Denoise, NoiseSchedule, classifier_free, guide, projected, rescaled, within
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.request import Plan, RequestError, refuse_idle_guidance
+from inkpunk.request import refuse_idle_guidance
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 
 Guidance: TypeAlias = Callable[[Denoise, Denoise], Denoise]
 """Two ways to ask the model, a doubled batch under both prompts (the negative first) and a batch under the prompt
