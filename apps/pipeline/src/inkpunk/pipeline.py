@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -19,15 +18,13 @@ from inkpunk_clip import (
 )
 from inkpunk_sampling import Denoise, Draw, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
-from inkpunk_vae import VAE, TinyVAE, tiled_decode, tiled_encode
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
+from inkpunk.memory.estimate import picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import (
-    finite,
     is_finite,
     refuse_not_finite,
     widened,
@@ -35,29 +32,28 @@ from inkpunk.memory.precision import (
 from inkpunk.memory.residence import Residence
 from inkpunk.models.assembling import assemble
 from inkpunk.models.control_nets import OpenControlNet
-from inkpunk.models.hashing import model_hash, readable_hash
+from inkpunk.models.facts import facts_of_model
 from inkpunk.models.loras import Lora, by_name, open_loras, with_defaults_of
 from inkpunk.models.model import Model
-from inkpunk.models.trained_for import schedule_in_words
-from inkpunk.pictures.canvas import Canvas, canvas_of
-from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fit
+from inkpunk.pictures.canvas import Canvas
+from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Request
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
 from inkpunk.road.blend import blended, blended_plan
+from inkpunk.road.contexts import contexts_of, joiner
 from inkpunk.road.control import Controller, Tell, controlled
 from inkpunk.road.encoding import ChunkEncoder
 from inkpunk.road.enlarging import resized
-from inkpunk.road.errors import RequestError
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
-from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
+from inkpunk.road.picture_tokens import by_words_alone, prompted, seen_of
 from inkpunk.road.plan import Plan
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import (
@@ -66,13 +62,12 @@ from inkpunk.road.prompts import (
     Reading,
     parts_of,
     read_prompts,
-    scheduled,
     steered,
     step_finder,
 )
-from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
+from inkpunk.road.sizes import canvas_for, size_for
 from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
 from inkpunk.speed import Speed
 
@@ -183,31 +178,11 @@ class Pipeline(Model):
 
     def canvas(self, request: Request) -> Canvas | None:
         """The picture that a request draws a part of anew; None for one that asks for nothing of the kind."""
-        if not request.is_edit or request.picture is None:
-            return None
-        return canvas_of(
-            request.picture,
-            request.changing,
-            request.extending,
-            self.defaults.size,
-            padding=request.only_masked,
-            asked=(request.width, request.height),
-            resize=request.resize,
-            content=request.masked_content,
-        )
+        return canvas_for(request, self.defaults.size)
 
     def size(self, request: Request) -> tuple[int, int]:
         """The width and height that a request is drawn in; of one that is enlarged, by its first pass."""
-        if canvas := self.canvas(request):
-            return canvas.size
-        side, picture, enlarge = self.defaults.size, request.shaping, request.enlarging
-        if enlarge is not None and request.picture is not None:  # which is there: no first pass
-            width, height = enlarge.size_of(request.picture.size)
-            return request.width or width, request.height or height
-        shape = (enlarge and enlarge.size) or (picture and picture.size)
-        if shape is None:
-            return request.width or side, request.height or side
-        return drawn_size(shape, side, request.width, request.height, resize=request.resize)
+        return size_for(request, self.defaults.size)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -300,23 +275,7 @@ class Pipeline(Model):
 
     def contexts(self, plan: Plan) -> Contexts:
         """Encode what steers a plan's pictures, each text once, and tell what does so at each timestep."""
-        request, language = plan.request, plan.request.language
-        readings = self.readings(plan)
-        skipped, empty = request.skipped_layers, readings[0].parts[0].moments[0].chunks[0].empty
-        negative = [reading.negative for reading in readings if reading.negative is not None]
-        encoders = {
-            False: self._chunk_encoder([part for reading in readings for part in reading.parts], skipped),
-            True: self._chunk_encoder(negative, skipped if request.program.skips_negative else 0),
-        }
-        return scheduled(
-            readings,
-            lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
-            lambda each: side_by_side(each, encoders[False], language.padding, empty),
-            step_finder(plan, self.schedule),
-            areas_of(
-                plan.request.placed, (plan.width // SIZE_MULTIPLE, plan.height // SIZE_MULTIPLE)
-            ).unbind(),
-        )
+        return contexts_of(plan, self.readings(plan), self._chunk_encoder, self.schedule)
 
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
         """What gives the encoding of any chunk; those of the timelines are encoded now, in one go."""
@@ -324,53 +283,6 @@ class Pipeline(Model):
         encode = ChunkEncoder(self.text_encoder, words, self.device, self.dtype, skip_layers, self.encoded)
         encode.prepare(timelines)
         return encode
-
-    def encode(
-        self,
-        images: Float[Tensor, "batch 3 height width"],
-        noise: Float[Tensor, "batch 4 latent_height latent_width"],
-    ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
-        """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
-
-        def work(vae: VAE, dtype: torch.dtype) -> Latents:
-            there = images.to(self.device, dtype)
-            encode = partial(tiled_encode, vae, rows=TILED_ROWS, circular="y" in self.circular)
-            posterior = encode(there) if self.tiled else vae.encode(there)
-            return posterior.sample(noise.to(self.device, dtype)).float()
-
-        with self.vae.awake() as vae, torch.no_grad():
-            return finite("VAE encoder", vae, self.dtype, work)
-
-    def decode(
-        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
-
-        def work(vae: VAE, dtype: torch.dtype) -> Images:
-            in_strips = partial(tiled_decode, vae, rows=TILED_ROWS, circular="y" in self.circular)
-            decode = in_strips if self.tiled else vae.decode
-            return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
-
-        with self.vae.awake() as vae, torch.no_grad():
-            return finite("VAE decoder", vae, self.dtype, work)
-
-    def decode_roughly(
-        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """Turn latents into images as `decode` does, by the tiny autoencoder.
-
-        Raises:
-            RequestError: there is none.
-            CheckpointError, HubError: as it is opened.
-        """
-
-        def work(tiny: TinyVAE, dtype: torch.dtype) -> Images:
-            return torch.cat(
-                [tiny.decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]
-            ).float()
-
-        with self.opened_tiny_vae().awake() as tiny, torch.no_grad():
-            return finite("tiny autoencoder", tiny, self.dtype, work)
 
     def preview(self, step: Step) -> list[Image.Image]:
         """Show what a step of `run` expects to come of it, one picture a seed.
@@ -497,32 +409,14 @@ class Pipeline(Model):
             prompted_alone=plan.request.guess,
         )
 
-    def _blended_contexts(self, plan: Plan) -> Contexts:
-        """What steers a plan's pictures by their prompts, which may be between two."""
-        contexts, request = self.contexts(plan), plan.request
-        if request.blended is None:
-            return contexts
-        there = blended_plan(plan)
-        readings, encode = self.readings(there), self._chunk_encoder([], request.skipped_layers)
-        empty = readings[0].parts[0].moments[0].chunks[0].empty
-        return blended(
-            contexts,
-            self.contexts(there),
-            request.blended[1],
-            lambda each: side_by_side(each, encode, request.language.padding, empty),
-        )
-
     def _all_contexts(self, plan: Plan) -> Contexts:
-        """What steers a plan's pictures: its prompts, and its image prompts."""
-        contexts, prompt = self._blended_contexts(plan), self.image_prompt(plan)
-        if prompt is None:
-            return contexts
-        try:
-            seen = [prompt.tokens(each.kept) for each in plan.request.shown]
-        except PictureError as error:
-            raise RequestError(str(error)) from error
-        blank = prompt.tokens(None).repeat(len(seen), 1)
-        return prompted(contexts, Seen(torch.cat(seen), blank))
+        """What steers a plan's pictures: its prompts, which may be between two, and its image prompts."""
+        contexts, prompt = self.contexts(plan), self.image_prompt(plan)
+        if plan.request.blended is not None:
+            there = blended_plan(plan)
+            join = joiner(plan, self.readings(there), self._chunk_encoder)
+            contexts = blended(contexts, self.contexts(there), plan.request.blended[1], join)
+        return contexts if prompt is None else prompted(contexts, seen_of(plan, prompt))
 
     def _controllers(self, plan: Plan, tile: Tile | None = None) -> list[Controller]:
         """A plan's controls, each with the network that knows its hint, or the part of it in a tile."""
@@ -627,22 +521,9 @@ class Pipeline(Model):
         )
         return Facts(
             **facts_of(plan, seed),
-            model=self.name,
-            model_hash=readable_hash(model_hash, self.path) if self.path else "",
-            note=self.defaults.note,
-            version=version("inkpunk"),
+            **facts_of_model(self),
             embeddings=words,
-            noise_schedule=schedule_in_words(self.schedule),
-            ema=self.loaded.ema,
-            device=self.device.type,
-            dtype=str(self.dtype).removeprefix("torch."),
-            low_memory=self.loaded.halved,
-            tiled=self.tiled,
-            speed=self.loaded.speed,
             enlarged=told_of_enlarging(plan, self.upscaler(plan)),
-            prediction=self.prediction,
-            zero_snr=self.schedule.zero_snr,
-            loras={name: lora.weights for name, lora in by_name(self.loras).items()},
             control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
             image_prompt_nets=prompt.told if prompt else {},
             tiny_vae=self.tiny_vae.told if plan.request.draft and self.tiny_vae else None,

@@ -10,8 +10,12 @@ import torch
 from inkpunk_clip import TextEncoder, Tokenizer
 from inkpunk_sampling import NoiseSchedule
 from inkpunk_unet import UNet
-from inkpunk_vae import VAE, TinyVAE
+from inkpunk_vae import VAE, TinyVAE, tiled_decode, tiled_encode
+from jaxtyping import Float
+from torch import Tensor
 
+from inkpunk.memory.estimate import TILED_ROWS
+from inkpunk.memory.precision import finite
 from inkpunk.memory.residence import Residence
 from inkpunk.models.control_nets import ControlNets, OpenControlNet
 from inkpunk.models.image_prompts import ImagePrompts, OpenImagePrompt
@@ -25,6 +29,7 @@ from inkpunk.request import Request
 from inkpunk.road.encoding import Encoded
 from inkpunk.road.errors import RequestError
 from inkpunk.road.plan import Plan
+from inkpunk.road.road import Images, Latents
 from inkpunk.road.tileable import make_circular
 from inkpunk.speed.pictures import show
 
@@ -244,3 +249,50 @@ class Model:
             self.upscalers.clear()
             self.upscalers[path] = upscaler
         return self.upscalers[path]
+
+    def encode(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        noise: Float[Tensor, "batch 4 latent_height latent_width"],
+    ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
+        """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
+
+        def work(vae: VAE, dtype: torch.dtype) -> Latents:
+            there = images.to(self.device, dtype)
+            encode = partial(tiled_encode, vae, rows=TILED_ROWS, circular="y" in self.circular)
+            posterior = encode(there) if self.tiled else vae.encode(there)
+            return posterior.sample(noise.to(self.device, dtype)).float()
+
+        with self.vae.awake() as vae, torch.no_grad():
+            return finite("VAE encoder", vae, self.dtype, work)
+
+    def decode(
+        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
+
+        def work(vae: VAE, dtype: torch.dtype) -> Images:
+            in_strips = partial(tiled_decode, vae, rows=TILED_ROWS, circular="y" in self.circular)
+            decode = in_strips if self.tiled else vae.decode
+            return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
+
+        with self.vae.awake() as vae, torch.no_grad():
+            return finite("VAE decoder", vae, self.dtype, work)
+
+    def decode_roughly(
+        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Turn latents into images as `decode` does, by the tiny autoencoder.
+
+        Raises:
+            RequestError: there is none.
+            CheckpointError, HubError: as it is opened.
+        """
+
+        def work(tiny: TinyVAE, dtype: torch.dtype) -> Images:
+            return torch.cat(
+                [tiny.decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]
+            ).float()
+
+        with self.opened_tiny_vae().awake() as tiny, torch.no_grad():
+            return finite("tiny autoencoder", tiny, self.dtype, work)
