@@ -22,7 +22,7 @@ from statistics import median
 import click
 import torch
 from inkpunk import Pipeline, Request
-from inkpunk.request import Plan
+from inkpunk.road.plan import Plan
 from inkpunk_unet import UNet, UNetConfig
 from inkpunk_unet.attention import TransformerBlock
 from torch.utils.flop_counter import FlopCounterMode

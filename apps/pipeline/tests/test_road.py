@@ -10,8 +10,8 @@ import pytest
 import torch
 from inkpunk import Pipeline, Request
 from inkpunk.pictures.pixels import image_to_tensor
-from inkpunk.request import Plan
 from inkpunk.road.image_to_image import from_image
+from inkpunk.road.plan import Plan
 from inkpunk.road.prompts import REPEATED, Steering, steered
 from inkpunk.road.road import Predict, Road, Start
 from inkpunk_sampling import Denoise, guide, sample, seeded_noise

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from inkpunk.pictures.png_text import read_facts
     from inkpunk.pictures.reading import load_image
     from inkpunk.pipeline import Pipeline
-    from inkpunk.request import Request, RequestError
+    from inkpunk.request import Request
     from inkpunk.road.control import Control
     from inkpunk.road.enlarging import Enlarge
+    from inkpunk.road.errors import RequestError
     from inkpunk.road.image_prompts import ImagePrompt
     from inkpunk.road.regions import Region
 
@@ -47,7 +48,7 @@ _HOMES = {
     "Pipeline": "inkpunk.pipeline",
     "Region": "inkpunk.road.regions",
     "Request": "inkpunk.request",
-    "RequestError": "inkpunk.request",
+    "RequestError": "inkpunk.road.errors",
     "load_image": "inkpunk.pictures.reading",
     "read_facts": "inkpunk.pictures.png_text",
 }

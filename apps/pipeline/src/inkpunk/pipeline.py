@@ -3,80 +3,58 @@
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 from inkpunk_clip import (
     EncodeChunk,
     Language,
-    TextEncoder,
     Timeline,
-    Tokenizer,
     contexts,
     side_by_side,
     understand,
 )
-from inkpunk_sampling import Denoise, Draw, NoiseSchedule, Step, brownian_path, sample, seeded_noise
+from inkpunk_sampling import Denoise, Draw, Step, brownian_path, sample, seeded_noise
 from inkpunk_unet import Residuals, UNet
-from inkpunk_vae import VAE, TinyVAE, tiled_decode, tiled_encode
-from inkpunk_weights import CheckpointError, open_checkpoint
 from jaxtyping import Float
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
-from inkpunk.memory.devices import choose_device
-from inkpunk.memory.estimate import TILED_ROWS, picture_memory, refuse_what_does_not_fit
+from inkpunk.memory.estimate import picture_memory, refuse_what_does_not_fit
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.precision import (
-    choose_dtype,
-    finite,
     is_finite,
     refuse_not_finite,
     widened,
 )
 from inkpunk.memory.residence import Residence
-from inkpunk.models.control_nets import ControlNets, OpenControlNet
-from inkpunk.models.hashing import model_hash, readable_hash
-from inkpunk.models.hub import resolve_model, short_name
-from inkpunk.models.hub_files import SINGLE_FILES
-from inkpunk.models.image_prompts import ImagePrompts, OpenImagePrompt
-from inkpunk.models.learned import Learned, read_learned
-from inkpunk.models.loading import (
-    Defaults,
-    Loaded,
-    build_components,
-    read_configs,
-    read_defaults,
-    refuse_problems,
-)
-from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, by_name, open_loras, with_defaults_of
-from inkpunk.models.previews import LinearPreview, read_preview
-from inkpunk.models.tiny_vaes import TinyVAEs
-from inkpunk.models.trained_for import schedule_in_words
-from inkpunk.models.upscalers import Upscaler, load_upscaler
-from inkpunk.models.vocabulary import read_tokenizer
-from inkpunk.pictures.canvas import Canvas, canvas_of
-from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fit
+from inkpunk.models.assembling import assemble
+from inkpunk.models.control_nets import OpenControlNet
+from inkpunk.models.facts import facts_of_model
+from inkpunk.models.loras import Lora, by_name, open_loras, with_defaults_of
+from inkpunk.models.model import Model
+from inkpunk.pictures.canvas import Canvas
+from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.fitting import SIZE_MULTIPLE, fit
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
 from inkpunk.road.blend import blended, blended_plan
+from inkpunk.road.contexts import contexts_of, joiner
 from inkpunk.road.control import Controller, Tell, controlled
-from inkpunk.road.encoding import ChunkEncoder, Encoded
+from inkpunk.road.encoding import ChunkEncoder
 from inkpunk.road.enlarging import resized
 from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
-from inkpunk.road.picture_tokens import Seen, by_words_alone, prompted
+from inkpunk.road.picture_tokens import by_words_alone, prompted, seen_of
+from inkpunk.road.plan import Plan
 from inkpunk.road.planning import decide
 from inkpunk.road.prompts import (
     Context,
@@ -84,86 +62,23 @@ from inkpunk.road.prompts import (
     Reading,
     parts_of,
     read_prompts,
-    scheduled,
     steered,
     step_finder,
 )
-from inkpunk.road.regions import areas_of
 from inkpunk.road.road import Images, Latents, Predict, Road, Start
 from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
-from inkpunk.road.tileable import make_circular
+from inkpunk.road.sizes import canvas_for, size_for
 from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
-from inkpunk.speed import Speed, speed_up
-from inkpunk.speed.pictures import show
+from inkpunk.speed import Speed
 
 LATENT_CHANNELS = 4
 
-EDITING_CHANNELS = 8
 
-
-@dataclass(frozen=True, eq=False)
-class Pipeline:
+class Pipeline(Model):
     """A loaded model, ready to draw. Make one with `Pipeline.load`; every field may also be given by hand.
 
-    Attributes:
-        tokenizer, text_encoder, unet, vae: the networks, the latter three as residences on `device`.
-        schedule: the noise schedule that the UNet was trained with.
-        prediction: what it was trained to predict, a name in `inkpunk_sampling.PREDICTIONS`.
-        defaults: the settings used where a request leaves them open.
-        device, dtype: where, and in which precision, the networks compute. The sampler's own arithmetic is
-            float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
-        tiled: decode and encode pictures in strips, in about half the memory.
-        name, path: what the pictures' facts call the model, and the file that they hash.
-        loaded: how it was loaded.
-        learned: the learned words (textual inversion embeddings) that prompts may use.
-        encoded: the chunks of the last prompts, encoded: by their tokens, and the layers left out.
-        loras: the adapters that the networks' weights are with.
-        lora_notes: what a user should know of them, a line each.
-        lora_folder: where prompts find adapters by their names.
-        plain: the model without adapters; None for one of networks that were given by hand, as they are.
-        tagged: the same model with the adapters, too, that the last prompt asked for.
-        control_nets: the networks that read hints; None for a model whose networks were given by hand.
-        image_prompts: the adapter that sees pictures; likewise.
-        linear_preview: the map from latents to colours by which previews are made without a tiny autoencoder.
-        tiny_vae: the tiny autoencoder, which makes previews, and decodes drafts; None for none.
-        showing: the UNet that attends to the last pictures, by their weights.
-        circular: the axes on which its networks read on at the opposite edge.
-        tileable: the same model with networks that do so, by the axes that the last texture tiles on.
-        upscalers: the network that made the last picture larger, by its file.
+    Attributes: those of `inkpunk.models.model.Model`.
     """
-
-    tokenizer: Tokenizer
-    text_encoder: Residence[TextEncoder]
-    unet: Residence[UNet]
-    vae: Residence[VAE]
-    schedule: NoiseSchedule
-    defaults: Defaults
-    device: torch.device
-    dtype: torch.dtype
-    prediction: str = "epsilon"
-    tiled: bool = False
-    name: str = "unnamed"
-    path: Path | None = None
-    loaded: Loaded = Loaded()  # noqa: RUF009  # frozen
-    learned: Learned = field(default_factory=Learned)
-    encoded: Encoded = field(default_factory=Encoded, repr=False)
-    loras: tuple[OpenLora, ...] = ()
-    lora_notes: tuple[str, ...] = ()
-    lora_folder: Path | None = None
-    plain: Plain | None = field(default=None, repr=False)
-    tagged: dict[tuple[Lora, ...], "Pipeline"] = field(
-        default_factory=dict[tuple[Lora, ...], "Pipeline"], repr=False
-    )
-    control_nets: ControlNets | None = field(default=None, repr=False)
-    image_prompts: ImagePrompts | None = field(default=None, repr=False)
-    linear_preview: LinearPreview = LinearPreview()  # noqa: RUF009  # frozen
-    tiny_vae: TinyVAEs | None = field(default=None, repr=False)
-    showing: dict[tuple[float, ...], Residence[UNet]] = field(
-        default_factory=dict[tuple[float, ...], Residence[UNet]], repr=False
-    )
-    circular: str = ""
-    tileable: dict[str, "Pipeline"] = field(default_factory=dict[str, "Pipeline"], repr=False)
-    upscalers: dict[Path, Upscaler] = field(default_factory=dict[Path, Upscaler], repr=False)
 
     @classmethod
     def load(
@@ -224,176 +139,26 @@ class Pipeline:
             CheckpointError: for a file that is not a whole SD v1 checkpoint; it lists all that is wrong. For an
                 embedding or an adapter that is none, or not for this model.
         """
-        compute = choose_device(device)
-        precision = choose_dtype(dtype, compute)
-        path = resolve_model(str(model), half=precision is torch.float16)
-        checkpoint = open_checkpoint(path, ema=ema)
-        refuse_problems(checkpoint)
-        configs = read_configs(checkpoint, prediction=prediction, zero_snr=zero_snr)
-        defaults = read_defaults(checkpoint)
-        if (channels := configs.unet.in_channels) not in (LATENT_CHANNELS, INPAINTING_CHANNELS):
-            edits = channels == EDITING_CHANNELS
-            why = (
-                "as models that edit by instruction do (InstructPix2Pix)" if edits else "not the 4 of latents"
-            )
-            raise CheckpointError(
-                f"{path}: its UNet takes {channels} channels, {why}; to draw from a prompt, "
-                "give a text-to-image checkpoint (4 channels), or an inpainting one (9)"
-            )
-        tokenizer = read_tokenizer(checkpoint)
-        learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
-        offload, tiled = offload or low_memory, tiled or low_memory
-        halve = low_memory and precision is torch.float32
-        waiting = torch.device("cpu") if offload else compute
-        kept = None if halve else precision
-        weights = {"text_encoder": checkpoint.text_encoder, "unet": checkpoint.unet}
-        plain = Plain(weights, defaults, str(path), kept)
-        folder = None if lora_folder is None else Path(lora_folder)
-        opened, notes = plain.opened(loras, folder)
-        text_encoder, unet, vae = build_components(
-            checkpoint, configs, device=waiting, dtype=kept, changed=plain.with_loras(opened)
-        )
-        speed_up(text_encoder, unet, vae, device=compute, speed=speed)
-
-        def reside(network: nn.Module) -> Residence[Any]:
-            speed_up(network, device=compute, speed=speed)
-            return Residence(network, compute, offload, halve)
-
-        nets = ControlNets(
-            control_nets or {}, configs.unet, waiting, kept, reside, half=precision is torch.float16
-        )
-
-        def reside_uncompiled(network: nn.Module) -> Residence[Any]:  # it works once a picture
-            speed_up(network, device=compute, speed=replace(speed, compile=False))
-            return Residence(network, compute, offload, halve)
-
-        pictures = ImagePrompts(
-            ip_adapter,
-            image_encoder,
-            configs.unet,
-            waiting=waiting,
-            compute=compute,
-            dtype=precision,
-            kept=kept,
-            reside=reside_uncompiled,
-        )
-        tiny = tiny_vae and TinyVAEs(
-            tiny_vae,
-            configs.vae,
-            waiting=waiting,
-            dtype=kept,
-            half=precision is torch.float16,
-            reside=reside_uncompiled,
-        )
-        return cls(
-            tokenizer=tokenizer,
-            loaded=Loaded(ema, halve, speed.told),
-            learned=learned,
-            text_encoder=Residence(text_encoder, compute, offload, halve),
-            unet=Residence(unet, compute, offload, halve),
-            vae=Residence(vae, compute, offload, halve),
-            schedule=configs.schedule,
-            prediction=configs.prediction,
-            defaults=with_defaults_of(opened, defaults),
-            loras=opened,
-            lora_notes=notes,
-            lora_folder=folder,
-            plain=plain,
-            control_nets=nets,
-            image_prompts=pictures,
-            linear_preview=read_preview(checkpoint),
-            tiny_vae=tiny or None,
-            device=compute,
-            dtype=precision,
+        parts = assemble(
+            model,
+            device=device,
+            dtype=dtype,
+            offload=offload,
             tiled=tiled,
-            name=_name(model),
-            path=path,
-        )
-
-    def with_adapters(self, *loras: str | Path | Lora) -> "Pipeline":
-        """The same model with these adapters, of the LoRA family, and no others; without any, as its files have it.
-
-        They are merged into a copy of the weights that they change, in float32, so that a step costs what it cost;
-        all other weights are shared, and this pipeline stays as it is. Weights that come back are read from the
-        model's file again, and so the same to the last bit.
-
-        Args:
-            loras: each a file, the folder that PEFT or diffusers saved, or a name in `lora_folder` or of one in the
-                box; "FILE:0.8" or `Lora(file, weight=0.8, text_encoder=0.5)` for one at a weight other than 1.
-
-        Raises:
-            CheckpointError: for a file that is no such adapter, or not for this model.
-        """
-        return self._with_loras((), loras)
-
-    def _with_loras(self, kept: tuple[OpenLora, ...], asked: Sequence[str | Path | Lora]) -> "Pipeline":
-        plain = self._without_loras
-        opened, notes = plain.opened(asked, self.lora_folder)
-        loras = (*kept, *opened)
-        networks = {"text_encoder": self.text_encoder, "unet": self.unet}
-        exchanged: dict[str, Any] = {
-            name: network.with_tensors(plain.exchanged(name, network.tensors, self.loras, loras))
-            for name, network in networks.items()
-        }
-        return replace(
-            self,
-            **exchanged,
-            plain=plain,
+            low_memory=low_memory,
+            ema=ema,
+            prediction=prediction,
+            zero_snr=zero_snr,
+            embeddings=embeddings,
             loras=loras,
-            lora_notes=notes,
-            defaults=with_defaults_of(loras, plain.defaults),
-            encoded={},
-            tagged={},
-            showing={},
-            tileable={},
+            lora_folder=lora_folder,
+            control_nets=control_nets,
+            ip_adapter=ip_adapter,
+            image_encoder=image_encoder,
+            tiny_vae=tiny_vae,
+            speed=speed,
         )
-
-    @property
-    def _without_loras(self) -> Plain:
-        """The model without adapters; one whose networks were given by hand is so now."""
-        if self.plain is not None:
-            return self.plain
-        networks = {"text_encoder": self.text_encoder.tensors, "unet": self.unet.tensors}
-        weights = {name: as_lazy(tensors) for name, tensors in networks.items()}
-        return Plain(weights, self.defaults, self.name, None if self.loaded.halved else self.dtype)
-
-    def with_tags(self, loras: tuple[Lora, ...]) -> "Pipeline":
-        """The same model with the adapters, too, that a prompt asks for; the last is remembered.
-
-        Raises:
-            CheckpointError: as `with_adapters`.
-        """
-        if not loras:
-            return self
-        if loras not in self.tagged:
-            self.tagged.clear()
-            self.tagged[loras] = self._with_loras(self.loras, loras)
-        return self.tagged[loras]
-
-    def for_textures(self, axes: str | None) -> "Pipeline":
-        """The same model, drawing pictures that tile on these axes (`Request.tileable`); the last is remembered."""
-        if axes is None or axes == self.circular:
-            return self
-        known = self.tileable.get(axes)
-        if known is None:
-            circular = partial(make_circular, axes=axes)
-            known = replace(
-                self,
-                unet=self.unet.changed(circular),
-                vae=self.vae.changed(circular),
-                control_nets=self.control_nets and self.control_nets.changed(circular),
-                tagged={},
-                showing={},
-                circular=axes,
-            )
-            self.tileable.clear()
-            self.tileable[axes] = known
-        return known
-
-    def notes_of(self, request: Request) -> tuple[str, ...]:
-        """What a user should know of the adapters that a request's prompt asks for, a line each."""
-        asked = dict.fromkeys(lora for seed in request.seeds for lora in request.asked_of(seed)[1])
-        return self._without_loras.opened(asked, self.lora_folder)[1] if asked else ()
+        return cls(**parts)
 
     def plan(self, request: Request) -> Plan:
         """Decide what the request leaves open, and check what only a model can judge.
@@ -404,7 +169,7 @@ class Pipeline:
         """
         loras, defaults = [request.asked_of(seed)[1] for seed in request.seeds], self.defaults
         if len({*loras}) == 1:
-            defaults = with_defaults_of(self._without_loras.opened(loras[0], self.lora_folder)[0], defaults)
+            defaults = with_defaults_of(self.without_loras.opened(loras[0], self.lora_folder)[0], defaults)
         layers, canvas = self.text_encoder.config.layers, self.canvas(request)
         planned = partial(decide, defaults=defaults, schedule=self.schedule, layers=layers)
         if request.enlarging is not None:
@@ -413,31 +178,11 @@ class Pipeline:
 
     def canvas(self, request: Request) -> Canvas | None:
         """The picture that a request draws a part of anew; None for one that asks for nothing of the kind."""
-        if not request.is_edit or request.picture is None:
-            return None
-        return canvas_of(
-            request.picture,
-            request.changing,
-            request.extending,
-            self.defaults.size,
-            padding=request.only_masked,
-            asked=(request.width, request.height),
-            resize=request.resize,
-            content=request.masked_content,
-        )
+        return canvas_for(request, self.defaults.size)
 
     def size(self, request: Request) -> tuple[int, int]:
         """The width and height that a request is drawn in; of one that is enlarged, by its first pass."""
-        if canvas := self.canvas(request):
-            return canvas.size
-        side, picture, enlarge = self.defaults.size, request.shaping, request.enlarging
-        if enlarge is not None and request.picture is not None:  # which is there: no first pass
-            width, height = enlarge.size_of(request.picture.size)
-            return request.width or width, request.height or height
-        shape = (enlarge and enlarge.size) or (picture and picture.size)
-        if shape is None:
-            return request.width or side, request.height or side
-        return drawn_size(shape, side, request.width, request.height, resize=request.resize)
+        return size_for(request, self.defaults.size)
 
     def run(self, request: Request) -> Iterator[Step]:
         """Draw the request's pictures together, yielding the state after every step.
@@ -475,80 +220,13 @@ class Pipeline:
             controls=len(plan.hints),
         )
         if plan.request.draft:
-            self._tiny()  # or it is refused; it takes less than the VAE, which counts below
+            self.opened_tiny_vae()  # or it is refused; it takes less than the VAE, which counts below
         controls = sum(net.network.bytes_to_move for net in {*self.networks(plan)})  # beside the UNet
         unet = self.unet.bytes_to_move + controls
         encoder = 0
         if prompt := self.image_prompt(plan):
             unet, encoder = unet + prompt.network.bytes_to_move, prompt.encoder.bytes_to_move
         return maps + max(self.text_encoder.bytes_to_move, unet, self.vae.bytes_to_move, encoder)
-
-    def networks(self, plan: Plan) -> tuple[OpenControlNet, ...]:
-        """The control networks that read a plan's hints, one for each; opened, if they are not.
-
-        Raises:
-            CheckpointError: there is none for a kind, or it is something else, or for another model.
-            HubError: one cannot be fetched.
-        """
-        asked = plan.request.followed
-        if asked and self.control_nets is None:
-            raise RequestError(f"{asked[0]}: this model was made by hand, and has no control networks")
-        return tuple(self.control_nets.of(each.kind) for each in asked) if self.control_nets else ()
-
-    def image_prompt(self, plan: Plan) -> OpenImagePrompt | None:
-        """What sees a plan's image prompts; opened, if it is not. None if it has none.
-
-        Raises:
-            CheckpointError: there is no adapter, or it is something else, or for another model.
-            HubError: it cannot be fetched.
-        """
-        if not plan.request.shown:
-            return None
-        if self.image_prompts is None:
-            raise RequestError("image prompt: this model was made by hand, and has no adapter to see it with")
-        return self.image_prompts.opened
-
-    def _tiny(self) -> Residence[TinyVAE]:
-        """The tiny autoencoder; opened, if it is not.
-
-        Raises:
-            RequestError: there is none.
-            CheckpointError: it is something else, or for another model.
-            HubError: it cannot be fetched.
-        """
-        if self.tiny_vae is None:
-            raise RequestError(
-                "draft: takes a tiny autoencoder; give one as --tiny-vae (tiny_vae=), such as madebyollin/taesd"
-            )
-        return self.tiny_vae.opened
-
-    def unet_for(self, plan: Plan) -> Residence[UNet]:
-        """The UNet, or for a plan with image prompts a twin of it that attends to them; the last is remembered."""
-        prompt, weights = self.image_prompt(plan), tuple(each.weight for each in plan.request.shown)
-        if prompt is None:
-            return self.unet
-        known = self.showing.get(weights)
-        if known is None:
-            known = self.unet.changed(lambda unet: show(unet, prompt.network.copied({}), weights))
-            self.showing.clear()
-            self.showing[weights] = known
-        return known
-
-    def upscaler(self, plan: Plan) -> Upscaler | None:
-        """The network that makes a plan's pictures larger, opened, if it is not; the last is remembered.
-
-        Raises:
-            CheckpointError: its file is none, or what reads it is not installed.
-        """
-        enlarge = plan.request.enlarging
-        if enlarge is None or enlarge.upscaler is None:
-            return None
-        path = Path(enlarge.upscaler)
-        if path not in self.upscalers:
-            upscaler = load_upscaler(path, self.device)
-            self.upscalers.clear()
-            self.upscalers[path] = upscaler
-        return self.upscalers[path]
 
     def _begun(
         self, plan: Plan, larger: Plan, latents: Latents
@@ -597,23 +275,7 @@ class Pipeline:
 
     def contexts(self, plan: Plan) -> Contexts:
         """Encode what steers a plan's pictures, each text once, and tell what does so at each timestep."""
-        request, language = plan.request, plan.request.language
-        readings = self.readings(plan)
-        skipped, empty = request.skipped_layers, readings[0].parts[0].moments[0].chunks[0].empty
-        negative = [reading.negative for reading in readings if reading.negative is not None]
-        encoders = {
-            False: self._chunk_encoder([part for reading in readings for part in reading.parts], skipped),
-            True: self._chunk_encoder(negative, skipped if request.program.skips_negative else 0),
-        }
-        return scheduled(
-            readings,
-            lambda timeline, is_negative: contexts(timeline, encoders[is_negative], language),
-            lambda each: side_by_side(each, encoders[False], language.padding, empty),
-            step_finder(plan, self.schedule),
-            areas_of(
-                plan.request.placed, (plan.width // SIZE_MULTIPLE, plan.height // SIZE_MULTIPLE)
-            ).unbind(),
-        )
+        return contexts_of(plan, self.readings(plan), self._chunk_encoder, self.schedule)
 
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
         """What gives the encoding of any chunk; those of the timelines are encoded now, in one go."""
@@ -621,53 +283,6 @@ class Pipeline:
         encode = ChunkEncoder(self.text_encoder, words, self.device, self.dtype, skip_layers, self.encoded)
         encode.prepare(timelines)
         return encode
-
-    def encode(
-        self,
-        images: Float[Tensor, "batch 3 height width"],
-        noise: Float[Tensor, "batch 4 latent_height latent_width"],
-    ) -> Float[Tensor, "batch 4 latent_height latent_width"]:
-        """Draw latents, in float32, from the VAE's posterior of images in [-1, 1]."""
-
-        def work(vae: VAE, dtype: torch.dtype) -> Latents:
-            there = images.to(self.device, dtype)
-            encode = partial(tiled_encode, vae, rows=TILED_ROWS, circular="y" in self.circular)
-            posterior = encode(there) if self.tiled else vae.encode(there)
-            return posterior.sample(noise.to(self.device, dtype)).float()
-
-        with self.vae.awake() as vae, torch.no_grad():
-            return finite("VAE encoder", vae, self.dtype, work)
-
-    def decode(
-        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """Turn latents into images, in float32, about [-1, 1]; one image at a time, since they share nothing."""
-
-        def work(vae: VAE, dtype: torch.dtype) -> Images:
-            in_strips = partial(tiled_decode, vae, rows=TILED_ROWS, circular="y" in self.circular)
-            decode = in_strips if self.tiled else vae.decode
-            return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
-
-        with self.vae.awake() as vae, torch.no_grad():
-            return finite("VAE decoder", vae, self.dtype, work)
-
-    def decode_roughly(
-        self, latents: Float[Tensor, "batch 4 latent_height latent_width"]
-    ) -> Float[Tensor, "batch 3 height width"]:
-        """Turn latents into images as `decode` does, by the tiny autoencoder.
-
-        Raises:
-            RequestError: there is none.
-            CheckpointError, HubError: as it is opened.
-        """
-
-        def work(tiny: TinyVAE, dtype: torch.dtype) -> Images:
-            return torch.cat(
-                [tiny.decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]
-            ).float()
-
-        with self._tiny().awake() as tiny, torch.no_grad():
-            return finite("tiny autoencoder", tiny, self.dtype, work)
 
     def preview(self, step: Step) -> list[Image.Image]:
         """Show what a step of `run` expects to come of it, one picture a seed.
@@ -794,32 +409,14 @@ class Pipeline:
             prompted_alone=plan.request.guess,
         )
 
-    def _blended_contexts(self, plan: Plan) -> Contexts:
-        """What steers a plan's pictures by their prompts, which may be between two."""
-        contexts, request = self.contexts(plan), plan.request
-        if request.blended is None:
-            return contexts
-        there = blended_plan(plan)
-        readings, encode = self.readings(there), self._chunk_encoder([], request.skipped_layers)
-        empty = readings[0].parts[0].moments[0].chunks[0].empty
-        return blended(
-            contexts,
-            self.contexts(there),
-            request.blended[1],
-            lambda each: side_by_side(each, encode, request.language.padding, empty),
-        )
-
     def _all_contexts(self, plan: Plan) -> Contexts:
-        """What steers a plan's pictures: its prompts, and its image prompts."""
-        contexts, prompt = self._blended_contexts(plan), self.image_prompt(plan)
-        if prompt is None:
-            return contexts
-        try:
-            seen = [prompt.tokens(each.kept) for each in plan.request.shown]
-        except PictureError as error:
-            raise RequestError(str(error)) from error
-        blank = prompt.tokens(None).repeat(len(seen), 1)
-        return prompted(contexts, Seen(torch.cat(seen), blank))
+        """What steers a plan's pictures: its prompts, which may be between two, and its image prompts."""
+        contexts, prompt = self.contexts(plan), self.image_prompt(plan)
+        if plan.request.blended is not None:
+            there = blended_plan(plan)
+            join = joiner(plan, self.readings(there), self._chunk_encoder)
+            contexts = blended(contexts, self.contexts(there), plan.request.blended[1], join)
+        return contexts if prompt is None else prompted(contexts, seen_of(plan, prompt))
 
     def _controllers(self, plan: Plan, tile: Tile | None = None) -> list[Controller]:
         """A plan's controls, each with the network that knows its hint, or the part of it in a tile."""
@@ -924,22 +521,9 @@ class Pipeline:
         )
         return Facts(
             **facts_of(plan, seed),
-            model=self.name,
-            model_hash=readable_hash(model_hash, self.path) if self.path else "",
-            note=self.defaults.note,
-            version=version("inkpunk"),
+            **facts_of_model(self),
             embeddings=words,
-            noise_schedule=schedule_in_words(self.schedule),
-            ema=self.loaded.ema,
-            device=self.device.type,
-            dtype=str(self.dtype).removeprefix("torch."),
-            low_memory=self.loaded.halved,
-            tiled=self.tiled,
-            speed=self.loaded.speed,
             enlarged=told_of_enlarging(plan, self.upscaler(plan)),
-            prediction=self.prediction,
-            zero_snr=self.schedule.zero_snr,
-            loras={name: lora.weights for name, lora in by_name(self.loras).items()},
             control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
             image_prompt_nets=prompt.told if prompt else {},
             tiny_vae=self.tiny_vae.told if plan.request.draft and self.tiny_vae else None,
@@ -959,14 +543,6 @@ def _predicted(
     with torch.no_grad():
         told = residuals and residuals.mapped(lambda entry: entry.to(dtype))
         return unet(latents.to(dtype), timesteps, context.to(dtype), told).float()
-
-
-def _name(model: str | Path) -> str:
-    """What pictures call a model: a hub id as it is, a file or a folder without the way to it."""
-    if Path(model).is_dir():
-        return Path(model).resolve().name
-    name = short_name(str(model))
-    return Path(name).stem if Path(name).suffix in SINGLE_FILES else name
 
 
 def _latent_shape(plan: Plan) -> tuple[int, int, int]:

@@ -1,98 +1,38 @@
 """What a caller asks for: one prompt, and everything that decides which pictures it becomes."""
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
-from math import inf
 from pathlib import Path
 from random import Random
-from typing import Any, cast
 
-from inkpunk_clip import EMPHASES, Language, VariantError, choose, parse
-from inkpunk_sampling import SAMPLERS, Timestep, find_sampler, find_spacing
-from inkpunk_weights import CONTROL_FILES
-from PIL import Image, ImageOps
+from inkpunk_clip import Language, VariantError, choose
+from inkpunk_sampling import find_sampler, find_spacing
+from PIL import Image
 
 from inkpunk.models.loras import Lora
-from inkpunk.pictures.canvas import CONTENTS, Canvas, CanvasError, Extend
-from inkpunk.pictures.facts import PictureError
-from inkpunk.pictures.fitting import SIZE_MULTIPLE, find_resize, fitted
-from inkpunk.pictures.masks import read_mask
-from inkpunk.pictures.paths import noted
+from inkpunk.pictures.canvas import Extend
+from inkpunk.pictures.fitting import find_resize
 from inkpunk.pictures.plain import over_paper
-from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
-from inkpunk.road import given
-from inkpunk.road.control import Control, ControlError
-from inkpunk.road.enlarging import Enlarge, EnlargeError
-from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
+from inkpunk.road import limits
+from inkpunk.road.control import Control
+from inkpunk.road.enlarging import Enlarge
+from inkpunk.road.errors import RequestError
+from inkpunk.road.given import GIVEN, GivenError
+from inkpunk.road.given_pictures import (
+    kept_control,
+    kept_enlarge,
+    kept_extend,
+    kept_image_prompts,
+    kept_mask,
+    kept_picture,
+    kept_region,
+)
+from inkpunk.road.image_prompts import ImagePrompt
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
-from inkpunk.road.regions import Region, RegionError
-from inkpunk.road.road import Latents
-from inkpunk.road.tileable import AXES
-from inkpunk.road.tiles import LEAST_TILE
-
-GIVEN: dict[str, Callable[[str, Any], object]] = {
-    "prompt": given.text,
-    "negative_prompt": given.text,
-    "seeds": given.whole_numbers,
-    "steps": given.whole,
-    "guidance": given.number,
-    "sampler": given.text,
-    "spacing": given.text,
-    "width": given.whole,
-    "height": given.whole,
-    "strength": given.number,
-    "guidance_rescale": given.number,
-    "guidance_interval": given.pair,
-    "apg": given.yes_or_no,
-    "eta": given.number,
-    "like": given.text,
-    "clip_skip": given.whole,
-    "emphasis": given.text,
-    "plain_prompt": given.yes_or_no,
-    "wildcards": given.lists,
-    "guess": given.yes_or_no,
-    "masked_content": given.text,
-    "only_masked": given.whole,
-    "draft": given.yes_or_no,
-    "tileable": given.text,
-    "blend": given.prompt_and_amount,
-    "vary": given.seed_and_amount,
-    "seed_resize": given.size,
-    "tile_size": given.whole,
-    "resize": given.text,
-    "match_colours": given.yes_or_no,
-    "keep_alpha": given.yes_or_no,
-}
-"""How each field is read, but for the picture."""
-MAY_BE_NONE = {
-    "steps",
-    "guidance",
-    "sampler",
-    "spacing",
-    "width",
-    "height",
-    "guidance_interval",
-    "eta",
-    "clip_skip",
-    "emphasis",
-    "wildcards",
-    "only_masked",
-    "tileable",
-    "blend",
-    "vary",
-    "seed_resize",
-    "tile_size",
-}
-
-
-MOST_PADDING = 4096  # pixels
-
-
-class RequestError(ValueError):
-    """A request that cannot be drawn; the message says which value, why, and what to give instead."""
+from inkpunk.road.regions import Region
 
 
 def _fresh_seed() -> tuple[int, ...]:
@@ -221,60 +161,85 @@ class Request:
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""
         self._take_plainly()
-        self._check_sampler()
-        self._check_clip_skip()
-        self._check_language()
-        if not self.seeds:
-            raise RequestError("seeds: none given, so there is no picture to draw; give one seed a picture")
+        self._take_pictures()
+        limits.check_program(self.like)
+        limits.check_eta(self.eta, self.named_sampler()[0])
+        limits.check_clip_skip(self.clip_skip, self.program.last_layer)
+        limits.check_language(
+            self.emphasis,
+            {
+                "prompt": self.prompt,
+                "negative prompt": self.negative_prompt,
+                "blend": (self.blended or [""])[0],
+            },
+            plain=self.plain_prompt,
+            listed=self.wildcards is not None,
+        )
+        limits.check_seeds(self.seeds)
         for seed in self.seeds:
-            if not 0 <= seed < 2**63:
-                raise RequestError(f"seed {seed}: must lie between 0 and 2**63 - 1")
+            limits.check_seed(seed)
             self.asked_of(seed)
             self.regions_of(seed)
-        if self.steps is not None and not 1 <= self.steps <= 1000:
-            raise RequestError(f"steps {self.steps}: must lie between 1 and 1000; 16 to 50 is usual")
-        if self.guidance is not None and not 0 <= self.guidance <= 100:
-            raise RequestError(f"guidance {self.guidance:g}: must lie between 0 and 100; 7.5 is usual")
-        if not 0 < self.strength <= 1:
-            raise RequestError(f"strength {self.strength:g}: must be above 0 and at most 1; 0.75 is usual")
-        self._check_guidance()
+        limits.check_steps(self.steps)
+        limits.check_guidance(self.guidance)
+        limits.check_strength(self.strength)
+        limits.check_rescale(self.guidance_rescale)
+        limits.check_interval(self.guidance_interval)
+        if self.guidance is not None:
+            self.check_idle_guidance(self.guidance)
         try:
-            object.__setattr__(self, "resize", find_resize(self.resize))
+            self._keep("resize", find_resize(self.resize))
         except ValueError as error:
             raise RequestError(str(error)) from error
-        self._check_canvas()
-        self._check_together()
-        for name, value in (("width", self.width), ("height", self.height)):
-            if value is not None:
-                _check_side(name, value)
-        self._check_variation()
-        self._check_blend()
-        if self.tileable is not None and self.tileable not in AXES:
-            raise RequestError(f"tileable {self.tileable!r}: must be one of {', '.join(AXES)}, or left out")
-        if self.tile_size is not None and (self.tile_size < LEAST_TILE or self.tile_size % SIZE_MULTIPLE):
-            raise RequestError(
-                f"tile size {self.tile_size}: must be a multiple of {SIZE_MULTIPLE}, at least {LEAST_TILE}; the "
-                "model's own size is usual"
-            )
+        limits.check_edit(
+            self.masked_content, self.only_masked, edits=self.is_edit, starts=self.init is not None
+        )
+        limits.check_together(
+            edits=self.is_edit,
+            enlarges=self.enlarge is not None,
+            tileable=self.tileable is not None,
+            in_tiles=self.tile_size is not None,
+            blends=self.blend is not None,
+            regions=bool(self.placed),
+        )
+        limits.check_side("width", self.width)
+        limits.check_side("height", self.height)
+        limits.check_variation(self.varied, self.resized)
+        if self.blended is not None:
+            prompts = ((self.asked_of(seed)[0][0], self.blended_with(seed)) for seed in self.seeds)
+            limits.check_blend(self.blended[1], prompts, self.language.grammar)
+        limits.check_tiles(self.tileable, self.tile_size)
+
+    def check_idle_guidance(self, guidance: float) -> None:
+        """Refuse what changes guidance where a scale, the model's or one's own, switches it off.
+
+        Raises:
+            RequestError: if there is any such.
+        """
+        limits.check_idle_guidance(guidance, self.guidance_rescale, self.guidance_interval, self.apg)
 
     def _take_plainly(self) -> None:
+        defaults = {each.name: each.default for each in fields(self)}
         for name, read in GIVEN.items():
             value: object = getattr(self, name)
-            if value is None and name in MAY_BE_NONE:
+            if value is None and defaults[name] is None:
                 continue
             try:
-                object.__setattr__(
-                    self, name, read(name.replace("_", " "), value)
-                )  # it is frozen for all others
-            except given.GivenError as error:
+                self._keep(name, read(name.replace("_", " "), value))
+            except GivenError as error:
                 raise RequestError(str(error)) from error
-        object.__setattr__(self, "init", _picture("init", self.init, alpha=True))
-        object.__setattr__(self, "mask", _mask(self.mask, self.alpha))
-        object.__setattr__(self, "extend", _extend(self.extend))
-        object.__setattr__(self, "regions", tuple(map(_region, self.regions)))
-        object.__setattr__(self, "controls", tuple(map(_control, self.controls)))
-        object.__setattr__(self, "image_prompts", tuple(map(_image_prompt, _several(self.image_prompts))))
-        object.__setattr__(self, "enlarge", _enlarge(self.enlarge, self.picture is not None))
+
+    def _take_pictures(self) -> None:
+        self._keep("init", kept_picture("init", self.init, alpha=True))
+        self._keep("mask", kept_mask(self.mask, self.alpha))
+        self._keep("extend", kept_extend(self.extend))
+        self._keep("regions", tuple(map(kept_region, self.regions)))
+        self._keep("controls", tuple(map(kept_control, self.controls)))
+        self._keep("image_prompts", kept_image_prompts(self.image_prompts))
+        self._keep("enlarge", kept_enlarge(self.enlarge, self.picture is not None))
+
+    def _keep(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)  # it is frozen for all others
 
     @cached_property
     def picture(self) -> Image.Image | None:
@@ -298,6 +263,11 @@ class Request:
         return tuple(each for each in self.image_prompts if isinstance(each, ImagePrompt) and each.weight)
 
     @property
+    def placed(self) -> tuple[Region, ...]:
+        """`regions` as they are kept, each with its mask read."""
+        return tuple(each for each in self.regions if isinstance(each, Region))
+
+    @property
     def enlarging(self) -> Enlarge | None:
         """`enlarge` as it is kept."""
         return self.enlarge if isinstance(self.enlarge, Enlarge) else None
@@ -307,62 +277,10 @@ class Request:
         """The picture whose shape the drawing has, where its size is left open."""
         return self.picture or next((kept for each in self.followed if (kept := each.kept) is not None), None)
 
-    def _check_guidance(self) -> None:
-        if not 0 <= self.guidance_rescale <= 1:
-            raise RequestError(
-                f"guidance rescale {self.guidance_rescale:g}: must lie between 0 and 1; 0.7 is usual"
-            )
-        low, high = self.guidance_interval or (0.0, 1.0)
-        if not 0 <= low < high < inf:
-            raise RequestError(
-                f"guidance interval {low:g} to {high:g}: must rise, from a noise level of 0 or more; "
-                "0.28 to 5.42 is usual"
-            )
-        if self.guidance is not None:
-            refuse_idle_guidance(self, self.guidance)
-
-    def _check_variation(self) -> None:
-        if self.varied is not None:
-            seed, amount = self.varied
-            if not 0 <= seed < 2**63:
-                raise RequestError(f"vary {seed}: a seed must lie between 0 and 2**63 - 1")
-            if not 0 <= amount <= 1:
-                raise RequestError(
-                    f"vary {seed}:{amount:g}: how much of the other seed must lie between 0 and 1; 0.2 is usual"
-                )
-        for name, side in zip(("width", "height"), self.resized or (), strict=False):
-            _check_side(f"seed resize, {name}", side)
-
-    def _check_blend(self) -> None:
-        if self.blended is None:
-            return
-        _, amount = self.blended
-        if not 0 <= amount <= 1:
-            raise RequestError(f"blend {amount:g}: how much of the other prompt must lie between 0 and 1")
-        for seed in self.seeds:
-            other = self.blended_with(seed)
-            if self.language.grammar != "plain" and has_tags(other):
-                raise RequestError(
-                    "blend: asks for a LoRA, which acts on the whole picture; name it in the prompt"
-                )
-            for text in (self.asked_of(seed)[0][0], other):
-                if [part.weight for part in parse(text, self.language.grammar).parts] != [1.0]:
-                    raise RequestError(
-                        f"blend with AND, in {text[:40]!r}: its parts have predictions of their own; leave one out"
-                    )
-
     @property
     def blended(self) -> tuple[str, float] | None:
         """`blend` as it is kept."""
         return self.blend if isinstance(self.blend, tuple) else None
-
-    def blended_with(self, seed: int) -> str:
-        """The prompt that a seed's picture is blended with, in which nothing is left to choose; "" without.
-
-        Raises:
-            RequestError: for variants that cannot be chosen from.
-        """
-        return "" if self.blended is None else self._choice(self.blended[0], Random(seed))
 
     @property
     def varied(self) -> tuple[int, float] | None:
@@ -388,40 +306,6 @@ class Request:
     def is_edit(self) -> bool:
         """Whether a part of `init` is drawn anew, or it is continued."""
         return self.mask is not None or bool(self.extending)
-
-    def _check_canvas(self) -> None:
-        if self.masked_content not in CONTENTS:
-            raise RequestError(
-                f"masked content {self.masked_content!r}: there is none; use {', '.join(CONTENTS)}"
-            )
-        if self.is_edit and self.init is None:
-            raise RequestError("a mask, or extend, without a picture: give init, the picture to change")
-        if self.only_masked is not None and not self.is_edit:
-            raise RequestError("only masked: changes nothing without a mask; give one, or leave it out")
-        if self.only_masked is not None and not 0 <= self.only_masked <= MOST_PADDING:
-            raise RequestError(
-                f"only masked {self.only_masked}: must be 0 to {MOST_PADDING} pixels around it; 32 is usual"
-            )
-        if self.masked_content != "original" and not self.is_edit:
-            raise RequestError(
-                f"masked content {self.masked_content!r}: changes nothing without a mask; give one, or leave it out"
-            )
-
-    def _check_together(self) -> None:
-        if self.enlarge is not None and self.is_edit:
-            raise RequestError(
-                "enlarge with a mask, or extend: do one after the other; enlarge what comes of it"
-            )
-        if self.tileable is not None and self.is_edit:
-            raise RequestError(
-                "tileable with a mask, or extend: what is held has edges; leave one of them out"
-            )
-        if self.blend is not None and self.placed:
-            raise RequestError("blend with regions: each has a prediction of its own; leave one of them out")
-        if self.tileable is not None and self.tile_size is not None:
-            raise RequestError(
-                "tileable with a tile size: tiles end at the edges that shall meet; leave one out"
-            )
 
     @property
     def program(self) -> Program:
@@ -473,6 +357,14 @@ class Request:
             raise RequestError(f"prompt: {error}") from error
         return (text, negative), loras
 
+    def blended_with(self, seed: int) -> str:
+        """The prompt that a seed's picture is blended with, in which nothing is left to choose; "" without.
+
+        Raises:
+            RequestError: for variants that cannot be chosen from.
+        """
+        return "" if self.blended is None else self._choice(self.blended[0], Random(seed))
+
     def regions_of(self, seed: int) -> tuple[str, ...]:
         """The prompts of the regions of a seed's picture, in which nothing is left to choose.
 
@@ -490,11 +382,6 @@ class Request:
                 "region: asks for a LoRA, which acts on the whole picture; name it in the prompt"
             )
         return chosen
-
-    @property
-    def placed(self) -> tuple[Region, ...]:
-        """`regions` as they are kept, each with its mask read."""
-        return tuple(each for each in self.regions if isinstance(each, Region))
 
     @property
     def skipped_layers(self) -> int:
@@ -518,311 +405,3 @@ class Request:
         if asked and told and asked != told:
             raise RequestError(f"sampler {self.sampler!r} with spacing {self.spacing!r}: give one of the two")
         return sampler, asked or told
-
-    def _check_sampler(self) -> None:
-        if self.like not in PROGRAMS:
-            raise RequestError(f"like {self.like!r}: there is no such program; use {', '.join(PROGRAMS)}")
-        sampler, _ = self.named_sampler()
-        method = SAMPLERS[sampler]
-        if self.eta is not None and method.eta is None:
-            raise RequestError(
-                f"eta {self.eta:g}: sampler {sampler!r} leaves no choice of noise; leave it out"
-            )
-        if self.eta is not None and not 0 <= self.eta <= 1:
-            raise RequestError(f"eta {self.eta:g}: must lie between 0, which is no noise, and 1")
-
-    def _check_language(self) -> None:
-        if self.emphasis is not None and self.emphasis not in EMPHASES:
-            raise RequestError(f"emphasis {self.emphasis!r}: there is none; use {', '.join(EMPHASES)}")
-        texts = {
-            "prompt": self.prompt,
-            "negative prompt": self.negative_prompt,
-            "blend": (self.blended or [""])[0],
-        }
-        for name, text in texts.items():
-            try:
-                text.encode()
-            except UnicodeEncodeError as error:
-                raise RequestError(
-                    f"{name}: character {error.start} is half a surrogate pair, which is no text; give UTF-8"
-                ) from error
-        if self.plain_prompt and self.wildcards is not None:
-            raise RequestError("wildcards with a plain prompt, in which all is text: leave one of them out")
-
-    def _check_clip_skip(self) -> None:
-        if self.skipped_layers < 0:
-            least = self.program.last_layer
-            raise RequestError(
-                f"clip skip {self.clip_skip}: must be at least {least}, which is the last layer"
-            )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A request with nothing left open: what is drawn, and what a picture's facts record.
-
-    Attributes:
-        sampler, spacing, steps, guidance, width, height, eta, clip_skip: as in the request, by our names. The spacing
-            is None for a sampler with a path of its own, the eta for one that leaves no choice.
-        path: the timesteps that are walked along, its end included; of image to image the last part of a path.
-        texts: the prompt and the negative prompt of each picture, as its seed has chosen them, without LoRAs.
-        loras: those that the prompt of each picture asks for.
-        regions: the prompts of each picture's regions, likewise.
-        canvas: the picture of which a part is drawn anew, if it is.
-        larger: the second pass's, of a picture that is enlarged.
-        begins: what another pass has drawn and this one begins from, one a picture, in the size that is drawn.
-    """
-
-    request: Request
-    sampler: str
-    spacing: str | None
-    eta: float | None
-    clip_skip: int
-    steps: int
-    guidance: float
-    width: int
-    height: int
-    path: tuple[Timestep, ...]
-    texts: tuple[tuple[str, str], ...]
-    loras: tuple[tuple[Lora, ...], ...]
-    regions: tuple[tuple[str, ...], ...]
-    canvas: Canvas | None = None
-    larger: "Plan | None" = None
-    begins: tuple[Image.Image, ...] | Latents | None = field(default=None, compare=False, repr=False)
-
-    def of(self, index: int) -> "Plan":
-        """The plan of one of its pictures alone."""
-        return replace(
-            self,
-            request=replace(self.request, seeds=(self.request.seeds[index],)),
-            texts=(self.texts[index],),
-            loras=(self.loras[index],),
-            regions=(self.regions[index],),
-            larger=self.larger and self.larger.of(index),
-            begins=None if self.begins is None else self.begins[index : index + 1],
-        )
-
-    @property
-    def passes(self) -> tuple["Plan", ...]:
-        """It, and the one that enlarges what it draws."""
-        return (self, self.larger) if self.larger else (self,)
-
-    @property
-    def at_once(self) -> tuple[int, int]:
-        """The width and height, in pixels, that the networks are asked about at a time: a tile's, or the whole."""
-        most = self.request.tile_size or max(self.width, self.height)
-        return min(self.width, most), min(self.height, most)
-
-    @property
-    def idle(self) -> bool:
-        """Whether nothing is drawn: all of a picture is to stay as it is."""
-        return self.canvas is not None and not self.canvas.changes
-
-    @cached_property
-    def start(self) -> Image.Image | None:
-        """The picture to start from, in the size that is drawn."""
-        if self.canvas is not None:
-            return self.canvas.shown
-        picture = self.request.picture
-        return picture and fitted(picture, (self.width, self.height), self.request.resize)
-
-    @cached_property
-    def alpha(self) -> Image.Image | None:
-        """How opaque the picture to start from is, in the size of the result, in 8 bits of grey."""
-        alpha, extend = self.request.alpha, self.request.extending
-        if alpha is None or self.canvas is None:
-            return alpha and fitted(alpha, (self.width, self.height), self.request.resize)
-        width, height = self.canvas.picture.size
-        inner = width - extend.left - extend.right, height - extend.top - extend.bottom
-        whole = Image.new("L", (width, height), 255)  # what it is continued by is drawn
-        whole.paste(fitted(alpha, inner, self.request.resize), (extend.left, extend.top))
-        return whole
-
-    @cached_property
-    def hints(self) -> tuple[Image.Image, ...]:
-        """The hints that the drawing follows, in the size that is drawn, one for each control.
-
-        Raises:
-            RequestError: for a picture of which no hint can be made, or one that says nothing.
-        """
-        try:
-            return tuple(
-                each.hint(self._seen(each.kept)) for each in self.request.followed if each.kept is not None
-            )
-        except ControlError as error:
-            raise RequestError(str(error)) from error
-
-    def _seen(self, picture: Image.Image) -> Image.Image:
-        """A picture in the size that is drawn; beside a canvas, the part of it that is seen."""
-        if self.canvas is not None:
-            return self.canvas.beside(picture)
-        return fitted(picture, (self.width, self.height), self.request.resize)
-
-    @property
-    def prompt_steps(self) -> int:
-        """How many steps a prompt that changes is told of."""
-        return self.steps if self.request.program.counts_all_steps else len(self.path) - 1
-
-    @property
-    def rows(self) -> int:
-        """How many latents the UNet is asked about at a time, at most."""
-        weights = [
-            [part.weight for part in parse(prompt, self.request.language.grammar).parts]
-            for prompt, _ in self.texts
-        ]
-        pictures, regions = len(self.texts), self.request.placed
-        if regions or any(each != [1.0] for each in weights):
-            return pictures * (1 + len(regions)) + sum(map(len, weights))
-        return pictures * (1 if self.guidance == 1 else 2)
-
-
-def _control(asked: object) -> Control:
-    try:
-        control = Control.read(asked) if isinstance(asked, str) else asked
-    except ControlError as error:
-        raise RequestError(str(error)) from error
-    if not isinstance(control, Control):
-        raise RequestError(
-            "controls: must be of inkpunk.Control, or texts such as 'canny:photo.png:0.9', not "
-            f"{type(asked).__name__}"
-        )
-    if control.picture is None:  # pyright: ignore[reportUnnecessaryComparison]  # what Python's callers may do
-        raise RequestError(f"{control}: has no picture; give one of Pillow's, or the path of one")
-    if isinstance(control.picture, str | Path) and Path(control.picture).suffix in CONTROL_FILES:
-        raise RequestError(
-            f"{control} {control.picture}: a file of weights, and no picture; the network of a kind is given as "
-            f"--control-net {control.kind}={control.picture}, an adapter as --lora"
-        )
-    return replace(control, picture=_picture(str(control), control.picture))
-
-
-def _enlarge(asked: object, there: bool) -> Enlarge | None:
-    if asked is None:
-        return None
-    try:
-        enlarge = asked if isinstance(asked, Enlarge) else Enlarge(cast("Any", asked))
-    except EnlargeError as error:
-        raise RequestError(str(error)) from error
-    if there and enlarge.by == "latents":
-        raise RequestError("enlarge by latents: an init picture is there in pixels; leave it out")
-    return enlarge
-
-
-def _several(given: object) -> Sequence[object]:
-    if not isinstance(given, list | tuple):
-        raise RequestError(
-            f"image prompts: must be a list of pictures, or of texts such as 'style.png:0.6', not "
-            f"{type(given).__name__}"
-        )
-    return cast("Sequence[object]", given)
-
-
-def _image_prompt(asked: object) -> ImagePrompt:
-    try:
-        prompt = ImagePrompt.read(asked) if isinstance(asked, str) else asked
-    except ImagePromptError as error:
-        raise RequestError(str(error)) from error
-    told, weight = (prompt.picture, prompt.weight) if isinstance(prompt, ImagePrompt) else (prompt, 1.0)
-    picture = _picture("image prompt", told)
-    if picture is None:
-        raise RequestError("image prompt: has no picture; give one of Pillow's, or the path of one")
-    return ImagePrompt(picture, weight)
-
-
-def _picture(name: str, init: object, *, alpha: bool = False) -> Image.Image | None:
-    if init is None:
-        return None
-    try:
-        if isinstance(init, Image.Image):
-            return noted(with_alpha(init) if alpha else plain(init), init)
-        if isinstance(init, str | Path):
-            return noted(read_with_alpha(init) if alpha else read_picture(init), init)
-    except PictureError as error:
-        raise RequestError(f"{name}{':' if isinstance(init, Image.Image) else ''} {error}") from error
-    raise RequestError(
-        f"{name}: must be a picture of Pillow's or the path of one, not {type(init).__name__}; "
-        "PIL.Image.fromarray makes a picture of an array"
-    )
-
-
-def refuse_idle_guidance(request: Request, guidance: float) -> None:
-    """Refuse what changes guidance where a scale of 1 switches it off: it would change nothing.
-
-    Raises:
-        RequestError: if there is any such.
-    """
-    options = {
-        "guidance rescale": request.guidance_rescale,
-        "guidance interval": request.guidance_interval,
-        "apg": request.apg,
-    }
-    idle = [name for name, given in options.items() if given]
-    if guidance == 1 and idle:
-        raise RequestError(
-            f"{', '.join(idle)}: without effect at guidance 1, which is off; raise guidance (7.5 is usual), or leave "
-            f"{'it' if len(idle) == 1 else 'them'} out"
-        )
-
-
-def _mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
-    """A mask as it is kept: of 8 bits, in grey; or of how opaque a picture is."""
-    if asked is None:
-        return None
-    if isinstance(asked, str) and asked == "alpha":
-        if alpha is None:
-            raise RequestError(
-                "mask alpha: the picture has no transparent part, which would be drawn anew; erase some of it, or "
-                "give a mask"
-            )
-        return noted(ImageOps.invert(alpha), asked)
-    try:
-        if isinstance(asked, Image.Image | str | Path):
-            return noted(read_mask(asked), asked)
-    except PictureError as error:
-        raise RequestError(f"mask{':' if isinstance(asked, Image.Image) else ''} {error}") from error
-    raise RequestError(
-        f"mask: must be a picture of Pillow's, the path of one, or 'alpha', not {type(asked).__name__}; "
-        "PIL.Image.fromarray makes a picture of an array"
-    )
-
-
-def _region(asked: object) -> Region:
-    try:
-        region = Region.read(asked) if isinstance(asked, str) else asked
-    except RegionError as error:
-        raise RequestError(str(error)) from error
-    if not isinstance(region, Region):
-        raise RequestError(
-            f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
-        )
-    try:
-        mask = noted(read_mask(region.mask), region.mask)
-    except PictureError as error:
-        raise RequestError(f"region {region.prompt!r}: {error}") from error
-    if mask.getbbox() is None:
-        raise RequestError(
-            f"region {region.prompt!r}: its mask is black, so that it counts nowhere; paint some of it"
-        )
-    return Region(region.prompt, mask)
-
-
-def _extend(asked: object) -> Extend | None:
-    if asked is None or isinstance(asked, Extend):
-        return asked or None
-    if not isinstance(asked, str):
-        raise RequestError(
-            f"extend: must be of inkpunk.Extend, or a text such as 'left=128,bottom=64', not {type(asked).__name__}"
-        )
-    try:
-        return Extend.read(asked) or None
-    except CanvasError as error:
-        raise RequestError(str(error)) from error
-
-
-def _check_side(name: str, value: int) -> None:
-    if value < SIZE_MULTIPLE or value % SIZE_MULTIPLE:
-        below = max(value // SIZE_MULTIPLE, 1) * SIZE_MULTIPLE
-        raise RequestError(
-            f"{name} {value}: must be a positive multiple of {SIZE_MULTIPLE}; "
-            f"the nearest are {below} and {below + SIZE_MULTIPLE}"
-        )

@@ -19,7 +19,8 @@ from inkpunk.cli.saving import SAVING_OPTIONS, Saving
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
-    from inkpunk.request import Plan, Request
+    from inkpunk.request import Request
+    from inkpunk.road.plan import Plan
 
 FEW_STEPS = ("lcm", "tcd")  # samplers of models that were distilled to draw in a step or few
 MOST_PICTURES = 100_000  # at a second each, more than a day

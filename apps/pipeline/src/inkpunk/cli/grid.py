@@ -148,7 +148,7 @@ def _cells(settings: Settings, x: OptionAxis, y: OptionAxis | None) -> list[list
 
 
 def _requests(cells: list[list[Settings]], x: OptionAxis, y: OptionAxis | None) -> list[list["Request"]]:
-    from inkpunk.request import RequestError
+    from inkpunk.road.errors import RequestError
 
     requests = list[list["Request"]]()
     for row, line in enumerate(cells):

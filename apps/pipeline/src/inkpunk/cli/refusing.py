@@ -78,8 +78,8 @@ def _said(error: Exception) -> str | None:
     from inkpunk.memory.precision import NotFiniteError
     from inkpunk.models.hub_errors import HubError
     from inkpunk.pictures.facts import PictureError
-    from inkpunk.request import RequestError
     from inkpunk.road.control import ControlError
+    from inkpunk.road.errors import RequestError
     from inkpunk.training.errors import TrainingError
 
     told = (

@@ -4,7 +4,8 @@ from inkpunk_unet import UNetConfig
 from inkpunk_vae import VAEConfig, decode_memory
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.request import Plan, RequestError
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 
 # Feature maps that a UNet holds at its peak, in maps of its first width at the latents' size. Measured for latents of
 # 64 x 64 to 96 x 96: 31 to 33 by the fast road, 39 to 41 by the networks as they are.

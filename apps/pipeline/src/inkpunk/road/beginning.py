@@ -11,10 +11,10 @@ from torch import Tensor
 from inkpunk.pictures.canvas import cells
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
 from inkpunk.pictures.pixels import image_to_tensor
-from inkpunk.request import Plan
 from inkpunk.road.image_to_image import from_image, from_latents
 from inkpunk.road.inpainting import pictures_of_rows, told_of_the_mask
 from inkpunk.road.masks import Change, Masked, begun_under, held_to
+from inkpunk.road.plan import Plan
 from inkpunk.road.prompts import step_finder
 from inkpunk.road.road import Images, Latents, Road
 from inkpunk.road.variation import varied

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk.request import Plan
+from inkpunk.road.plan import Plan
 from inkpunk.road.prompts import REPEATED, Context, Contexts, Steering
 
 Join = Callable[[Sequence[Float[Tensor, "_ width"]]], Context]

@@ -7,8 +7,8 @@ from PIL import Image
 
 from inkpunk.pictures.paths import path_of
 from inkpunk.pictures.pixels import alpha_hash, image_hash
-from inkpunk.request import Plan
 from inkpunk.road.control import Control
+from inkpunk.road.plan import Plan
 
 
 def by_kind(plan: Plan) -> dict[str, Control]:

@@ -3,7 +3,9 @@
 from PIL import Image
 
 from inkpunk.pictures.colours import match_colours
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 
 
 def finished(plan: Plan, image: Image.Image) -> Image.Image:

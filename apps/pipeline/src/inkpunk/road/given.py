@@ -3,7 +3,7 @@
 Each reader takes a value's name, for the refusal. They check kinds alone, and no range.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
@@ -179,3 +179,39 @@ def _row(name: str, value: Any, what: str) -> list[Any]:
 
 def _refusal(name: str, value: object, what: str) -> GivenError:
     return GivenError(f"{name}: must be {what}, not {type(value).__name__} {repr(value)[:40]}")
+
+
+GIVEN: dict[str, Callable[[str, Any], object]] = {
+    "prompt": text,
+    "negative_prompt": text,
+    "seeds": whole_numbers,
+    "steps": whole,
+    "guidance": number,
+    "sampler": text,
+    "spacing": text,
+    "width": whole,
+    "height": whole,
+    "strength": number,
+    "guidance_rescale": number,
+    "guidance_interval": pair,
+    "apg": yes_or_no,
+    "eta": number,
+    "like": text,
+    "clip_skip": whole,
+    "emphasis": text,
+    "plain_prompt": yes_or_no,
+    "wildcards": lists,
+    "guess": yes_or_no,
+    "masked_content": text,
+    "only_masked": whole,
+    "draft": yes_or_no,
+    "tileable": text,
+    "blend": prompt_and_amount,
+    "vary": seed_and_amount,
+    "seed_resize": size,
+    "tile_size": whole,
+    "resize": text,
+    "match_colours": yes_or_no,
+    "keep_alpha": yes_or_no,
+}
+"""How each field of a request is read, but for pictures and what goes with them."""

@@ -11,7 +11,9 @@ from inkpunk.pictures.grid_picture import GridPicture
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.plain import over_paper
 from inkpunk.pipeline import Pipeline
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 
 MOST_PIXELS = 2 * (
     Image.MAX_IMAGE_PIXELS or 2**62

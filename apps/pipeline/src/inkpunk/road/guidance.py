@@ -7,7 +7,8 @@ from typing import TypeAlias
 from inkpunk_sampling import Denoise, NoiseSchedule, classifier_free, guide, projected, rescaled, within
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.request import Plan, RequestError, refuse_idle_guidance
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 
 Guidance: TypeAlias = Callable[[Denoise, Denoise], Denoise]
 """Two ways to ask the model, a doubled batch under both prompts (the negative first) and a batch under the prompt
@@ -59,7 +60,7 @@ def refuse_guidance_without_effect(plan: Plan, schedule: NoiseSchedule) -> None:
     Raises:
         RequestError: if guidance is off, or its interval lies beside all noise levels.
     """
-    refuse_idle_guidance(plan.request, plan.guidance)
+    plan.request.check_idle_guidance(plan.guidance)
     low, high = plan.request.guidance_interval or (0.0, inf)
     least, most = schedule.sigma(0), schedule.sigma(schedule.steps - 1)
     if low >= most or high < least:

@@ -12,6 +12,10 @@ from inkpunk_unet import Residuals
 from jaxtyping import Float
 from torch import Tensor
 
+from inkpunk.models.image_prompts import OpenImagePrompt
+from inkpunk.pictures.facts import PictureError
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 from inkpunk.road.prompts import REPEATED, Context, Contexts, Steering
 from inkpunk.road.road import Latents
 from inkpunk.speed.pictures import Cut
@@ -28,6 +32,19 @@ class Seen:
 
     tokens: Float[Tensor, "tokens width"]
     blank: Float[Tensor, "tokens width"]
+
+
+def seen_of(plan: Plan, prompt: OpenImagePrompt) -> Seen:
+    """What a plan's image prompts become, by what sees them.
+
+    Raises:
+        RequestError: for a picture that is too long for its width.
+    """
+    try:
+        tokens = [prompt.tokens(each.kept) for each in plan.request.shown]
+    except PictureError as error:
+        raise RequestError(str(error)) from error
+    return Seen(torch.cat(tokens), prompt.tokens(None).repeat(len(tokens), 1))
 
 
 def prompted(contexts: Contexts, seen: Seen) -> Contexts:

@@ -4,9 +4,11 @@ from inkpunk_sampling import SAMPLERS, NoiseSchedule
 
 from inkpunk.models.loading import Defaults
 from inkpunk.pictures.canvas import Canvas
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
 from inkpunk.road.finishing import refuse_idle_finishing
 from inkpunk.road.guidance import refuse_guidance_without_effect
+from inkpunk.road.plan import Plan
 
 
 def decide(

@@ -13,8 +13,8 @@ from inkpunk_sampling import Denoise, NoiseSchedule
 from jaxtyping import Float
 from torch import Tensor
 
-from inkpunk.request import Plan
 from inkpunk.road.guidance import Guidance, plain_guidance
+from inkpunk.road.plan import Plan
 from inkpunk.road.road import Latents, Predict
 
 Context: TypeAlias = Float[Tensor, "rows tokens width"]

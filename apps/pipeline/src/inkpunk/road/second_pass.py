@@ -7,8 +7,10 @@ from typing import Protocol, runtime_checkable
 from inkpunk_sampling import SAMPLERS, Step
 
 from inkpunk.models.upscalers import Upscaler
-from inkpunk.request import Plan, Request, RequestError
+from inkpunk.request import Request
 from inkpunk.road.enlarging import Enlarge
+from inkpunk.road.errors import RequestError
+from inkpunk.road.plan import Plan
 from inkpunk.road.road import Latents
 
 

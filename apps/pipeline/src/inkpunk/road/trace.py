@@ -16,7 +16,8 @@ from inkpunk.memory.peaks import peak_memory
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.pixels import tensor_to_image
 from inkpunk.pipeline import Pipeline
-from inkpunk.request import Request, RequestError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
 from inkpunk.road.guidance import is_guided, planned_guidance
 from inkpunk.road.prompts import Reading, steered
 from inkpunk.road.road import Start

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 from inkpunk.pictures.picture import Picture
 from inkpunk.pipeline import Pipeline
-from inkpunk.request import Request, RequestError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
 
 MOST_FRAMES = 10_000
 

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.request import Plan
+from inkpunk.road.plan import Plan
 from inkpunk.road.road import Latents, Road, Start
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from inkpunk.request import RequestError
+from inkpunk.road.errors import RequestError
 
 MOST_BYTES = 16 << 20  # of a list; a million names take less
 COMMENT = "#"

@@ -56,8 +56,8 @@ def take_enlarging(settings: dict[str, Any]) -> "Enlarge | None":
     Raises:
         RequestError: for what cannot be, or changes nothing.
     """
-    from inkpunk.request import RequestError
     from inkpunk.road.enlarging import Enlarge, EnlargeError
+    from inkpunk.road.errors import RequestError
 
     to = settings.pop("enlarge", None)
     told = {name: settings.pop(f"enlarge_{name}", None) for name in ("by", "strength", "steps", "sampler")}
