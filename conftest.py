@@ -19,7 +19,7 @@ settings.load_profile("workspace")
 
 
 def _unless_meta(fill: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-    """Leave tensors without numbers alone: torch draws them in Python, which is much of what loading a model takes."""
+    """Leave tensors without numbers alone: drawing none takes torch a good part of what loading a model takes."""
 
     @functools.wraps(fill)
     def filled(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
