@@ -1,6 +1,9 @@
 """What every test of the workspace shares."""
 
+import functools
 import os
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +16,20 @@ typed.install()
 # Half as many as by default, so that the whole takes minutes; each package's tests by themselves try all of them.
 settings.register_profile("workspace", max_examples=50)
 settings.load_profile("workspace")
+
+
+def _unless_meta(fill: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """Leave tensors without numbers alone: drawing none takes torch a good part of what loading a model takes."""
+
+    @functools.wraps(fill)
+    def filled(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        return tensor if tensor.is_meta else fill(tensor, *arguments, **options)
+
+    return filled
+
+
+for name in ("kaiming_uniform_", "uniform_", "normal_"):
+    setattr(torch.nn.init, name, _unless_meta(getattr(torch.nn.init, name)))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -96,8 +96,19 @@ def drawn(pipeline: Any, hint: Any, **settings: Any) -> np.ndarray[Any, Any]:
     return np.asarray(pipeline(PROMPT, image=hint, **settings).images[0])
 
 
-def ours(folder: Path, nets: dict[str, Path], controls: list[Control], guess: bool) -> np.ndarray[Any, Any]:
-    pipeline = Pipeline.load(folder, device="cpu", control_nets=nets)
+@pytest.fixture(scope="module")
+def pipeline(folder: Path, nets: dict[str, Path]) -> Pipeline:
+    """Ours."""
+    return Pipeline.load(folder, device="cpu", control_nets=nets)
+
+
+@pytest.fixture(scope="module")
+def plain(pipeline: Pipeline) -> np.ndarray[Any, Any]:
+    """Drawn without a hint."""
+    return ours(pipeline, [], False)
+
+
+def ours(pipeline: Pipeline, controls: list[Control], guess: bool) -> np.ndarray[Any, Any]:
     request = Request(
         PROMPT,
         seeds=(SEED,),
@@ -119,7 +130,9 @@ def difference(one: np.ndarray[Any, Any], other: np.ndarray[Any, Any]) -> int:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_picture_along_hints_is_diffusers(folder: Path, nets: dict[str, Path], name: str) -> None:
+def test_a_picture_along_hints_is_diffusers(
+    folder: Path, nets: dict[str, Path], pipeline: Pipeline, plain: np.ndarray[Any, Any], name: str
+) -> None:
     case = CASES[name]
     asked = zip(case.kinds, case.weights, case.starts, case.ends, strict=True)
     controls = [
@@ -127,18 +140,18 @@ def test_a_picture_along_hints_is_diffusers(folder: Path, nets: dict[str, Path],
     ]
     expected = theirs(folder, nets, case)
     # of 255 levels: sums are rounded in another order, at most over the edge to the next
-    assert difference(ours(folder, nets, controls, case.guess), expected) <= 1
-    assert difference(ours(folder, nets, [], False), expected) > 8  # or else nothing is shown
+    assert difference(ours(pipeline, controls, case.guess), expected) <= 1
+    assert difference(plain, expected) > 8  # or else nothing is shown
 
 
 @pytest.mark.filterwarnings("ignore:The decode_latents method:FutureWarning")  # which diffusers itself uses
-def test_a_picture_with_a_t2i_adapter_is_diffusers(folder: Path, nets: dict[str, Path]) -> None:
+def test_a_picture_with_a_t2i_adapter_is_diffusers(
+    folder: Path, nets: dict[str, Path], pipeline: Pipeline, plain: np.ndarray[Any, Any]
+) -> None:
     adapter: Any = T2IAdapter.from_pretrained(nets["adapter"])
-    pipeline: Any = StableDiffusionAdapterPipeline.from_pretrained(
-        folder, adapter=adapter, safety_checker=None
-    )
-    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
-    expected = drawn(pipeline, HINTS["one"], adapter_conditioning_scale=0.7)
+    oracle: Any = StableDiffusionAdapterPipeline.from_pretrained(folder, adapter=adapter, safety_checker=None)
+    oracle.scheduler = DDIMScheduler.from_config(oracle.scheduler.config)
+    expected = drawn(oracle, HINTS["one"], adapter_conditioning_scale=0.7)
     control = Control("adapter", HINTS["one"], 0.7, ready=True)
-    assert difference(ours(folder, nets, [control], False), expected) <= 1
-    assert difference(ours(folder, nets, [], False), expected) > 8
+    assert difference(ours(pipeline, [control], False), expected) <= 1
+    assert difference(plain, expected) > 8

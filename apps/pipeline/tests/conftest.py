@@ -98,6 +98,12 @@ def pipeline(tiny: Path) -> Pipeline:
 
 
 @pytest.fixture(scope="session")
+def sketch() -> Pipeline:
+    """The model in the box."""
+    return Pipeline.load("sketch", device="cpu")
+
+
+@pytest.fixture(scope="session")
 def control_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ControlNet for the tiny model, of random weights that say something."""
     torch.manual_seed(2)

@@ -35,11 +35,6 @@ def worst(request: Request, pipeline: Pipeline) -> int:
     return max(int(np.abs(together - other).max()) for other in (backwards, alone))
 
 
-@pytest.fixture(scope="module")
-def sketch() -> Pipeline:
-    return Pipeline.load("sketch", device="cpu")
-
-
 @pytest.mark.parametrize(
     ("dtype", "name"), [*(("bfloat16", name) for name in REQUESTS), ("float16", "chosen")]
 )

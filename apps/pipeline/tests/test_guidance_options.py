@@ -30,11 +30,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture(scope="module")
-def sketch() -> Pipeline:
-    return Pipeline.load("sketch", device="cpu")
-
-
-@pytest.fixture(scope="module")
 def drawn(sketch: Pipeline) -> dict[str, Picture]:
     return {name: sketch.generate(replace(REQUEST, **each))[0] for name, each in OPTIONS.items()}
 

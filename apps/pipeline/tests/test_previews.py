@@ -50,9 +50,8 @@ def test_a_map_is_a_row_of_colours_for_each_channel_and_a_bias() -> None:
     assert see(latents.half())[1, :, 2, 4].tolist() == [1.5, 4.25, -4.0]
 
 
-def test_the_model_in_the_box_is_seen_in_its_own_colours() -> None:
+def test_the_model_in_the_box_is_seen_in_its_own_colours(sketch: Pipeline) -> None:
     """Its map was fitted to renders; here it is held to what the model draws, and Stable Diffusion's to it."""
-    sketch = Pipeline.load("sketch", device="cpu")
     request = Request("nvinkpunk raven, neon red splash", seeds=(1, 2), steps=4, width=96, height=96)
     step = last_of(sketch.run(request))
     colours = F.avg_pool2d(sketch.decode(step.latents), 8)
@@ -82,10 +81,10 @@ def test_metadata_that_tell_no_map_are_refused_in_one_line(tiny: Path, told: dic
 
 
 @pytest.mark.parametrize("out", ["copy.safetensors", "folder"])
-def test_a_converted_model_keeps_its_map(out: str, tmp_path: Path) -> None:
+def test_a_converted_model_keeps_its_map(sketch: Pipeline, out: str, tmp_path: Path) -> None:
     assert cli("convert", "sketch", tmp_path / out).exit_code == 0
     found = read_preview(open_checkpoint(tmp_path / out))
-    assert found == Pipeline.load("sketch", device="cpu").linear_preview != LinearPreview()
+    assert found == sketch.linear_preview != LinearPreview()
 
 
 # Of the pipeline

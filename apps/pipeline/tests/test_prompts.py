@@ -321,8 +321,8 @@ def test_emphasis_is_chosen_and_remembered(pipeline: Pipeline, emphasis: str) ->
     assert words in infotext(picture.facts) if words else "Emphasis" not in infotext(picture.facts)
 
 
-def test_the_kinds_of_emphasis_steer_differently() -> None:
-    pipeline = Pipeline.load("sketch", device="cpu")  # of the tiny model, all means are 0
+def test_the_kinds_of_emphasis_steer_differently(sketch: Pipeline) -> None:
+    pipeline = sketch  # of the tiny model, all means are 0
 
     def context(prompt: str, **changes: object) -> bytes:
         plan = pipeline.plan(replace(REQUEST, prompt=prompt, **changes))

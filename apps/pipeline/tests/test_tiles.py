@@ -140,8 +140,7 @@ def cut_off(spans: list[tuple[int, int]], side: int, scale: int) -> list[Tensor]
     return owned
 
 
-def test_a_smooth_picture_has_no_seams(monkeypatch: pytest.MonkeyPatch) -> None:
-    sketch = Pipeline.load("sketch", device="cpu")
+def test_a_smooth_picture_has_no_seams(sketch: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
     enlarge = Enlarge((256, 128), strength=0.1, steps=20)
     request = Request("", seeds=(1,), guidance=1.0, init=smooth(), enlarge=enlarge, tile_size=128)
     edges = sorted({8 * edge for tile, _ in lay_tiles(16, 32, 16) for edge in (tile.left, tile.right)})

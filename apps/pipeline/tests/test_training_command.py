@@ -13,11 +13,6 @@ from inkpunk_weights import open_adapter
 from PIL import Image, ImageDraw
 
 
-@pytest.fixture(scope="module")
-def sketch() -> Pipeline:
-    return Pipeline.load("sketch", device="cpu")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "kettle"
