@@ -345,11 +345,13 @@ APART = {  # which are refused together, in words
 
 
 @pytest.fixture(scope="module")
-def controlled(request: pytest.FixtureRequest, tiny: Path, seeing: Pipeline, control_net: Path) -> Pipeline:
+def controlled(tiny: Path, seeing: Pipeline, control_net: Path) -> dict[str, Pipeline]:
     """Either model with a ControlNet."""
-    path = tiny if request.param == "plain" else seeing.path
-    assert path is not None
-    return Pipeline.load(path, device="cpu", control_nets={"canny": control_net})
+    assert seeing.path is not None
+    return {
+        name: Pipeline.load(path, device="cpu", control_nets={"canny": control_net})
+        for name, path in (("plain", tiny), ("seeing", seeing.path))
+    }
 
 
 PAIRS = [*combinations(FEATURES, 2)]
@@ -360,13 +362,15 @@ MEETINGS = [("plain", pair) for pair in PAIRS] + [
 
 
 @pytest.mark.parametrize(
-    ("controlled", "pair"),
+    ("model", "pair"),
     MEETINGS,
-    indirect=["controlled"],
     ids=[f"{model}-{'+'.join(pair)}" for model, pair in MEETINGS],
 )
 def test_any_two_features_meet(
-    controlled: Pipeline, pair: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
+    controlled: dict[str, Pipeline],
+    model: str,
+    pair: tuple[str, str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     start = tmp_path_factory.mktemp("pair") / "start.png"
     half().save(start)
@@ -375,10 +379,10 @@ def test_any_two_features_meet(
         told["controls"] = [each.format(start=start) for each in told["controls"]]
     if frozenset(pair) in APART:
         with pytest.raises(RequestError):
-            controlled.plan(Request(**told))
+            controlled[model].plan(Request(**told))
         return
     request = Request(**told)
-    [drawn] = controlled.generate(request)
+    [drawn] = controlled[model].generate(request)
     assert np.asarray(drawn.image).std() > 1
     if request.mask is not None and not request.extend:
         assert not changed(noise(SIZE), drawn.image)[:, :32].any()
