@@ -183,7 +183,8 @@ def _kronecker(parts: Mapping[str, Tensor]) -> Tensor:
         large = _core(parts["t2"], parts["w2_a"], parts["w2_b"])
     else:
         large = parts["w2_a"] @ parts["w2_b"].flatten(1)
-    return torch.kron(small, large.flatten(1))
+    # torch's kron takes views of what it is given, which some orders of memory do not allow
+    return torch.kron(small.contiguous(), large.flatten(1).contiguous())
 
 
 def _full(parts: Mapping[str, Tensor]) -> Tensor:
