@@ -13,8 +13,8 @@ from tests import typed
 
 typed.install()
 
-# Half as many as by default, so that the whole takes minutes; each package's tests by themselves try all of them.
-settings.register_profile("workspace", max_examples=50)
+# A quarter of the default, so that the whole takes minutes; each package's tests by themselves try all of them.
+settings.register_profile("workspace", max_examples=25)
 settings.load_profile("workspace")
 
 
