@@ -65,13 +65,11 @@ from inkpunk.road.prompts import (
     steered,
     step_finder,
 )
-from inkpunk.road.road import Images, Latents, Predict, Road, Start
+from inkpunk.road.road import LATENT_CHANNELS, Images, Latents, ModelInput, Predict, Road, Start
 from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
 from inkpunk.road.sizes import canvas_for, size_for
 from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
 from inkpunk.speed import Speed
-
-LATENT_CHANNELS = 4
 
 
 class Pipeline(Model):
@@ -342,7 +340,7 @@ class Pipeline(Model):
     def _asked(
         self,
         unet: Residence[UNet],
-        latents: Float[Tensor, "rows channels latent_height latent_width"],
+        latents: ModelInput,
         timestep: float,
         context: Context,
         residuals: Residuals | None = None,
@@ -534,7 +532,7 @@ class Pipeline(Model):
 def _predicted(
     unet: UNet,
     dtype: torch.dtype,
-    latents: Float[Tensor, "rows channels latent_height latent_width"],
+    latents: ModelInput,
     timestep: float,
     context: Context,
     residuals: Residuals | None = None,

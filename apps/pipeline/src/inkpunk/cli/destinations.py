@@ -9,7 +9,6 @@ import click
 
 from inkpunk.pictures.formats import ENDINGS
 
-PICTURES = ".png, .jpg, .webp or .avif"
 OTHER_PICTURES = (
     ".gif",
     ".bmp",
@@ -32,6 +31,9 @@ OTHER_PICTURES = (
 def _listed(endings: Collection[str]) -> str:
     *others, last = (each for each in endings if each != ".jpeg")
     return f"{', '.join(others)} or {last}"
+
+
+PICTURES = _listed(ENDINGS)
 
 
 def is_picture_name(path: Path) -> bool:

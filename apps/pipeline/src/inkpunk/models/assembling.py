@@ -23,9 +23,9 @@ from inkpunk.models.previews import read_preview
 from inkpunk.models.tiny_vaes import TinyVAEs
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
+from inkpunk.road.road import LATENT_CHANNELS
 from inkpunk.speed import Speed, speed_up
 
-LATENT_CHANNELS = 4
 EDITING_CHANNELS = 8
 
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from inkpunk.models.loading import metadata_json
 from inkpunk.models.told import is_number
+from inkpunk.road.road import LATENT_CHANNELS
 
 PREVIEW_KEY = "inkpunk.preview"  # in a single file's metadata: {"factors": 4 rows of 3, "bias": 3 numbers}
-LATENT_CHANNELS, COLOURS = 4, 3
+COLOURS = 3
 MOST = 100.0  # that a factor may be: a colour lies in [-1, 1], and a latent about there too
 
 

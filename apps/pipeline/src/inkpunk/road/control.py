@@ -15,9 +15,8 @@ from PIL import Image
 from torch import Tensor
 
 from inkpunk.pictures.hints import MAKERS, is_grey, says_nothing
-from inkpunk.road.road import Latents, Road, Seen
+from inkpunk.road.road import LATENT_CHANNELS, Latents, ModelInput, Road
 
-LATENT_CHANNELS = 4
 MOST_WEIGHT = 100.0
 ROUNDING = 1e-9  # of a share of the steps
 
@@ -168,7 +167,7 @@ def controlled(
     """
 
     def predict(
-        latents: Seen,
+        latents: ModelInput,
         timestep: float,
         context: Float[Tensor, "rows tokens width"],
         residuals: Residuals | None = None,

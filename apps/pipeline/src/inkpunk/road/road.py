@@ -9,8 +9,11 @@ from inkpunk_unet import Residuals
 from jaxtyping import Float
 from torch import Tensor
 
+LATENT_CHANNELS = 4
+"""Of Stable Diffusion v1."""
+
 Latents: TypeAlias = Float[Tensor, "batch 4 latent_height latent_width"]
-Seen: TypeAlias = Float[Tensor, "batch channels latent_height latent_width"]
+ModelInput: TypeAlias = Float[Tensor, "batch channels latent_height latent_width"]
 """Latents as the UNet sees them: those of inpainting models are followed by the mask and what it leaves."""
 Images: TypeAlias = Float[Tensor, "batch 3 height width"]
 
@@ -38,7 +41,7 @@ class Predict(Protocol):
 
     def __call__(
         self,
-        latents: Seen,
+        latents: ModelInput,
         timestep: float,
         context: Float[Tensor, "batch tokens width"],
         residuals: Residuals | None = None,

@@ -17,9 +17,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
-from inkpunk.road.road import Images, Latents, Predict, Road, Seen
+from inkpunk.road.road import LATENT_CHANNELS, Images, Latents, ModelInput, Predict, Road
 
-LATENT_CHANNELS = 4
 OVERLAP = 4  # a tile shares at least a quarter of its side with the next
 LEAST_TILE = 8 * SIZE_MULTIPLE  # pixels: what the UNet's lowest level needs to be more than a point
 
@@ -81,7 +80,7 @@ def in_tiles(road: Road, side: int, predict_in: Callable[[Tile], Predict] | None
     known = dict[Tile, Predict]()
 
     def predict(
-        latents: Seen,
+        latents: ModelInput,
         timestep: float,
         context: Float[Tensor, "batch tokens width"],
         residuals: Residuals | None = None,
