@@ -154,7 +154,8 @@ def test_a_canvas_shows_all_that_changes(
     size: tuple[int, int], corners: list[float], padding: int | None
 ) -> None:
     xs, ys = sorted(corners[:2]), sorted(corners[2:])
-    found = (int(xs[0] * size[0]), int(ys[0] * size[1]), int(xs[1] * size[0]) + 1, int(ys[1] * size[1]) + 1)
+    right, bottom = size[0] - 1, size[1] - 1
+    found = (int(xs[0] * right), int(ys[0] * bottom), int(xs[1] * right) + 1, int(ys[1] * bottom) + 1)
     mask = Image.new("L", size, 0)
     mask.paste(255, found)
     canvas = laid_out(Image.new("RGB", size), mask, 256, padding=padding)
