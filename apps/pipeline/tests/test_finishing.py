@@ -38,7 +38,7 @@ def test_colours_have_the_others_mean_and_covariance(
     )
     assert np.abs(is_mean - its_mean).max() < 0.4  # half a level of 8 bits is 0.2 of lightness
     # The map L gives the image's covariance C that of the other: L (C + FAINT) L = W + FAINT. What L C L misses of W
-    # is about FAINT L^2, at most FAINT (W + FAINT) / (C + FAINT); the rounding of the result to 8 bits comes beside it.
+    # is about FAINT L^2, at most FAINT (W + FAINT) / (C + FAINT); rounding to 8 bits comes beside it.
     held_back = colours.FAINT * np.linalg.eigvalsh(its_covariance)[-1] / np.linalg.eigvalsh(had)[0]
     rounding = 0.02 * its_covariance.trace() + 0.5
     assert np.abs(is_covariance - its_covariance).max() < held_back + rounding
