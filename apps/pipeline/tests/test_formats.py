@@ -25,7 +25,7 @@ from PIL import Image
 IMAGE = Image.new("RGB", (64, 32), "teal")
 OTHERS = ("jpeg", "webp", "avif")
 texts = st.text(st.characters()) | st.sampled_from(
-    ["</inkpunk:facts>", "&lt;&#13;\r\n", "\0\1\ud800\ufffe", "]]>", "龍", "'\"<"]
+    ["Ā", "</inkpunk:facts>", "&lt;&#13;\r\n", "\0\1\ud800\ufffe", "]]>", "龍", "'\"<"]
 )
 
 

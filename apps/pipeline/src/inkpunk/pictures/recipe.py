@@ -120,6 +120,11 @@ def _user_comment(exif: Exif) -> str:
         return ""
     code, text = comment[:8], comment[8:]
     if code == b"UNICODE\0":
-        encoding = "utf-16-le" if text[1:2] == b"\0" and text[:1] != b"\0" else "utf-16-be"
-        return text.decode(encoding, errors="replace")
+        return _utf_16(text)
     return text.decode("utf-8", errors="replace").rstrip("\0")
+
+
+def _utf_16(text: bytes) -> str:
+    """Text whose order of bytes nothing says: the one in which it is an infotext, or has more of ASCII."""
+    both = (text.decode(encoding, errors="replace") for encoding in ("utf-16-be", "utf-16-le"))
+    return max(both, key=lambda read: ("Steps: " in read, sum(map(str.isascii, read))))
