@@ -13,8 +13,10 @@ from tests import typed
 
 typed.install()
 
-# A quarter of the default, so that the whole takes minutes; each package's tests by themselves try all of them.
-settings.register_profile("workspace", max_examples=25)
+# A quarter of the default, so that the whole takes minutes, and the same ones every time, so that what lands is what
+# was tested. Each package's tests by themselves try all; `--hypothesis-profile=explore` tries others every time.
+settings.register_profile("workspace", max_examples=25, derandomize=True)
+settings.register_profile("explore", max_examples=100)
 settings.load_profile("workspace")
 
 
