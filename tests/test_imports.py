@@ -70,7 +70,7 @@ def test_apps_use_only_what_a_package_shows() -> None:
 
 def test_the_app_is_rooms() -> None:
     here = {path.name for path in (ROOT / "apps/pipeline/src/inkpunk").iterdir()} - {"__pycache__"}
-    rooms = {"models", "road", "pictures", "speed", "memory", "training", "cli"}
+    rooms = {"models", "road", "pictures", "speed", "memory", "training", "orders", "cli"}
     # the language's own marks beside what one reads first
     assert here == rooms | {"pipeline.py", "request.py", "__init__.py", "__main__.py", "py.typed"}
 

@@ -41,7 +41,7 @@ ELSEWHERE = {
 #: Those that say what file it is saved as.
 OF_THE_FILE = {"form", "quality"}
 #: Those that act on what a machine has, or has not: their values are told by "device" and "speed".
-OF_THE_MACHINE = {"device", "compile_", "offload"}
+OF_THE_MACHINE = {"device", "compile", "offload"}
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from inkpunk.models.loras import Lora
+    from inkpunk.orders.order import Order
     from inkpunk.pictures.canvas import Extend
     from inkpunk.pictures.facts import Facts
     from inkpunk.pictures.picture import Picture
@@ -44,6 +45,7 @@ _HOMES = {
     "Facts": "inkpunk.pictures.facts",
     "ImagePrompt": "inkpunk.road.image_prompts",
     "Lora": "inkpunk.models.loras",
+    "Order": "inkpunk.orders.order",
     "Picture": "inkpunk.pictures.picture",
     "Pipeline": "inkpunk.pipeline",
     "Region": "inkpunk.road.regions",
@@ -60,6 +62,7 @@ __all__ = [
     "Facts",
     "ImagePrompt",
     "Lora",
+    "Order",
     "Picture",
     "Pipeline",
     "Region",

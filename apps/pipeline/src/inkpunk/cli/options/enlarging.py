@@ -1,12 +1,8 @@
 """The options of a larger picture: how much larger, and how the second pass is drawn."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
-
-if TYPE_CHECKING:
-    from inkpunk.road.enlarging import Enlarge
 
 UPSCALER_OPTION = click.option(
     "--upscaler",
@@ -48,28 +44,3 @@ ENLARGE_OPTIONS = (
     UPSCALER_OPTION,
     TILE_OPTION,
 )
-
-
-def take_enlarging(settings: dict[str, Any]) -> "Enlarge | None":
-    """Take out of the settings of a picture what they say of enlarging it.
-
-    Raises:
-        RequestError: for what cannot be, or changes nothing.
-    """
-    from inkpunk.road.enlarging import Enlarge, EnlargeError
-    from inkpunk.road.errors import RequestError
-
-    to = settings.pop("enlarge", None)
-    told = {name: settings.pop(f"enlarge_{name}", None) for name in ("by", "strength", "steps", "sampler")}
-    upscaler = settings.pop("upscaler", None)
-    if to is not None:
-        try:
-            return Enlarge(to, upscaler=upscaler, **told)
-        except EnlargeError as error:
-            raise RequestError(str(error)) from error
-    idle = [f"--enlarge-{name}" for name, value in told.items() if value is not None]
-    if idle or upscaler:
-        raise RequestError(
-            f"{', '.join(idle) or '--upscaler'}: changes nothing without --enlarge; give it, as 2"
-        )
-    return None

@@ -1,6 +1,7 @@
 """The options of `Pipeline.load`: which model, where and how."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial, wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ import click
 
 from inkpunk.cli.options.adding import Command, with_options
 from inkpunk.cli.options.choices import PREDICTIONS, WAYS
+from inkpunk.orders.choice import ChoiceError, ModelChoice
 
 if TYPE_CHECKING:
     from inkpunk.pipeline import Pipeline
@@ -38,17 +40,14 @@ EMBEDDING_OPTION = click.option(
 )
 
 
-def _control_nets(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """Read each KIND=FILE."""
-    told = dict[str, str]()
-    for value in values:
-        kind, equals, file = value.partition("=")
-        if not (kind and equals and file):
-            raise click.BadParameter(f"{value!r} is not KIND=FILE, such as canny=control_v11p_sd15_canny.pth")
-        if kind in told:
-            raise click.BadParameter(f"{kind} is given twice; one network draws a kind")
-        told[kind] = file
-    return told
+def _control_nets(
+    context: click.Context, option: click.Parameter, values: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Check each KIND=FILE."""
+    try:
+        return ModelChoice(control_nets=values).control_nets
+    except ChoiceError as error:
+        raise click.BadParameter(str(error), context, option) from error
 
 
 DEVICE_OPTION = click.option(
@@ -138,7 +137,6 @@ MODEL_OPTIONS = (
     ),
     click.option(
         "--compile",
-        "compile_",
         is_flag=True,
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
@@ -166,58 +164,17 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of `Pipeline.load`; the command gets one argument `load` in their place, which loads."""
 
     @wraps(command)
-    def with_load(
-        *,
-        model: str,
-        device: str,
-        dtype: str,
-        offload: bool,
-        tiled: bool,
-        low_memory: bool,
-        ema: bool,
-        prediction: str | None,
-        zero_snr: bool | None,
-        embeddings: tuple[Path, ...],
-        loras: tuple[str, ...],
-        lora_folder: Path | None,
-        control_nets: dict[str, str],
-        ip_adapter: str | None,
-        image_encoder: str | None,
-        tiny_vae: str | None,
-        without: tuple[str, ...],
-        compile_: bool,
-        **others: Any,
-    ) -> Any:
-        settings = {
-            "device": device,
-            "dtype": dtype,
-            "offload": offload,
-            "tiled": tiled,
-            "low_memory": low_memory,
-            "ema": ema,
-            "prediction": prediction,
-            "zero_snr": zero_snr,
-            "embeddings": embeddings,
-            "loras": loras,
-            "lora_folder": lora_folder,
-            "control_nets": control_nets,
-            "ip_adapter": ip_adapter,
-            "image_encoder": image_encoder,
-            "tiny_vae": tiny_vae,
-        }
-        ways = dict.fromkeys(without, False) | {"compile": compile_}
-        return command(load=partial(_load_pipeline, model, ways, **settings), **others)
+    def with_load(**settings: Any) -> Any:
+        choice = ModelChoice(**{each.name: settings.pop(each.name) for each in fields(ModelChoice)})
+        return command(load=partial(_load_pipeline, choice), **settings)
 
     return with_options(MODEL_OPTIONS)(with_load)
 
 
-def _load_pipeline(model: str, ways: dict[str, bool], **settings: Any) -> "Pipeline":
+def _load_pipeline(choice: ModelChoice) -> "Pipeline":
     """Load the model, and say in one line when it is not the one that a user came for."""
-    from inkpunk.pipeline import Pipeline
-    from inkpunk.speed import Speed
-
-    pipeline = Pipeline.load(model, speed=Speed(**ways), **settings)
-    if model == "sketch":
+    pipeline = choice.load()
+    if choice.model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
     for each in pipeline.learned.passed_over:
         click.echo(f"Passed over: {each}", err=True)

@@ -7,7 +7,7 @@ import click
 
 from inkpunk.cli.options.adding import Command, with_options
 from inkpunk.cli.options.choices import EMPHASES, PROGRAMS, RESIZES, SPACINGS, TILEABLE
-from inkpunk.cli.options.enlarging import ENLARGE_OPTIONS, take_enlarging
+from inkpunk.cli.options.enlarging import ENLARGE_OPTIONS
 
 if TYPE_CHECKING:
     from inkpunk.pictures.facts import Facts
@@ -235,28 +235,16 @@ def picture_options(command: Command) -> Command:
     return with_options(PICTURE_OPTIONS)(request_options(command))
 
 
-def request_of(
-    *,
-    seed: int | None,
-    init: Path | None = None,
-    wildcards: Path | None = None,
-    controls: tuple[str, ...] = (),
-    hints: tuple[str, ...] = (),
-    **settings: Any,
-) -> "Request":
+def request_of(**settings: Any) -> "Request":
     """Make the request that `picture_options` ask for; the pictures to start from and to follow are read.
 
     Raises:
         RequestError: for what can be refused without the model.
     """
     from inkpunk.request import Request
-    from inkpunk.road.control import Control
+    from inkpunk.road.settings import fields_of
 
-    if seed is not None:
-        settings["seeds"] = (seed,)
-    settings["enlarge"] = take_enlarging(settings)
-    followed = (*map(Control.read, controls), *(Control.read(hint, ready=True) for hint in hints))
-    return Request(**settings, init=init, wildcards=read_wildcards(wildcards), controls=followed)
+    return Request(**fields_of(**settings))
 
 
 def say_how_it_starts(request: "Request", size: tuple[int, int]) -> None:
