@@ -1,0 +1,1 @@
+"""Releases of the members of the workspace, each by itself."""

@@ -1,0 +1,74 @@
+"""Wheels and source distributions, as they are published: of what is committed, with addresses that hold anywhere."""
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+from io import BytesIO
+from pathlib import Path
+from posixpath import normpath
+
+from .members import Member, ReleaseError, git
+
+LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
+LINKS = """
+[project.urls]
+Homepage = "{home}"
+Source = "{home}/tree/{ref}/{path}"
+Changelog = "{home}/blob/{ref}/{path}/CHANGELOG.md"
+Issues = "{home}/issues"
+"""
+
+
+def build(member: Member, repository: str, ref: str, out: Path) -> list[Path]:
+    """Build a member's wheel and source distribution, and return their paths.
+
+    Args:
+        member: which.
+        repository: OWNER/NAME on GitHub, where its pictures and links are.
+        ref: the tag or commit that they are of.
+        out: a folder for the files; it is made.
+
+    Raises:
+        ReleaseError: it cannot be built.
+    """
+    home = out / "source" / member.name
+    shutil.rmtree(home, ignore_errors=True)
+    prepare(member, repository, ref, home)
+    times = {"SOURCE_DATE_EPOCH": git(member.root, "log", "-1", "--format=%ct").strip()}
+    done = subprocess.run(
+        ["uv", "build", "--quiet", "--out-dir", out / member.name, home],
+        env=os.environ | times,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise ReleaseError(f"{member.name}: cannot be built: {done.stderr.strip()}")
+    return sorted(path for path in (out / member.name).iterdir() if path.suffix in (".whl", ".gz"))
+
+
+def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
+    """Copy what is committed of a member into a folder, with its README's and its own addresses made absolute."""
+    archive = subprocess.run(
+        ["git", "archive", f"HEAD:{member.path}"], cwd=member.root, capture_output=True, check=True
+    )
+    with tarfile.open(fileobj=BytesIO(archive.stdout)) as committed:
+        committed.extractall(home, filter="data")
+    readme, project = home / "README.md", home / "pyproject.toml"
+    readme.write_text(with_addresses(readme.read_text(), member.path, repository, ref))
+    github = f"https://github.com/{repository}"
+    project.write_text(project.read_text() + LINKS.format(home=github, ref=ref, path=member.path))
+
+
+def with_addresses(readme: str, path: str, repository: str, ref: str) -> str:
+    """A README whose relative links and pictures have addresses of their own, for pages that show it elsewhere."""
+
+    def absolute(match: re.Match[str]) -> str:
+        picture, text, link = match.groups()
+        place = normpath(f"{path}/{link}")
+        if picture:
+            return f"![{text}](https://raw.githubusercontent.com/{repository}/{ref}/{place})"
+        return f"[{text}](https://github.com/{repository}/blob/{ref}/{place})"
+
+    return LINK.sub(absolute, readme)

@@ -1,0 +1,1 @@
+"""Checks of the workflows on GitHub."""
