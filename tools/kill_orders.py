@@ -47,8 +47,9 @@ def orders_file(path: Path, lines: int, chance: random.Random) -> None:
         lambda: {"prompt": "another model", "clip-skip": 2, "without": ["memo"], **SMALL},
     ]
     written = [json.dumps(chance.choice(kinds)()) for _ in range(lines)]
+    bad = ['{"prompt": ', '{"promt": "a raven"}', "", '{"prompt": "x", "steps": "many"}']
     for place in range(20, lines, 40):
-        written[place] = chance.choice(['{"prompt": ', '{"promt": "a raven"}', "", '{"prompt": "x", "steps": "many"}'])
+        written[place] = chance.choice(bad)
         written[place + 1] = json.dumps({"prompt": "fails", "init": f"gone-{place}.png", **SMALL})
     path.write_text("\n".join(written))
 
@@ -114,7 +115,17 @@ def main(kills: int, lines: int, seed: int) -> None:
         file, folder = Path(place, "orders.jsonl"), Path(place, "pictures")
         folder.mkdir()
         orders_file(file, lines, chance)
-        command = [sys.executable, "-m", "inkpunk", "batch", str(file), "--out", str(folder), "--device", "cpu"]
+        command = [
+            sys.executable,
+            "-m",
+            "inkpunk",
+            "batch",
+            str(file),
+            "--out",
+            str(folder),
+            "--device",
+            "cpu",
+        ]
         killed, ended, seen, told = Counter[str](), 0, pictures(folder), b""
         start = time.monotonic()
         while killed.total() < kills:
