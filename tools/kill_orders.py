@@ -111,6 +111,9 @@ def check(file: Path, folder: Path) -> Counter[str]:
 def main(kills: int, lines: int, seed: int) -> None:
     """Kill, go on, and tell what came of it."""
     chance = random.Random(seed)
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # what runs in the background may ignore it, and all it starts
     with tempfile.TemporaryDirectory() as place:
         file, folder = Path(place, "orders.jsonl"), Path(place, "pictures")
         folder.mkdir()

@@ -4,8 +4,8 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -85,13 +85,14 @@ def read_lines(path: Path, form: str | None = None) -> Iterator[Line]:
         if form is None:
             form = {b"{": "jsonl", b"[": "json"}.get(start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1], "txt")
         wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
-        yield from READERS[form](path, _texts(file, "utf-16" if wide else "utf-8-sig"))
+        texts = stack.enter_context(closing(_texts(file, "utf-16" if wide else "utf-8-sig")))
+        yield from READERS[form](path, texts)
 
 
 Texts = Iterator[tuple[int, str]]
 
 
-def _texts(file: BinaryIO, encoding: str) -> Texts:
+def _texts(file: BinaryIO, encoding: str) -> Generator[tuple[int, str]]:
     """Each line's number and text; what is no text is kept as lone surrogates, which `_problem` finds."""
     text = io.TextIOWrapper(file, encoding, errors="surrogateescape")
     number = 0
