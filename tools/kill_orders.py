@@ -3,8 +3,9 @@
     uv run python -m tools.kill_orders [--kills 200] [--seed 0]
 
 Each round starts the command on the same file and folder, in a fifth of the rounds two of it at once, and ends it by
-SIGKILL, SIGTERM or SIGINT: in a fifth of the rounds at a moment of its start, else within half a second after a new
-picture is there. After the last, the command runs to its end, and then:
+SIGKILL, SIGTERM or SIGINT. In a fifth of the rounds it is started as a user does, and ended at a moment of its first
+seconds; in the others it is forked off this process, which has imported torch, and ended within half a second after a
+new picture is there, so that most kills hit its work. After the last, the command runs to its end, and then:
 
 - every order that can be drawn has its picture, by its name, and nothing else is in the folder;
 - every picture opens, all of it, and has the hash that its row tells;
@@ -14,6 +15,7 @@ picture is there. After the last, the command runs to its end, and then:
 
 import hashlib
 import json
+import os
 import random
 import signal
 import subprocess
@@ -24,6 +26,8 @@ from collections import Counter
 from pathlib import Path
 
 import click
+from inkpunk.cli import main as inkpunk
+from inkpunk.orders import batch  # noqa: F401  # so that torch is there before the first fork
 from inkpunk.orders.files import read_orders
 from inkpunk.orders.folder import PNG_END
 from inkpunk.orders.manifest import NAME, read_rows
@@ -54,12 +58,54 @@ def orders_file(path: Path, lines: int, chance: random.Random) -> None:
     path.write_text("\n".join(written))
 
 
+class Forked:
+    """The command in a process of its own that need not import torch, with what `Popen` has of it."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        self.returncode: int | None = None
+        self._pid = os.fork()
+        if not self._pid:
+            try:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                for stream in (1, 2):
+                    os.dup2(nowhere, stream)
+                inkpunk(arguments)
+            except SystemExit as end:
+                os._exit(end.code if isinstance(end.code, int) else 1)
+            finally:
+                os._exit(1)
+
+    def poll(self) -> int | None:
+        if self.returncode is None and (told := os.waitpid(self._pid, os.WNOHANG))[0]:
+            self.returncode = os.waitstatus_to_exitcode(told[1])
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._pid, number)
+
+    def wait(self, timeout: float) -> None:
+        until = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > until:
+                raise TimeoutError(f"did not end within {timeout} s")
+            time.sleep(0.01)
+
+
+Running = Forked | subprocess.Popen[bytes]
+
+
+def started(arguments: list[str]) -> Running:
+    """The command as a user starts it."""
+    command = [sys.executable, "-m", "inkpunk", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def pictures(folder: Path) -> dict[str, tuple[int, int]]:
     """Which pictures are there, each with what would change if it were written again."""
     return {each.name: (each.stat().st_ino, each.stat().st_mtime_ns) for each in folder.glob("*.png")}
 
 
-def wait_for_picture(folder: Path, running: list[subprocess.Popen[bytes]]) -> None:
+def wait_for_picture(folder: Path, running: list[Running]) -> None:
     """Wait until there is one more picture than now, or nobody is at work any more."""
     before, until = len(pictures(folder)), time.monotonic() + PATIENCE
     while len(pictures(folder)) == before and time.monotonic() < until:
@@ -111,32 +157,20 @@ def check(file: Path, folder: Path) -> Counter[str]:
 def main(kills: int, lines: int, seed: int) -> None:
     """Kill, go on, and tell what came of it."""
     chance = random.Random(seed)
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # what runs in the background may ignore it, and all it starts
+    # what runs in the background may have it ignored, and so would all that it starts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with tempfile.TemporaryDirectory() as place:
         file, folder = Path(place, "orders.jsonl"), Path(place, "pictures")
         folder.mkdir()
         orders_file(file, lines, chance)
-        command = [
-            sys.executable,
-            "-m",
-            "inkpunk",
-            "batch",
-            str(file),
-            "--out",
-            str(folder),
-            "--device",
-            "cpu",
-        ]
+        command = ["batch", str(file), "--out", str(folder), "--device", "cpu"]
         killed, ended, seen, told = Counter[str](), 0, pictures(folder), b""
         start = time.monotonic()
         while killed.total() < kills:
-            running = [
-                subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-                for _ in range(chance.choice([1, 1, 1, 1, 2]))
-            ]
-            if chance.random() < 0.2:
+            at_its_start = chance.random() < 0.2
+            begin = started if at_its_start else Forked
+            running: list[Running] = [begin(command) for _ in range(chance.choice([1, 1, 1, 1, 2]))]
+            if at_its_start:
                 time.sleep(chance.uniform(0, START))
             else:
                 wait_for_picture(folder, running)
@@ -155,7 +189,8 @@ def main(kills: int, lines: int, seed: int) -> None:
             seen, told = now, rows
             if killed.total() % 20 < len(running):
                 click.echo(f"{killed.total()} kills, {len(seen)} pictures, {time.monotonic() - start:.0f} s")
-        subprocess.run(command, check=False)
+        last = started(command)
+        last.wait(PATIENCE * 60)
         assert {*seen.items()} <= {*pictures(folder).items()}, "a picture was written again"
         click.echo(f"{dict(killed)}; {ended} ended by themselves before")
         for what, number in check(file, folder).items():

@@ -65,5 +65,18 @@ def main() -> None:
     """
 
 
-for command in (generate, edit, enlarge, grid, batch, travel, trace, prompt, samplers, inspect, convert, train):
+for command in (
+    generate,
+    edit,
+    enlarge,
+    grid,
+    batch,
+    travel,
+    trace,
+    prompt,
+    samplers,
+    inspect,
+    convert,
+    train,
+):
     main.add_command(command)

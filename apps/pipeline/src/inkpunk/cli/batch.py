@@ -14,6 +14,7 @@ import click
 from click.core import ParameterSource
 
 from inkpunk.cli.destinations import make_folder
+from inkpunk.cli.interrupting import interrupts
 from inkpunk.cli.options import (
     EDITING_OPTIONS,
     MODEL_OPTIONS,
@@ -68,7 +69,9 @@ def _as_default(command: click.Command) -> click.Command:
     show_default=True,
     help="Pictures drawn at once, of lines that differ in nothing but their seeds.",
 )
-@click.option("--count", type=click.IntRange(1), help="Pictures of a line, of seeds SEED, SEED+1... [default: 1]")
+@click.option(
+    "--count", type=click.IntRange(1), help="Pictures of a line, of seeds SEED, SEED+1... [default: 1]"
+)
 @picture_options
 @with_options(EDITING_OPTIONS)
 @with_options(SAVING_OPTIONS)
@@ -99,7 +102,7 @@ def batch(
     noted in the folder's manifest.jsonl and not tried again without --retry-failed. Several processes may share a
     folder.
     """
-    with refusals():
+    with refusals(), interrupts() as look_for_interrupts:
         make_folder("--out", out)
         from inkpunk.orders.batch import draw_orders
         from inkpunk.orders.files import count_orders, read_orders
@@ -111,9 +114,12 @@ def batch(
         done = Counter[str]()
         try:
             entries = read_orders(file, defaults, told_form)
-            drawing = draw_orders(entries, out, together=together, retry_failed=retry_failed, load=load_choice)
+            drawing = draw_orders(
+                entries, out, together=together, retry_failed=retry_failed, load=load_choice
+            )
             with closing(drawing), _progress(counts, known=file.is_file()) as progress:
                 for each in drawing:
+                    look_for_interrupts()
                     if isinstance(each, Outcome):
                         done[each.state] += 1
                         progress.count(each)
@@ -152,7 +158,9 @@ def _summary(done: Counter[str], out: Path) -> str:
     if failed:
         parts.append(f"{failed:,} failed")
     if done["failed before"]:
-        parts.append(f"{done['failed before']:,} of them at an earlier time (--retry-failed tries them again)")
+        parts.append(
+            f"{done['failed before']:,} of them at an earlier time (--retry-failed tries them again)"
+        )
     return f"{out}: {', '.join(parts)}" + (f"; {out / 'manifest.jsonl'} says why" if failed else "")
 
 

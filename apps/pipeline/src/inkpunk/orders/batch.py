@@ -133,8 +133,9 @@ class _Desk:
 
     def _drawn(self, choice: ModelChoice, jobs: list[Job]) -> Generator[Step | Outcome]:
         if choice != self._choice:
-            self._choice = self._pipeline = None
-            _free()
+            if self._pipeline is not None:
+                self._choice = self._pipeline = None
+                _free()
             try:
                 self._pipeline, self._choice = self._load(choice), choice
             except Exception as error:  # of this model; there may be others

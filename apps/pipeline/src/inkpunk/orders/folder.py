@@ -138,7 +138,7 @@ class Folder:
         path = self.path / job.file
         with self._written():
             try:
-                write_atomically(path, data, overwrite=not is_whole(path))
+                write_atomically(path, data, overwrite=path.exists() and not is_whole(path))
             except FileExistsError:  # of somebody who claims nothing
                 return self.settled(job) or Outcome(job.line, "there", path)
         self._append(_row(job, data, seconds))
