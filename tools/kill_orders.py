@@ -23,11 +23,11 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import click
 from inkpunk.cli import main as inkpunk
-from inkpunk.orders import batch  # noqa: F401  # so that torch is there before the first fork
 from inkpunk.orders.files import read_orders
 from inkpunk.orders.folder import PNG_END
 from inkpunk.orders.manifest import NAME, read_rows
@@ -76,14 +76,17 @@ class Forked:
                 os._exit(1)
 
     def poll(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
         if self.returncode is None and (told := os.waitpid(self._pid, os.WNOHANG))[0]:
             self.returncode = os.waitstatus_to_exitcode(told[1])
         return self.returncode
 
     def send_signal(self, number: int) -> None:
+        """Send it a signal."""
         os.kill(self._pid, number)
 
     def wait(self, timeout: float) -> None:
+        """Wait until it ends, for so many seconds at most."""
         until = time.monotonic() + timeout
         while self.poll() is None:
             if time.monotonic() > until:
@@ -156,6 +159,7 @@ def check(file: Path, folder: Path) -> Counter[str]:
 @click.option("--seed", default=0, show_default=True)
 def main(kills: int, lines: int, seed: int) -> None:
     """Kill, go on, and tell what came of it."""
+    import_module("inkpunk.orders.batch")  # and torch with it, before the first fork
     chance = random.Random(seed)
     # what runs in the background may have it ignored, and so would all that it starts
     signal.signal(signal.SIGINT, signal.default_int_handler)
