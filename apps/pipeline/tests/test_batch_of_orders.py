@@ -1,6 +1,7 @@
 """Batches: each order is drawn exactly once, whatever stops the work and whatever fails on the way."""
 
 import errno
+import gc
 import hashlib
 import json
 import os
@@ -71,6 +72,12 @@ def _facts(request: Request, seed: int) -> Facts:
     )
 
 
+@pytest.fixture(autouse=True)
+def fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the looking for garbage, which there is much of only where there is a model."""
+    monkeypatch.setattr(gc, "collect", lambda: 0)
+
+
 def ordered(*told: dict[str, Any]) -> list[Entry]:
     return [Entry(line, Order.read({"seed": 7, **each})) for line, each in enumerate(told, 1)]
 
@@ -111,6 +118,7 @@ def test_orders_are_drawn_named_and_told(tmp_path: Path) -> None:
     assert states(outcomes) == ["drawn"] * 4
     check(tmp_path, BIRDS)
     row = rows(tmp_path)[0]
+    assert outcomes[0].path
     assert BIRDS[0].order
     assert (row.key, row.order, row.line, row.error) == (
         BIRDS[0].order.key,
@@ -118,7 +126,7 @@ def test_orders_are_drawn_named_and_told(tmp_path: Path) -> None:
         1,
         None,
     )
-    assert row.file == outcomes[0].path.name if outcomes[0].path else False
+    assert row.file == outcomes[0].path.name
     assert (row.seconds or -1) >= 0
 
 
@@ -337,10 +345,11 @@ def lines_in_all(folder: Path) -> int:
 
 @linux
 def test_killed_at_any_line_it_goes_on_without_doing_one_twice(tmp_path: Path) -> None:
-    lines = lines_in_all(tmp_path / "whole") if (tmp_path / "whole").mkdir() is None else 0
+    (tmp_path / "whole").mkdir()
+    lines = lines_in_all(tmp_path / "whole")
     assert lines > 200  # or else the tracing does not trace
     found = set[int]()
-    for line in range(1, lines, 23):
+    for line in range(1, lines, 37):
         folder = tmp_path / str(line)
         folder.mkdir()
         with warnings.catch_warnings():
@@ -391,11 +400,11 @@ LINES = st.lists(
         ).map(json.dumps),
         st.sampled_from(["raven", '{"prompt": 1}']),
     ),
-    max_size=6,
+    max_size=4,
 )
 
 
-@settings(max_examples=15)
+@settings(max_examples=12, deadline=None)
 @given(LINES, st.integers(0, 12), st.integers(1, 4), st.integers(1, 3))
 def test_any_file_stopped_anywhere_comes_to_the_same(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], stop: int, window: int, together: int
@@ -437,12 +446,9 @@ def test_two_at_once_draw_no_picture_twice(tmp_path: Path) -> None:
     for each in draw_orders(BIRDS, tmp_path, load=lambda choice: mine):
         if isinstance(each, Outcome):
             outcomes.append(each)
-        if len(outcomes) == 3:
-            os.write(go[1], b"x")
-            os.waitpid(child, 0)
-            break_at = len(mine.drawn)
-            assert break_at == 3
-            outcomes.append(outcomes[-1])  # once
+            if len(outcomes) == 3:
+                os.write(go[1], b"x")
+                os.waitpid(child, 0)
     for end in (*ready, *go):
         os.close(end)
     assert [prompt for prompt, _ in mine.drawn] == ["owl", "lynx", "wren", "raven"]
@@ -466,6 +472,7 @@ def test_many_append_to_one_manifest(tmp_path: Path) -> None:
     assert sorted(row.key for row in read_rows(path)) == sorted(f"{a}{n}" for a in "abcd" for n in range(40))
 
 
+@settings(max_examples=12, deadline=None)
 @given(st.integers(0, 400), st.binary(max_size=3))
 def test_a_manifest_is_read_wherever_it_is_torn(
     tmp_path_factory: pytest.TempPathFactory, cut: int, lost: bytes

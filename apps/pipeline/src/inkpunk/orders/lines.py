@@ -78,7 +78,8 @@ def read_lines(path: Path, form: str | None = None) -> Iterator[Line]:
     form = form_of(path, form)
     with ExitStack() as stack:
         if path == STANDARD_INPUT:
-            file = cast("io.BufferedReader", sys.stdin.buffer)
+            given = sys.stdin.buffer
+            file = given if isinstance(given, io.BufferedReader) else io.BufferedReader(cast("Any", given))
         else:
             file = stack.enter_context(path.open("rb"))
         start = file.peek(4)
