@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, cast
 
 from inkpunk.orders.values import OrderError
 
@@ -78,11 +78,12 @@ def read_lines(path: Path, form: str | None = None) -> Iterator[Line]:
     form = form_of(path, form)
     with ExitStack() as stack:
         if path == STANDARD_INPUT:
-            given = sys.stdin.buffer
-            file = given if isinstance(given, io.BufferedReader) else io.BufferedReader(cast("Any", given))
+            file: Any = sys.stdin.buffer
+            if not isinstance(file, io.BufferedReader):
+                file = io.BufferedReader(file)
         else:
             file = stack.enter_context(path.open("rb"))
-        start = file.peek(4)
+        start: bytes = file.peek(4)
         if form is None:
             form = {b"{": "jsonl", b"[": "json"}.get(start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1], "txt")
         wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -93,9 +94,9 @@ def read_lines(path: Path, form: str | None = None) -> Iterator[Line]:
 Texts = Iterator[tuple[int, str]]
 
 
-def _texts(file: BinaryIO, encoding: str) -> Generator[tuple[int, str]]:
+def _texts(file: io.BufferedIOBase, encoding: str) -> Generator[tuple[int, str]]:
     """Each line's number and text; what is no text is kept as lone surrogates, which `_problem` finds."""
-    text = io.TextIOWrapper(file, encoding, errors="surrogateescape")
+    text = io.TextIOWrapper(cast("Any", file), encoding, errors="surrogateescape")
     number = 0
     try:
         while line := text.readline(MOST_CHARACTERS):
