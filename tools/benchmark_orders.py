@@ -1,17 +1,17 @@
 """What working through orders costs beside drawing them: a batch against the bare loop.
 
-    uv run python -m tools.benchmark_orders [--pictures 60] [--runs 5]
+    uv run python -m tools.benchmark_orders [--pictures 40]
 
-The model in the box, as small as it draws: `pipeline.generate` and `save` in a loop, and `draw_orders` over a file that
-asks for the same, in turns in one process; seconds of the processor, which other work on the machine changes little,
-and of the clock, medians of the runs. Then what an order costs by itself: reading a line, naming it, looking for its
-picture; and how much memory reading a million lines takes.
+The model in the box at its own size: `pipeline.generate` and `save`, and `draw_orders` over a file that asks for the
+same, picture by picture in turns in one process; medians of a picture's seconds of the processor, and of the clock.
+Then what an order costs by itself: reading its line, naming it, looking for its picture; and how much memory a million
+lines take to read.
 """
 
 import json
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
 
@@ -23,6 +23,7 @@ from inkpunk.orders.files import read_orders
 from inkpunk.orders.folder import Folder, Outcome
 
 SIZE, STEPS = 128, 8  # what the model was trained at, and a usual number
+WARM = 2  # pictures that are not counted
 
 
 def measured(work: Callable[[], object]) -> tuple[float, float]:
@@ -32,18 +33,21 @@ def measured(work: Callable[[], object]) -> tuple[float, float]:
     return time.process_time() - start[0], time.perf_counter() - start[1]
 
 
-def bare(pipeline: Pipeline, pictures: int, folder: Path) -> None:
+def bare(pipeline: Pipeline, pictures: int, folder: Path) -> Iterator[object]:
     """Draw and save, and nothing else."""
     for seed in range(pictures):
         request = Request(f"nvinkpunk raven {seed}", seeds=(seed,), steps=STEPS, width=SIZE, height=SIZE)
         for picture in pipeline.generate(request):
-            picture.save(folder / f"{seed}.png")
+            yield picture.save(folder / f"{seed}.png")
 
 
-def batch(pipeline: Pipeline, file: Path, folder: Path) -> None:
-    """The same by orders."""
-    outcomes = draw_orders(read_orders(file), folder, load=lambda choice: pipeline)
-    assert {each.state for each in outcomes if isinstance(each, Outcome)} == {"drawn"}
+def batch(pipeline: Pipeline, file: Path, folder: Path) -> Iterator[object]:
+    """The same by orders, each of which is read when its turn comes."""
+    drawing = draw_orders(read_orders(file), folder, window=1, load=lambda choice: pipeline)
+    for each in drawing:
+        if isinstance(each, Outcome):
+            assert each.state == "drawn"
+            yield each
 
 
 def asked(path: Path, pictures: int) -> Path:
@@ -56,32 +60,23 @@ def asked(path: Path, pictures: int) -> Path:
 
 
 @click.command()
-@click.option("--pictures", default=60, show_default=True, help="Of a run.")
-@click.option("--runs", default=5, show_default=True)
+@click.option("--pictures", default=40, show_default=True, help="Of each way.")
 @click.option("--lines", default=1_000_000, show_default=True, help="Of the file that is read alone.")
-def main(pictures: int, runs: int, lines: int) -> None:
+def main(pictures: int, lines: int) -> None:
     """Print the figures."""
     pipeline = Pipeline.load("sketch", device="cpu")
-    times = dict[str, list[tuple[float, float]]](bare=[], batch=[])
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        file = asked(place / "orders.jsonl", pictures)
-        for run in range(runs + 1):  # the first warms up
-            folders = [place / f"{kind}{run}" for kind in times]
-            for folder in folders:
-                folder.mkdir()
-            pair = (
-                measured(lambda folder=folders[0]: bare(pipeline, pictures, folder)),
-                measured(lambda folder=folders[1]: batch(pipeline, file, folder)),
-            )
-            if run:
-                for kind, told in zip(times, pair, strict=True):
-                    times[kind].append(told)
+        file = asked(place / "orders.jsonl", pictures + WARM)
+        (place / "bare").mkdir()
+        (place / "batch").mkdir()
+        ways = bare(pipeline, pictures + WARM, place / "bare"), batch(pipeline, file, place / "batch")
+        turns = [[measured(lambda way=way: next(way)) for way in ways] for _ in range(pictures + WARM)][WARM:]
         for what, place_of in (("processor", 0), ("clock", 1)):
-            one, other = (median(each[place_of] for each in times[kind]) / pictures for kind in times)
+            one, other = (median(turn[way][place_of] for turn in turns) for way in (0, 1))
             click.echo(
                 f"{what}: {one * 1000:.1f} ms a picture in the bare loop, {other * 1000:.1f} ms in a batch, "
-                f"{one / other:.3f} of its rate; {runs} runs of {pictures}"
+                f"{one / other:.3f} of its rate; medians of {pictures}"
             )
         with_folder = Folder(place)
         many = [*read_orders(asked(place / "many.jsonl", 2000))]

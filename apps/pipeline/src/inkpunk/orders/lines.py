@@ -87,7 +87,9 @@ def read_lines(path: Path, form: str | None = None) -> Iterator[Line]:
         if form is None:
             form = {b"{": "jsonl", b"[": "json"}.get(start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1], "txt")
         wide = start[:2] in (b"\xff\xfe", b"\xfe\xff")
-        texts = stack.enter_context(closing(_texts(file, "utf-16" if wide else "utf-8-sig")))
+        texts = stack.enter_context(
+            closing(_texts(cast("io.BufferedIOBase", file), "utf-16" if wide else "utf-8-sig"))
+        )
         yield from READERS[form](path, texts)
 
 
