@@ -4,8 +4,8 @@
 
 The model in the box at its own size: `pipeline.generate` and `save`, and `draw_orders` over a file that asks for the
 same, picture by picture in turns in one process; medians of a picture's seconds of the processor, and of the clock.
-Then what an order costs by itself: reading its line, naming it, looking for its picture; and how much memory a million
-lines take to read.
+Then what an order costs by itself, to read its line, to name it and to look for its picture; and how much memory it
+takes to read a million lines.
 """
 
 import json

@@ -104,7 +104,7 @@ def batch(
     """
     with refusals(), interrupts() as look_for_interrupts:
         make_folder("--out", out)
-        from inkpunk.orders.batch import draw_orders
+        from inkpunk.orders.batch import WINDOW, draw_orders
         from inkpunk.orders.files import count_orders, read_orders
         from inkpunk.orders.folder import FolderError, Outcome
         from inkpunk.orders.values import OrderError
@@ -115,7 +115,13 @@ def batch(
         try:
             entries = read_orders(file, defaults, told_form)
             drawing = draw_orders(
-                entries, out, together=together, retry_failed=retry_failed, load=load_choice
+                entries,
+                out,
+                together=together,
+                retry_failed=retry_failed,
+                # whoever writes to a pipe may be waiting for the first picture
+                window=WINDOW if file.is_file() else together,
+                load=load_choice,
             )
             with closing(drawing), _progress(counts, known=file.is_file()) as progress:
                 for each in drawing:
