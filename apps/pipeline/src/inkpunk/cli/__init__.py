@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from inkpunk.cli.batch import batch
 from inkpunk.cli.convert import convert
 from inkpunk.cli.edit import edit
 from inkpunk.cli.enlarge import enlarge
@@ -54,6 +55,7 @@ def main() -> None:
     inkpunk edit raven.png "nvinkpunk raven, neon blue splash" --mask splash.png
     inkpunk enlarge raven.png --by 4
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
+    inkpunk batch requests.jsonl --out pictures
     inkpunk travel "nvinkpunk raven" "nvinkpunk fox" --out raven-fox.webp
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
@@ -63,5 +65,18 @@ def main() -> None:
     """
 
 
-for command in (generate, edit, enlarge, grid, travel, trace, prompt, samplers, inspect, convert, train):
+for command in (
+    generate,
+    edit,
+    enlarge,
+    grid,
+    batch,
+    travel,
+    trace,
+    prompt,
+    samplers,
+    inspect,
+    convert,
+    train,
+):
     main.add_command(command)

@@ -127,13 +127,13 @@ def next_free_path(folder: Path, prompt: str, seed: int, ending: str = ".png") -
     """
     taken = (_NUMBERED.fullmatch(path.name) for path in folder.iterdir()) if folder.is_dir() else ()
     number = 1 + max((int(match[1]) for match in taken if match), default=0)
-    return folder / "-".join([f"{number:04}", *_words(prompt), f"seed{seed}{ending}"])
+    return folder / "-".join([f"{number:04}", *slug(prompt), f"seed{seed}{ending}"])
 
 
-def _words(prompt: str) -> list[str]:
+def slug(prompt: str) -> list[str]:
     """The prompt's first words, accents dropped, as many as fit; none for a prompt in another script."""
     ascii_only = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
-    slug = "-".join(re.findall("[a-z0-9]+", ascii_only))
-    if len(slug) > _SLUG_LENGTH:
-        slug = slug[: _SLUG_LENGTH + 1].rpartition("-")[0] or slug[:_SLUG_LENGTH]
-    return [slug] if slug else []
+    words = "-".join(re.findall("[a-z0-9]+", ascii_only))
+    if len(words) > _SLUG_LENGTH:
+        words = words[: _SLUG_LENGTH + 1].rpartition("-")[0] or words[:_SLUG_LENGTH]
+    return [words] if words else []

@@ -166,13 +166,13 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_load(**settings: Any) -> Any:
         choice = ModelChoice(**{each.name: settings.pop(each.name) for each in fields(ModelChoice)})
-        return command(load=partial(_load_pipeline, choice), **settings)
+        return command(load=partial(load_choice, choice), **settings)
 
     return with_options(MODEL_OPTIONS)(with_load)
 
 
-def _load_pipeline(choice: ModelChoice) -> "Pipeline":
-    """Load the model, and say in one line when it is not the one that a user came for."""
+def load_choice(choice: ModelChoice) -> "Pipeline":
+    """Load a model, and say in one line when it is not the one that a user came for."""
     pipeline = choice.load()
     if choice.model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
