@@ -5,6 +5,7 @@ from inkpunk.orders.files import read_orders
 from inkpunk.orders.manifest import NAME, Row
 from inkpunk.orders.naming import file_name
 from inkpunk_fleet import Requests, Store, Task
+from inkpunk_fleet.reading import laid_together
 from inkpunk_fleet.rows import parts, write_part
 
 WriteRequests = Callable[..., Path]
@@ -72,3 +73,10 @@ def test_a_failure_that_was_done_since_is_none(requests_file: WriteRequests, tmp
     write_part(store, [Row(task.key, file=task.file)])
     (task,) = Requests(str(path), store.url, tuple(parts(store))).tasks()
     assert (task.told, task.failed) == (True, False)
+
+
+def test_tasks_of_one_model_are_laid_together(requests_file: WriteRequests, tmp_path: Path) -> None:
+    mixed = [{"prompt": f"{i}", "model": ("one", "two")[i % 2]} for i in range(10)]
+    tasks = [*Requests(str(requests_file(*mixed)), str(tmp_path)).tasks()]
+    laid = [[task.line for task in each] for each in laid_together(tasks, 3)]
+    assert laid == [[1, 3, 5], [2, 4, 6], [7, 9], [8, 10]]

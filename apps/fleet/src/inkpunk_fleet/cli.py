@@ -182,3 +182,4 @@ def _progress(total: int) -> Generator[Any]:
             bar.update(task, advance=1, failed=f"{failed} failed" if failed else "")
 
         yield tell
+        bar.update(task, total=bar.tasks[0].completed)  # what a file has twice is drawn once

@@ -1,13 +1,14 @@
 """A file of requests, as tasks: each order once, with what earlier runs tell of it."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from inkpunk.orders.files import Entry, read_orders
 from inkpunk.orders.folder import in_words, key_of_text
 from inkpunk.orders.naming import file_name
+from inkpunk.orders.options import MODEL
 from inkpunk.orders.tally import Tally, fingerprint
 
 from inkpunk_fleet.rows import Past
@@ -54,6 +55,17 @@ class Requests:
         return Task(
             task.line, task.key, task.file, task.values, task.error, told, failed and not self.retry_failed
         )
+
+
+def laid_together(tasks: Iterable[Task], most: int) -> Iterator[list[Task]]:
+    """Lay tasks of one model together, as many as a worker takes at once, so that it seldom loads another."""
+    waiting = dict[str, list[Task]]()
+    for task in tasks:
+        model = json.dumps({name: value for name, value in (task.values or {}).items() if name in MODEL})
+        waiting.setdefault(model, []).append(task)
+        if len(waiting[model]) == most:
+            yield waiting.pop(model)
+    yield from waiting.values()
 
 
 def _task(entry: Entry) -> Task:
