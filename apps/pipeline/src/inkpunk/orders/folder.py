@@ -97,11 +97,11 @@ class Folder:
     def meet(self, entry: Entry) -> Job | Outcome:
         """What is to be done for an entry, or what has become of it already."""
         if entry.order is None:
-            return self._refuse(entry.line, entry.error, _key_of(entry.text))
+            return self._refuse(entry.line, entry.error, key_of_text(entry.text))
         try:
             job = Job(entry.line, entry.order, entry.order.key, file_name(entry.order))
         except Exception as error:  # it names a file wrongly, or one that cannot be read
-            key = _key_of(json.dumps(dict(entry.order.values), sort_keys=True))
+            key = key_of_text(json.dumps(dict(entry.order.values), sort_keys=True))
             return self._refuse(entry.line, in_words(error), key, entry.order)
         return self.settled(job) or job
 
@@ -233,6 +233,6 @@ def _row(job: Job, data: bytes, seconds: float | None) -> Row:
     )
 
 
-def _key_of(text: str) -> str:
+def key_of_text(text: str) -> str:
     """A key of what is no order."""
     return hashlib.sha256(f"no order\n{text}".encode(errors="surrogatepass")).hexdigest()
