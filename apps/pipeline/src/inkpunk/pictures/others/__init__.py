@@ -13,6 +13,7 @@ from inkpunk.pictures.others.a1111 import read_a1111
 from inkpunk.pictures.others.comfyui import read_comfyui
 from inkpunk.pictures.others.invokeai import read_dream, read_metadata, read_sd_metadata
 from inkpunk.pictures.others.novelai import read_novelai
+from inkpunk.pictures.others.plain import is_object
 from inkpunk.pictures.others.told import Told
 from inkpunk.pictures.recipe import Recipe, read_recipe
 
@@ -42,7 +43,7 @@ def read_others(recipe: Recipe) -> Told:
     """
     texts = recipe.texts
     size = recipe.width, recipe.height
-    if texts.get("parameters", "").lstrip().startswith("{"):  # as some write ComfyUI's graph into a JPEG
+    if is_object(texts.get("parameters", "")):  # as some write ComfyUI's graph into a JPEG
         try:
             return read_comfyui(texts["parameters"], None, size)
         except PictureError as error:

@@ -14,6 +14,10 @@ CONTENTS = {
     "latent nothing": "blank",
 }
 """What AUTOMATIC1111 calls what a masked part begins as."""
+CONTROL_KEYS = {
+    *("Module", "Model", "Weight", "Guidance Start", "Guidance End", "Control Mode", "Resize Mode"),
+    *("Processor Res", "Threshold A", "Threshold B", "Pixel Perfect", "Low Vram", "Hint hash"),
+}
 SAME = ("Use same sampler", "Use same scheduler", "Use same checkpoint", "Use same choices")
 KINDS = ("canny", "softedge", "scribble", "tile", "depth", "openpose", "lineart", "mlsd", "normal", "seg")
 EDGES = {"hed": "softedge", "pidinet": "softedge", "pidi": "softedge", "midas": "depth", "zoe": "depth"}
@@ -175,11 +179,15 @@ def control_nets(settings: Settings, told: Telling) -> None:
             told.waiting["guess"] = True
         elif inner.get("Control Mode", "Balanced") != "Balanced":
             told.note(f"{key}: Control Mode", inner["Control Mode"])
+        resize = inner.get("Resize Mode", "Crop and Resize")
+        if resize not in ("Crop and Resize", "ResizeMode.INNER_FIT"):
+            told.waiting["resize"] = resize.lower()
+        for name in sorted(inner.keys() - CONTROL_KEYS):
+            told.note(f"{key}: {name}", inner[name])
         for name in ("Processor Res", "Threshold A", "Threshold B"):
-            if (number(inner.get(name, "-1")) or -1) > 0:
-                told.note(
-                    f"{key}: {name}", inner[name], "hints are made at the picture's size, in their usual way"
-                )
+            if (number(inner.get(name, "-1")) or -1) > 0 and not ready:
+                why = "hints are made at the picture's size, in their usual way"
+                told.note(f"{key}: {name}", inner[name], why)
 
 
 def kind_of_hint(module: str, model: str) -> str:

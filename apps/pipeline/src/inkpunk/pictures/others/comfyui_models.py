@@ -134,6 +134,11 @@ def _control(graph: Graph, node: Node, told: Telling) -> None:
     steps = "" if (start, end) == (0, 1) else f":{start:g}-{end:g}"
     file = f"{'hint' if ready else 'control'} {kind}:FILE:{strength:g}{steps}"
     told.need(file, f"{node}: {file_name(name) or 'a control network'}, its picture")
+    if node.kind == "ControlNetApply":
+        told.note(str(node), None, "acts on the positive prompt alone there; here on both")
+    if picture is not None and not ready:
+        numbers = {key: value for key, value in picture[0].inputs.items() if not isinstance(value, Link)}
+        told.note(str(picture[0]), numbers, "hints are made in their usual way")
 
 
 def skipped(graph: Graph, clip: Link | None, told: Telling) -> int | None:

@@ -33,6 +33,14 @@ def loaded(text: str, name: str) -> object:
         raise PictureError(f"its {name} is not JSON: {in_a_line(str(error))}") from error
 
 
+def is_object(text: str) -> bool:
+    """Whether text is an object of JSON; a prompt may begin with a brace, too."""
+    try:
+        return text.lstrip().startswith("{") and isinstance(loaded(text, "text"), dict)
+    except PictureError:
+        return False
+
+
 def mapping(value: object) -> dict[str, object]:
     """An object of JSON; an empty one for any other value."""
     return cast("dict[str, object]", value) if isinstance(value, dict) else {}
