@@ -164,7 +164,10 @@ def _noise(settings: Settings, told: Telling, like: str, sampler: str | None) ->
 
 def _model(settings: Settings, told: Telling) -> None:
     if model := settings.take("Model"):
-        told.values["model"] = file_name(model).rpartition("/")[2] or model
+        if name := file_name(model).rpartition("/")[2]:
+            told.values["model"] = name
+        else:
+            told.note("Model", model, "is no file's name")
     told.model_hash = settings.take("Model hash") or ""
     if (vae := settings.take("VAE")) not in (None, "None", "Automatic"):
         told.note("VAE", vae, "the model's own decodes here")

@@ -196,7 +196,8 @@ def kind_of_hint(module: str, model: str) -> str:
         for kind in (*KINDS, *EDGES):
             if kind in text:
                 return EDGES.get(kind, kind)
-    return re.sub(r"[^a-z0-9_]+", "_", module.lower())[:40] or "unknown"
+    told = re.sub(r"[^a-z0-9_]+", "_", module.lower())[:40]
+    return told if told not in ("", "none") else "KIND"
 
 
 def old_adapters(settings: Settings, told: Telling) -> None:

@@ -13,7 +13,7 @@ from inkpunk.pictures.others.told import Telling, Told
 
 SAVING = ("SaveImage", "SaveAnimatedWEBP", "SaveAnimatedPNG", "PreviewImage", "Image Save")
 DECODING = ("VAEDecode", "VAEDecodeTiled")
-MOST_ENDS = 100
+MOST_ENDS = 20
 
 
 def read_comfyui(prompt: str | None, workflow: str | None, size: tuple[int, int]) -> Told:

@@ -7,7 +7,7 @@ from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.others.plain import in_a_line, items, loaded, mapping, number, text
 
 MOST_NODES = 20_000
-FARTHEST = 1000  # links in a row: whoever follows more goes in a circle
+FARTHEST = 300  # links in a row: whoever follows more goes in a circle
 
 PASSING = {"Reroute": ("", "input", "any"), "Reroute (rgthree)": ("",), "Any Switch (rgthree)": ("any_01",)}
 """Nodes that hand on what they are given, and by which inputs."""

@@ -10,7 +10,8 @@ from inkpunk.pictures.others.plain import MOST_CHARACTERS
 
 NEGATIVE = "Negative prompt:"
 LEAST_PAIRS = 3  # of a line of settings: fewer may be a prompt's
-MOST_PAIRS = 2000
+MOST_PAIRS = 1000
+MOST_PIECES = 10_000
 MOST_BEHIND = 100  # lines
 
 _FIRST = re.compile(r"\s*Steps:\s*\d")
@@ -58,8 +59,9 @@ def split(text: str) -> Infotext:
 def _settings_in(lines: list[str]) -> int:
     """The place of the last line of settings: a prompt may hold lines that look like one."""
     places = range(len(lines) - 1, -1, -1)
-    for found in ([place for place in places if _FIRST.match(lines[place])], places[:MOST_BEHIND]):
-        for place in found:
+    begin = [place for place in places if _FIRST.match(lines[place])]
+    for found in (begin, places):
+        for place in found[:MOST_BEHIND]:
             if _count(lines[place]) >= LEAST_PAIRS:
                 return place
     raise PictureError("its text has no line of settings, as AUTOMATIC1111 writes it")
@@ -72,22 +74,31 @@ def _count(line: str) -> int:
 def pairs(line: str) -> Iterator[tuple[str, object]]:
     """The pairs of a line; what stands between commas and has no key belongs to the value before."""
     place, key, value, count = 0, "", "", 0
+    more = list[str]()
     json_left = True  # an object that never ends is looked for once
-    while place < len(line) and count < MOST_PAIRS:
+    while place < len(line):
+        if count == MOST_PAIRS or len(more) == MOST_PIECES:  # no recipe has: the rest is one value
+            more.append(line[place:])
+            break
         found = _KEY.match(line, place)
         if found is None:
             end = _comma(line, place)
-            if key:
-                value = f"{value},{line[place:end]}" if isinstance(value, str) else value
+            more.append(line[place:end])
             place = end + 1
             continue
         if key:
-            yield key, value.strip() if isinstance(value, str) else value
+            yield key, _whole(value, more)
         count += 1
+        more.clear()
         key, place = found[1].strip(), found.end()
         value, place, json_left = _value(line, place, json_left)
     if key:
-        yield key, value.strip() if isinstance(value, str) else value
+        yield key, _whole(value, more)
+
+
+def _whole(value: object, more: list[str]) -> object:
+    """A value with what stood behind its comma."""
+    return ",".join([value, *more]).strip() if isinstance(value, str) else value
 
 
 def _value(line: str, place: int, json_left: bool) -> tuple[object, int, bool]:

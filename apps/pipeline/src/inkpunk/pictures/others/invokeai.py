@@ -52,6 +52,7 @@ IDLE = [
     "ref_images",
 ]
 """What says nothing of the picture, or only beside what is told otherwise."""
+MOST_COMMAND = 20_000  # characters
 SHORT = {
     "s": "steps",
     "S": "seed",
@@ -73,7 +74,7 @@ def read_dream(told: str) -> Told:
     Raises:
         PictureError: for text that is none.
     """
-    if len(told) > MOST_PROMPT:
+    if len(told) > MOST_COMMAND:
         raise PictureError(f"its Dream command has {len(told):,} characters")
     try:
         prompt, *words = shlex.split(told)

@@ -86,7 +86,7 @@ def size(value: object) -> tuple[int, int] | None:
 def file_name(value: object) -> str:
     """A file as another program names it, within that program's folder: never one above, or on another machine."""
     parts = re.split(r"[\\/]+", text(value)[:500])
-    kept = [each for each in parts if each.strip(". ") and ":" not in each]
+    kept = [each for each in parts if each.strip(". ~") and ":" not in each]
     return "/".join(kept)
 
 

@@ -16,7 +16,7 @@ MOST_NOTES = 200
 MOST_PROMPT = 100_000  # characters; as many as come of variants at most
 TAGS = re.compile(r"<(?:lora|lyco|hypernet):[^<>]*>")
 BRACES = re.compile(r"\\.|[{}]", re.DOTALL)
-WHOLE = {"seed", "steps", "width", "height", "clip-skip", "only-masked", "enlarge-steps"}
+WHOLE = {"seed", "steps", "width", "height", "clip-skip", "enlarge-steps", "tile-size"}
 CHECKED_FIRST = ("like", "negative", "sampler", "guidance")
 """What others are judged by: an eta by its sampler, a rescale by its guidance."""
 BOUND = {
