@@ -114,7 +114,7 @@ def saved(name: str, node: str) -> dict[str, Any]:
     return {name: {"class_type": "SaveImage", "inputs": {"images": [node, 0]}}}
 
 
-def in_a_row(kind: str, key: str, count: int = 9000) -> dict[str, Any]:
+def in_a_row(kind: str, key: str, count: int = 3000) -> dict[str, Any]:
     """Nodes that go in a circle."""
     links = {f"n{place}": [f"n{(place + 1) % count}", 0] for place in range(count)}
     return {name: {"class_type": kind, "inputs": {key: link}} for name, link in links.items()}

@@ -4,7 +4,7 @@ Source: the nodes' names and inputs, as its prompts have them.
 """
 
 from inkpunk.pictures.facts import PictureError
-from inkpunk.pictures.others.comfyui_graph import FARTHEST, Graph, Link, Node, read_prompt, source, value_of
+from inkpunk.pictures.others.comfyui_graph import Graph, Link, Node, read_prompt, source, value_of
 from inkpunk.pictures.others.comfyui_latents import Pass, passes
 from inkpunk.pictures.others.comfyui_models import model_of, skipped, told_conditioning, told_vae
 from inkpunk.pictures.others.comfyui_passes import put_first, put_second
@@ -13,7 +13,6 @@ from inkpunk.pictures.others.told import Telling, Told
 
 SAVING = ("SaveImage", "SaveAnimatedWEBP", "SaveAnimatedPNG", "PreviewImage", "Image Save")
 DECODING = ("VAEDecode", "VAEDecodeTiled")
-MOST_ENDS = 20
 
 
 def read_comfyui(prompt: str | None, workflow: str | None, size: tuple[int, int]) -> Told:
@@ -50,7 +49,10 @@ def _decoded(graph: Graph, told: Telling) -> Link | None:
     saved = [node.link("images", "image") for node in graph.values() if node.kind in SAVING]
     ends = [each for each in saved if each is not None]
     ends = ends or [Link(node.name, 0) for node in graph.values() if node.kind in DECODING]
-    found = {way[-1].name: way for end in dict.fromkeys(ends[:MOST_ENDS]) if (way := _to_decoder(graph, end))}
+    found, seen = dict[str, list[Node]](), set[str]()
+    for end in ends:
+        if way := _to_decoder(graph, end, seen):
+            found[way[-1].name] = way
     if not found:
         raise PictureError("its ComfyUI graph decodes no picture")
     if len(found) > 1:
@@ -64,13 +66,11 @@ def _decoded(graph: Graph, told: Telling) -> Link | None:
     return decoder.link("samples")
 
 
-def _to_decoder(graph: Graph, link: Link | None) -> list[Node]:
-    """From a picture back to the node that decodes it, the last of the list; none if there is no such."""
+def _to_decoder(graph: Graph, link: Link | None, seen: set[str]) -> list[Node]:
+    """From a picture back to the node that decodes it, the last of the list; none if others have been there."""
     way = list[Node]()
-    for _ in range(FARTHEST):
-        found = source(graph, link)
-        if found is None:
-            break
+    while (found := source(graph, link)) is not None and found[0].name not in seen:
+        seen.add(found[0].name)
         way.append(found[0])
         if found[0].kind in DECODING:
             return way

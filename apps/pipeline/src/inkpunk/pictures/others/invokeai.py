@@ -52,6 +52,7 @@ IDLE = [
     "ref_images",
 ]
 """What says nothing of the picture, or only beside what is told otherwise."""
+DIFFUSERS_SINCE = (2, 3)
 MOST_COMMAND = 20_000  # characters
 SHORT = {
     "s": "steps",
@@ -166,7 +167,7 @@ def _weighed(prompt: str, told: Telling) -> None:
 def _read(values: Mapping[str, object], told: Telling) -> Told:
     """The settings that its versions have in common."""
     values = dict(values)
-    told.values["like"] = "diffusers"
+    _conventions(told)
     names = {"seed": "seed", "steps": "steps", "guidance": "cfg_scale", "width": "width", "height": "height"}
     for ours, theirs in names.items():
         told.put(ours, values.pop(theirs, None), theirs)
@@ -187,6 +188,20 @@ def _read(values: Mapping[str, object], told: Telling) -> Told:
         if name not in IDLE and not is_off(value):
             told.note(name, value)
     return told.done()
+
+
+def _conventions(told: Telling) -> None:
+    """Since 2.3 it draws by diffusers; before, by k-diffusion, as AUTOMATIC1111."""
+    version = re.search(r" (\d{1,4})\.(\d{1,4})", told.program)
+    if version and (int(version[1]), int(version[2])) >= DIFFUSERS_SINCE:
+        told.values["like"] = "diffusers"
+        return
+    told.values |= {"like": "a1111", "plain-prompt": True}
+    told.note(
+        told.program,
+        None,
+        "before 2.3 it chose noise levels by itself; AUTOMATIC1111's conventions are followed",
+    )
 
 
 def _sampler(values: dict[str, object], told: Telling) -> None:
