@@ -3,10 +3,15 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inkpunk.cli.refusing import refusals
+
+if TYPE_CHECKING:
+    from inkpunk.pictures.others import Told
+    from inkpunk.pictures.recipe import Recipe
 
 
 @click.command()
@@ -23,7 +28,7 @@ def inspect(context: click.Context, file: str, finite: bool, ema: bool, as_json:
 
     Of a checkpoint it reads headers only, unless --finite asks for the values, and exits with 1 when something is
     wrong with it. Of an adapter (LoRA) it tells kind, rank, base model, trigger words and training notes; of a
-    picture, ours or another program's, the recipe.
+    picture, ours or another program's, the recipe; and of another program's, how it is understood here.
     """
     with refusals():
         from inkpunk.pictures.recipe import is_picture
@@ -114,8 +119,11 @@ def _show_recipe(path: Path, as_json: bool) -> None:
     from inkpunk.pictures.recipe import read_recipe
 
     recipe = read_recipe(path)
+    theirs = bool(recipe.texts) and "inkpunk" not in recipe.texts
+    told, refusal = _understood(recipe) if theirs else (None, "")
     if as_json:
-        click.echo(json.dumps(asdict(recipe), indent=2))
+        understood = {"understood": told and asdict(told), "refusal": refusal or None} if theirs else {}
+        click.echo(json.dumps(asdict(recipe) | understood, indent=2))
         return
     click.echo(f"{recipe.format} picture, {recipe.width} x {recipe.height}")
     shown = {name: text for name, text in recipe.texts.items() if name != "inkpunk"} or recipe.texts
@@ -123,3 +131,31 @@ def _show_recipe(path: Path, as_json: bool) -> None:
         click.echo(text if name == "parameters" else f"{name}: {text}")
     if not recipe.texts:
         click.echo("It holds no recipe: it was drawn without one, or saved again by a program that drops it.")
+    if told is not None:
+        _show_told(told)
+    elif theirs:
+        click.echo(f"\nNot read as a request: {refusal}")
+
+
+def _understood(recipe: "Recipe") -> tuple["Told | None", str]:
+    """Another program's recipe as an order, or why it is none."""
+    from inkpunk.pictures.facts import PictureError
+    from inkpunk.pictures.others import read_others
+
+    try:
+        return read_others(recipe), ""
+    except PictureError as error:
+        return None, str(error)
+
+
+def _show_told(told: "Told") -> None:
+    click.echo(f"\nRead as a request, written by {told.program}:")
+    for name, value in {**told.values, **told.waiting}.items():
+        shown = ", ".join(value) if isinstance(value, tuple) else str(value)
+        later = " (with the mask or picture that it needs)" if name in told.waiting else ""
+        click.echo(f"  {name:<18}{' '.join(shown.split())}{later}")
+    hashes = ({"model": told.model_hash} if told.model_hash else {}) | dict(told.hashes)
+    for name, value in hashes.items():
+        click.echo(f"  hash of {name}: {value}")
+    for each in told.not_understood:
+        click.echo(f"  not followed: {each}")

@@ -21,8 +21,12 @@ READERS: dict[
     b"\xff\xd8\xff": JpegImageFile,
     b"RIFF": WebPImageFile,
 }
-TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "sd-metadata", "Dream")
+TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream")
 """Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
+COMMENT, BESIDE_IT = "Comment", ("Title", "Description", "Software", "Source")
+"""Where NovelAI keeps its own; of other pictures, these say nothing of how they were drawn."""
+TAGGED = ("prompt", "workflow")
+"""What ComfyUI writes before a colon into texts of a WebP's EXIF, such as the camera's make."""
 EXIF, USER_COMMENT = 0x8769, 0x9286
 
 
@@ -96,12 +100,24 @@ def _reader(path: Path, start: bytes) -> type[ImageFile]:
 
 def _texts(image: ImageFile) -> dict[str, str]:
     texts = {name: str(image.info[name]) for name in TEXTS if name in image.info}
+    if str(image.info.get(COMMENT, "")).lstrip().startswith("{"):
+        texts |= {name: str(image.info[name]) for name in (COMMENT, *BESIDE_IT) if name in image.info}
     # Of a PNG, its own getexif would decode the pixels to look behind them.
-    if comment := _user_comment(ImageFile.getexif(image)):
+    exif = ImageFile.getexif(image)
+    for name, text in _tagged(exif).items():
+        texts.setdefault(name, text)
+    if comment := _user_comment(exif):
         texts.setdefault("parameters", comment)
     for name, text in _xmp(image).items():
         texts.setdefault(name, text)
     return texts
+
+
+def _tagged(exif: Exif) -> dict[str, str]:
+    """ComfyUI's texts in the EXIF."""
+    values = [value for value in dict(exif).values() if isinstance(value, str)]
+    told = [(name.lower(), text) for name, _, text in (each.partition(":") for each in values)]
+    return {name: text for name, text in told if name in TAGGED and text.lstrip().startswith("{")}
 
 
 def _xmp(image: ImageFile) -> dict[str, str]:

@@ -1,0 +1,110 @@
+"""Other programs' recipes, read as the orders they mean."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from inkpunk import Order
+from inkpunk.pictures.others import Told, read_others
+from inkpunk.pictures.recipe import Recipe
+
+TABLES = Path(__file__).parent / "others"
+SIZE = (512, 512)
+
+
+@dataclass
+class Case:
+    """A recipe, and what it means."""
+
+    name: str
+    texts: dict[str, str]
+    values: dict[str, Any] = field(default_factory=dict[str, Any])
+    notes: list[str] = field(default_factory=list[str])
+    needs: list[str] = field(default_factory=list[str])
+    waiting: dict[str, Any] = field(default_factory=dict[str, Any])
+    hashes: dict[str, str] = field(default_factory=dict[str, str])
+    program: str | None = None
+
+
+def infotexts() -> Iterator[Case]:
+    for block in re.split(r"^== ", (TABLES / "a1111.txt").read_text("utf-8"), flags=re.MULTILINE)[1:]:
+        name, *lines = block.rstrip("\n").split("\n")
+        place = next(index for index, line in enumerate(lines) if line.startswith("=> "))
+        case = Case(name, {"parameters": "\n".join(lines[:place]).replace("\\r", "\r")})
+        case.values = {"like": "a1111", **json.loads(lines[place][3:])}
+        for line in lines[place + 1 :]:
+            mark, _, told = line.partition(" ")
+            match mark:
+                case "!":
+                    case.notes.append(told)
+                case "?":
+                    case.needs.append(told)
+                case "~":
+                    case.waiting = json.loads(told)
+                case "#":
+                    case.hashes = json.loads(told)
+                case "@":
+                    case.program = told
+                case _:
+                    assert not line
+        yield case
+
+
+def graphs() -> Iterator[Case]:
+    first, *others = map(json.loads, (TABLES / "comfyui.jsonl").read_text("utf-8").splitlines())
+    for told in others:
+        nodes = {name: {**node, "inputs": dict(node["inputs"])} for name, node in first["base"].items()}
+        for name, change in told.get("change", {}).items():
+            if change is None:
+                del nodes[name]
+            elif "class_type" in change:
+                nodes[name] = change
+            else:
+                nodes[name]["inputs"] |= change
+        values = {**first["means"], **told.get("means", {})}
+        case = Case(told["name"], {"prompt": json.dumps(nodes)})
+        case.values = {name: value for name, value in values.items() if value is not None}
+        case.notes, case.needs = told.get("notes", []), told.get("needs", [])
+        case.waiting = told.get("waiting", {})
+        yield case
+
+
+def others() -> Iterator[Case]:
+    for line in (TABLES / "invokeai_novelai.jsonl").read_text("utf-8").splitlines():
+        told = json.loads(line)
+        texts = {
+            key: text if isinstance(text, str) else json.dumps(text) for key, text in told["texts"].items()
+        }
+        yield Case(**{**told, "texts": texts})
+
+
+def read(texts: Mapping[str, str]) -> Told:
+    return read_others(Recipe("PNG", *SIZE, dict(texts)))
+
+
+CASES = {case.name: case for kind in (infotexts, graphs, others) for case in kind()}
+
+
+def test_there_are_a_hundred_recipes() -> None:
+    assert len(CASES) >= 100
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_recipe_is_read_as_the_request_it_means(name: str) -> None:
+    case = CASES[name]
+    told = read(case.texts)
+    values = {key: list(value) if isinstance(value, tuple) else value for key, value in told.values.items()}
+    assert values == case.values
+    missing = [each for each in case.notes if not any(note.startswith(each) for note in told.not_understood)]
+    assert not missing and len(told.not_understood) == len(case.notes), told.not_understood
+    assert list(told.needs) == case.needs
+    assert told.waiting == case.waiting
+    assert ({"model": told.model_hash} if told.model_hash else {}) | dict(told.hashes) == case.hashes
+    assert case.program in (None, told.program)
+    order = Order.read(told.values)
+    assert order.request().prompt == told.values["prompt"]
+    assert Order.read({**told.values, "sampler": order.values.get("sampler")}).values == order.values
