@@ -8,6 +8,7 @@ from typing import Any, cast
 
 PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such types
 TEXTS = Mapping[str, str]
+NUMBERS = tuple[int, ...]
 
 
 class PictureError(ValueError):
@@ -74,6 +75,18 @@ class Facts:
             "upscaler", its name and, in brackets, the first 12 hex digits of its file's SHA-256, which is told alone
             where the init picture was enlarged.
         tile_size: in pixels, of the overlapping tiles it was drawn in.
+        asked: of a picture that is enlarged, or a part of another drawn anew, what was asked for and the facts above
+            do not tell, by the names of options: "enlarge", "width"...
+        weights: of the files of weights that were given by hub ids or by paths below the working folder, what was
+            given, by what as ("model", "lora neon", "embedding word", "control canny", "adapter", "encoder",
+            "tiny vae", "upscaler"). Paths from elsewhere are the user's own business: their names and hashes are
+            told above.
+        together: the seeds of all pictures of the batch that this one was drawn in, where sums round otherwise by
+            that; of one that was drawn by itself, none.
+        threads: that torch computed with, on a CPU.
+        machine: what computed, as "torch 2.9.1, AVX512", where that may be another by and by.
+        saved: what it was saved as, where that loses something, and its quality: "jpeg 80". It is no fact of the
+            drawing, and makes no two of them unequal.
     """
 
     prompt: str
@@ -135,6 +148,12 @@ class Facts:
     speed: str = ""
     enlarged: Mapping[str, str] = field(default_factory=dict[str, str])
     tile_size: int | None = None
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    weights: Mapping[str, str] = field(default_factory=dict[str, str])
+    together: tuple[int, ...] = ()
+    threads: int | None = None
+    machine: str = ""
+    saved: str = field(default="", compare=False)
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""
@@ -179,6 +198,9 @@ def _checked(name: str, value: object, kind: Any) -> object:
     if kind == TEXTS:
         texts = cast("dict[str, object]", value) if isinstance(value, dict) else {name: None}
         return {key: _checked(name, each, str) for key, each in texts.items()}
+    if kind == NUMBERS:
+        numbers = cast("list[object]", value) if isinstance(value, list) else [None]
+        return tuple(_checked(name, each, int) for each in numbers)
     if kind is bool and isinstance(value, bool):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(0.0, kind):

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
+from inkpunk.pictures.numbers import exact
 from inkpunk.road import given
 
 MOST_TIMES = 16
@@ -109,7 +110,7 @@ class Enlarge:
     @property
     def told(self) -> str:
         """How much larger, as it is read: "2" or "1024x768"."""
-        return f"{self.to[0]}x{self.to[1]}" if isinstance(self.to, tuple) else f"{self.to:g}"
+        return f"{self.to[0]}x{self.to[1]}" if isinstance(self.to, tuple) else exact(self.to)
 
     @property
     def size(self) -> tuple[int, int] | None:
