@@ -530,7 +530,7 @@ class Pipeline(Model):
             tiny_vae=self.tiny_vae.told if plan.request.draft and self.tiny_vae else None,
             lora_hashes={name: lora.hash for name, lora in loras.items()},
             weights=given_files(self, plan, loras.values(), words),
-            together=plan.request.seeds if batched else (),
+            together=" ".join(map(str, plan.request.seeds)) if batched else "",
         )
 
 

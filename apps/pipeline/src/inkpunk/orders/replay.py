@@ -1,5 +1,6 @@
 """A picture made again from what it carries, and held against what it was."""
 
+import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from inkpunk.road.recalling import values_of
 if TYPE_CHECKING:
     from inkpunk.pictures.picture import Picture
     from inkpunk.request import Request
+
+_SEED = re.compile(r"\b[0-9]{1,19}\b")
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Replay:
             RequestError: for what can be refused without the model.
         """
         request, seed = self.order.request(), self.order.seed
-        beside = self.facts.together
+        beside = tuple(int(each) for each in _SEED.findall(self.facts.together))
         return replace(request, seeds=beside) if seed == self.facts.seed and seed in beside else request
 
     def differs(self, facts: Facts) -> list[str]:

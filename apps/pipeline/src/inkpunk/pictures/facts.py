@@ -8,7 +8,6 @@ from typing import Any, cast
 
 PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such types
 TEXTS = Mapping[str, str]
-NUMBERS = tuple[int, ...]
 
 
 class PictureError(ValueError):
@@ -82,7 +81,7 @@ class Facts:
             "tiny vae", "upscaler"). Paths from elsewhere are the user's own business: their names and hashes are
             told above.
         together: the seeds of all pictures of the batch that this one was drawn in, where sums round otherwise by
-            that; of one that was drawn by itself, none.
+            that: "5 6 7"; "" for one that was drawn by itself.
         threads: that torch computed with, on a CPU.
         machine: what computed, as "torch 2.9.1, AVX512", where that may be another by and by.
         saved: what it was saved as, where that loses something, and its quality: "jpeg 80". It is no fact of the
@@ -150,7 +149,7 @@ class Facts:
     tile_size: int | None = None
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
     weights: Mapping[str, str] = field(default_factory=dict[str, str])
-    together: tuple[int, ...] = ()
+    together: str = ""
     threads: int | None = None
     machine: str = ""
     saved: str = field(default="", compare=False)
@@ -198,9 +197,6 @@ def _checked(name: str, value: object, kind: Any) -> object:
     if kind == TEXTS:
         texts = cast("dict[str, object]", value) if isinstance(value, dict) else {name: None}
         return {key: _checked(name, each, str) for key, each in texts.items()}
-    if kind == NUMBERS:
-        numbers = cast("list[object]", value) if isinstance(value, list) else [None]
-        return tuple(_checked(name, each, int) for each in numbers)
     if kind is bool and isinstance(value, bool):
         return value
     if isinstance(value, int) and not isinstance(value, bool) and isinstance(0.0, kind):

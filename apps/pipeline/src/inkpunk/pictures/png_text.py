@@ -197,7 +197,7 @@ def _for_replay(facts: Facts) -> dict[str, object]:
     return {
         "Asked": _pairs(facts.asked),
         "Weights": _pairs(facts.weights),
-        "Drawn together": " ".join(map(str, facts.together)),
+        "Drawn together": facts.together,
         "Threads": facts.threads,
         "Machine": facts.machine,
     }

@@ -145,7 +145,7 @@ def _read(text: str) -> float | tuple[int, int]:
     """Read 2, 1.5 or 1024x768."""
     if match := re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text):
         return int(match[1]), int(match[2])
-    if re.fullmatch(r"\s*\d{1,6}(\.\d{0,6})?\s*", text):
+    if re.fullmatch(r"\s*\d{1,6}(\.\d{0,20})?\s*", text):
         return float(text)
     raise EnlargeError(f"enlarge {text[:40]!r}: is neither a factor, as 2, nor WIDTHxHEIGHT, as 1024x768")
 

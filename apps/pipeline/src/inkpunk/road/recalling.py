@@ -9,6 +9,12 @@ from inkpunk.road.programs import PROGRAMS
 
 Plain = str | int | float | bool | tuple[str, ...]
 
+ASKED = (
+    *("enlarge", "enlarge-by", "enlarge-strength", "enlarge-steps", "enlarge-sampler"),
+    *("sampler", "spacing", "eta", "width", "height"),
+)
+"""What `Facts.asked` may tell, by the names of options; whatever else a stranger says there is passed over."""
+
 
 def values_of(facts: Facts, told: Collection[str] = ()) -> dict[str, Plain]:
     """What a picture was asked for, but for its model: by the long names of the options of `generate` and `edit`.
@@ -54,7 +60,7 @@ def values_of(facts: Facts, told: Collection[str] = ()) -> dict[str, Plain]:
     }
     if "enlarge" in facts.asked:  # what follows from each other there is as it was asked for
         values |= dict.fromkeys(("sampler", "spacing", "eta", "width", "height"))
-    values |= dict(facts.asked)
+    values |= {name: facts.asked.get(name) for name in ASKED if name in facts.asked}
     values |= {name: find(facts) for name, find in GIVEN.items() if name not in told}
     return {name: value for name, value in values.items() if value is not None}
 
