@@ -16,7 +16,11 @@ from inkpunk.cli.saving import Saving
 if TYPE_CHECKING:
     from inkpunk.orders.order import Order
 
-TROUBLE = 2  # exit status of what could not be compared, as that of cmp and diff
+
+class TroubleError(click.ClickException):
+    """What could not be compared; it exits as cmp and diff do then."""
+
+    exit_code = 2
 
 
 @click.command()
@@ -65,9 +69,10 @@ def replay(
     try:
         with refusals():
             same = _replayed(picture, read_changes(changes), models, out, overwrite)
-    except click.ClickException as error:
-        error.exit_code = TROUBLE
+    except click.UsageError:
         raise
+    except click.ClickException as error:
+        raise TroubleError(error.message) from error
     context.exit(0 if same else 1)
 
 

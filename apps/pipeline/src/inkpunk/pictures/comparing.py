@@ -133,13 +133,15 @@ def differences(then: Facts, now: Facts, *, deciding: bool = False) -> list[str]
         if each.name in PLACES or (each.name in UNTOLD and not one):
             continue
         name = each.name.replace("_", " ")
-        if isinstance(one, Mapping) and isinstance(other, Mapping):
-            pairs = cast("Mapping[str, str]", one), cast("Mapping[str, str]", other)
-            for key in dict.fromkeys([*pairs[0], *pairs[1]]):
-                if pairs[0].get(key) != pairs[1].get(key):
-                    told.append(_said(f"{name} {key}", pairs[0].get(key), pairs[1].get(key)))
+        if isinstance(one, Mapping):
+            before, after = cast("Mapping[str, str]", one), cast("Mapping[str, str]", other)
+            told += [
+                _said(f"{name} {key}", before.get(key), after.get(key))
+                for key in dict.fromkeys([*before, *after])
+                if before.get(key) != after.get(key)
+            ]
         else:
-            told.append(_said(name, one, other))
+            told.append(_said(name, cast("object", one), other))
     return told
 
 
