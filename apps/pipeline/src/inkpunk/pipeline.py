@@ -33,6 +33,7 @@ from inkpunk.memory.residence import Residence
 from inkpunk.models.assembling import assemble
 from inkpunk.models.control_nets import OpenControlNet
 from inkpunk.models.facts import facts_of_model
+from inkpunk.models.given_files import given_files
 from inkpunk.models.loras import Lora, by_name, open_loras, with_defaults_of
 from inkpunk.models.model import Model
 from inkpunk.pictures.canvas import Canvas
@@ -517,6 +518,8 @@ class Pipeline(Model):
             if self.learned.words
             else {}
         )
+        loras = by_name((*self.loras, *tagged))
+        batched = len(plan.texts) > 1 == len(self._alone(plan))
         return Facts(
             **facts_of(plan, seed),
             **facts_of_model(self),
@@ -525,7 +528,9 @@ class Pipeline(Model):
             control_nets={kind: f"{net.name} [{net.hash}]" for kind, net in nets},
             image_prompt_nets=prompt.told if prompt else {},
             tiny_vae=self.tiny_vae.told if plan.request.draft and self.tiny_vae else None,
-            lora_hashes={name: lora.hash for name, lora in by_name((*self.loras, *tagged)).items()},
+            lora_hashes={name: lora.hash for name, lora in loras.items()},
+            weights=given_files(self, plan, loras.values(), words),
+            together=" ".join(map(str, plan.request.seeds)) if batched else "",
         )
 
 

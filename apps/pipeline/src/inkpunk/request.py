@@ -12,9 +12,11 @@ from inkpunk_sampling import find_sampler, find_spacing
 from PIL import Image
 
 from inkpunk.models.loras import Lora
+from inkpunk.orders.options import OPTIONS, settings_of
 from inkpunk.pictures.canvas import Extend
 from inkpunk.pictures.fitting import find_resize
 from inkpunk.pictures.plain import over_paper
+from inkpunk.pictures.png_text import read_single_facts
 from inkpunk.road import limits
 from inkpunk.road.control import Control
 from inkpunk.road.enlarging import Enlarge
@@ -32,7 +34,9 @@ from inkpunk.road.given_pictures import (
 from inkpunk.road.image_prompts import ImagePrompt
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
 from inkpunk.road.programs import PROGRAMS, Program
+from inkpunk.road.recalling import values_of
 from inkpunk.road.regions import Region
+from inkpunk.road.settings import fields_of
 
 
 def _fresh_seed() -> tuple[int, ...]:
@@ -157,6 +161,22 @@ class Request:
     seed_resize: tuple[int, int] | str | None = None
     enlarge: Enlarge | float | str | tuple[int, int] | None = None
     tile_size: int | None = None
+
+    @classmethod
+    def from_picture(cls, path: str | Path) -> "Request":
+        """What a picture that inkpunk saved was asked for, with nothing left open; whatever model drew it.
+
+        `inkpunk.orders.replay.replay` finds the model, too, and draws it again.
+
+        Raises:
+            PictureError: for a file without such a recipe, and one of more pictures than one; for a picture that it
+                takes and that was given as pixels.
+            RequestError: for a picture that it takes and that cannot be read.
+        """
+        values = {
+            name: OPTIONS[name](name, value) for name, value in values_of(read_single_facts(path)).items()
+        }
+        return cls(**fields_of(**settings_of(values)))
 
     def __post_init__(self) -> None:
         """Check every value that can be judged without a model, and keep it as Python's own."""

@@ -11,8 +11,10 @@ from inkpunk.cli.enlarge import enlarge
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
 from inkpunk.cli.inspect import inspect
+from inkpunk.cli.model import model
 from inkpunk.cli.prompt import prompt
 from inkpunk.cli.refusing import machine_refusal
+from inkpunk.cli.replay import replay
 from inkpunk.cli.samplers import samplers
 from inkpunk.cli.terminal import print_anything
 from inkpunk.cli.trace import trace
@@ -57,9 +59,11 @@ def main() -> None:
     inkpunk grid "nvinkpunk raven" --x sampler=euler,heun --y steps=5,10,20
     inkpunk batch requests.jsonl --out pictures
     inkpunk travel "nvinkpunk raven" "nvinkpunk fox" --out raven-fox.webp
+    inkpunk replay raven.png --with seed=+1
     inkpunk trace "nvinkpunk raven" --model v1-5-pruned-emaonly.safetensors
     inkpunk prompt "a (raven:1.2) [at dusk:at night:0.4]"
     inkpunk inspect Inkpunk-Diffusion-v2.ckpt
+    inkpunk model --find 2182245415 ~/models
     inkpunk convert Inkpunk-Diffusion-v2.ckpt inkpunk.safetensors --dtype float16
     inkpunk train lora kettle --trigger zwkettle --caption "a copper kettle"
     """
@@ -72,10 +76,12 @@ for command in (
     grid,
     batch,
     travel,
+    replay,
     trace,
     prompt,
     samplers,
     inspect,
+    model,
     convert,
     train,
 ):

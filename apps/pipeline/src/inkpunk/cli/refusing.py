@@ -77,6 +77,8 @@ def _said(error: Exception) -> str | None:
     from inkpunk.memory.devices import DeviceError
     from inkpunk.memory.precision import NotFiniteError
     from inkpunk.models.hub_errors import HubError
+    from inkpunk.orders.choice import ChoiceError
+    from inkpunk.orders.values import OrderError
     from inkpunk.pictures.facts import PictureError
     from inkpunk.road.control import ControlError
     from inkpunk.road.errors import RequestError
@@ -84,7 +86,7 @@ def _said(error: Exception) -> str | None:
 
     told = (
         *(CheckpointError, HubError, PictureError, RequestError, ControlError),
-        *(DeviceError, NotFiniteError, TrainingError),
+        *(DeviceError, NotFiniteError, TrainingError, OrderError, ChoiceError),
     )
     if not isinstance(error, told):
         return None

@@ -5,6 +5,7 @@ from typing import Any
 
 from inkpunk.models.hashing import model_hash, readable_hash
 from inkpunk.models.loras import by_name
+from inkpunk.models.machine import machine_of, threads_of
 from inkpunk.models.model import Model
 from inkpunk.models.trained_for import schedule_in_words
 
@@ -25,5 +26,7 @@ def facts_of_model(model: Model) -> dict[str, Any]:
         "speed": model.loaded.speed,
         "prediction": model.prediction,
         "zero_snr": model.schedule.zero_snr,
+        "threads": threads_of(model.device),
+        "machine": machine_of(model.device),
         "loras": {name: lora.weights for name, lora in by_name(model.loras).items()},
     }

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,6 +16,7 @@ from inkpunk.pictures.atomic import write_atomically
 SHORT = 12  # hex digits, as in the "Lora hashes" that AUTOMATIC1111 writes
 LENGTH = 10  # hex digits, as in the "Model hash" that AUTOMATIC1111 writes
 WEIGHTS = (".safetensors", ".bin", ".ckpt", ".pt")
+PART = 1 << 24  # bytes that are read at a time, where progress is told
 MOST_CACHE = 16_000_000  # bytes, of a hundred thousand models
 _SHA256 = re.compile("[0-9a-f]{64}")
 
@@ -50,10 +51,19 @@ def model_hash(path: Path) -> str:
     """
     if not path.is_dir():
         return _sha256(path)[:LENGTH]
+    return _of_list((name, _sha256(file)) for name, file in _weights_in(path))
+
+
+def _weights_in(folder: Path) -> list[tuple[str, Path]]:
+    """The weight files of a folder and of those in it, by their paths within it, in order."""
     files = sorted(
-        (file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.suffix in WEIGHTS
+        (file.relative_to(folder).as_posix(), file) for file in folder.rglob("*") if file.suffix in WEIGHTS
     )
-    listed = "".join(f"{_sha256(file)}  {name}\n" for name, file in files if file.is_file())
+    return [(name, file) for name, file in files if file.is_file()]
+
+
+def _of_list(files: Iterable[tuple[str, str]]) -> str:
+    listed = "".join(f"{sha256}  {name}\n" for name, sha256 in files)
     return hashlib.sha256(listed.encode(errors="surrogateescape")).hexdigest()[:LENGTH]
 
 
@@ -82,16 +92,65 @@ def cache_folder() -> Path:
     return (shared if shared.is_absolute() else Path("~/.cache").expanduser()) / "inkpunk"
 
 
-def _sha256(file: Path) -> str:
-    file = file.resolve()
+def remembered() -> dict[Path, str]:
+    """The SHA-256 of every file that was hashed before and is as it was then, by its path."""
+    found = dict[Path, str]()
+    for name, seen in _recall().items():
+        try:
+            there = Path(name).stat()
+        except (OSError, ValueError):  # gone, or no name of a file
+            continue
+        if (seen.size, seen.mtime_ns) == (there.st_size, there.st_mtime_ns):
+            found[Path(name)] = seen.sha256
+    return found
+
+
+def remembered_folder(folder: Path, files: Mapping[Path, str]) -> str | None:
+    """What `model_hash` gives of a folder, of `remembered` files alone; None where there are others."""
+    hashes = [(name, files.get(file.resolve())) for name, file in _weights_in(folder)]
+    known = [(name, sha256) for name, sha256 in hashes if sha256 is not None]
+    return _of_list(known) if known and len(known) == len(hashes) else None
+
+
+def hash_in_parts(path: Path) -> Generator[int, None, str]:
+    """As `file_hash`, but yields how many bytes were read after each part, and returns the hash.
+
+    Raises:
+        OSError: the file does not exist or cannot be read.
+    """
+    file, before, sha256 = _begin(path)
+    if sha256 is not None:
+        return sha256
+    digest, done = hashlib.sha256(), 0
+    with file.open("rb") as opened:
+        while part := opened.read(PART):
+            digest.update(part)
+            done += len(part)
+            yield done
+    return _end(file, before, digest.hexdigest())
+
+
+def _sha256(path: Path) -> str:
+    file, before, sha256 = _begin(path)
+    if sha256 is not None:
+        return sha256
+    with file.open("rb") as opened:
+        return _end(file, before, hashlib.file_digest(opened, "sha256").hexdigest())
+
+
+def _begin(path: Path) -> tuple[Path, os.stat_result, str | None]:
+    """The file itself, what it is now, and its hash where that is remembered."""
+    file = path.resolve()
     before = file.stat()
     if not stat.S_ISREG(before.st_mode):  # a pipe would be waited for, and a device never ends
         raise OSError(errno.EINVAL, "not a regular file", str(file))
     seen = _recall().get(str(file))
-    if seen and (seen.size, seen.mtime_ns) == (before.st_size, before.st_mtime_ns):
-        return seen.sha256
-    with file.open("rb") as opened:
-        sha256 = hashlib.file_digest(opened, "sha256").hexdigest()
+    known = seen and (seen.size, seen.mtime_ns) == (before.st_size, before.st_mtime_ns)
+    return file, before, seen.sha256 if seen and known else None
+
+
+def _end(file: Path, before: os.stat_result, sha256: str) -> str:
+    """Remember a hash, unless the file has changed while it was read."""
     after = file.stat()
     if (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns):
         _remember(str(file), _Seen(before.st_size, before.st_mtime_ns, sha256))

@@ -122,7 +122,7 @@ class ImagePrompts:
             dtype, kept: in which precision they compute, and that of their weights; None for the files' own.
             reside: makes a network fast, and a residence of it.
         """
-        self._adapter, self._encoder, self._unet = adapter, encoder, unet
+        self.adapter, self.encoder, self._unet = adapter, encoder, unet
         self._waiting, self._compute, self._dtype, self._kept = waiting, compute, dtype, kept
         self._reside = reside
 
@@ -134,12 +134,12 @@ class ImagePrompts:
             CheckpointError: none is given, it is something else, or for another model.
             HubError: one of the two cannot be fetched.
         """
-        if self._adapter is None:
+        if self.adapter is None:
             raise CheckpointError(
                 "image prompt: this model has no adapter to see pictures with; give one as --ip-adapter FILE, such "
                 "as h94/IP-Adapter/models/ip-adapter_sd15.safetensors"
             )
-        path = resolve_network(str(self._adapter))
+        path = resolve_network(str(self.adapter))
         file = open_image_prompt(path)
         try:
             config = ImagePromptConfig.from_weights(file.tensors)
@@ -147,7 +147,7 @@ class ImagePrompts:
             raise CheckpointError(f"{path}: {error}") from error
         _refuse_misfit(path, config, self._unet)
         half = self._dtype is torch.float16
-        encoder_path = resolve_image_encoder(self._encoder, self._adapter, path, half=half)
+        encoder_path = resolve_image_encoder(self.encoder, self.adapter, path, half=half)
         encoder_file = open_image_encoder(encoder_path)
         try:
             encoder = (

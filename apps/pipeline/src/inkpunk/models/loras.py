@@ -25,6 +25,7 @@ from torch import Tensor
 from inkpunk.memory.pages import ReadOnce
 from inkpunk.models.hashing import short_hash
 from inkpunk.models.loading import Defaults, told_defaults
+from inkpunk.pictures.numbers import exact
 
 COMPONENTS = ("text_encoder", "unet")
 MOST_STRENGTH = 100.0
@@ -99,7 +100,7 @@ class OpenLora:
     def weights(self) -> str:
         """How much of it, as `Lora.read` reads it: "0.8" or "0.8:0.5"."""
         both = (self.asked.weight, self.asked.text_encoder)
-        return ":".join(f"{each:g}" for each in both if each is not None)
+        return ":".join(exact(each) for each in both if each is not None)
 
     @property
     def hash(self) -> str:

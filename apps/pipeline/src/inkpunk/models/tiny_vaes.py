@@ -38,7 +38,7 @@ class TinyVAEs:
             half: prefer float16 weights on the hub.
             reside: makes a network fast, and a residence of it.
         """
-        self._given, self._vae = given, vae
+        self.given, self._vae = given, vae
         self._waiting, self._dtype, self._half, self._reside = waiting, dtype, half, reside
 
     @cached_property
@@ -48,7 +48,7 @@ class TinyVAEs:
         Raises:
             HubError: it cannot be.
         """
-        return resolve_network(str(self._given), half=self._half)
+        return resolve_network(str(self.given), half=self._half)
 
     @cached_property
     def opened(self) -> Residence[TinyVAE]:

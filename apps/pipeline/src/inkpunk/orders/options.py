@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import cast
+from typing import Any, cast
 
 from inkpunk.orders.values import OrderError, Value
 from inkpunk.road import given
@@ -155,3 +155,11 @@ ARGUMENTS = {
 def argument(name: str) -> str:
     """What an option's value is called in Python."""
     return ARGUMENTS.get(name, name.replace("-", "_"))
+
+
+def settings_of(values: Mapping[str, Value]) -> dict[str, Any]:
+    """What values say of a request, by the names of Python's arguments, as `inkpunk.road.settings` takes them."""
+    told: dict[str, Any] = {argument(name): value for name, value in values.items() if name in REQUEST}
+    if interval := told.get("guidance_interval"):
+        told["guidance_interval"] = tuple(map(float, interval.split(":")))
+    return told

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from inkpunk.models.hashing import file_hash, model_hash
 from inkpunk.orders.choice import ChoiceError, ModelChoice
-from inkpunk.orders.options import MODEL, OPTIONS, REQUEST, argument, number, whole
+from inkpunk.orders.options import MODEL, OPTIONS, argument, number, settings_of, whole
 from inkpunk.orders.values import OrderError, Value
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.formats import check_writable
@@ -189,12 +189,7 @@ class Order:
     @property
     def _settings(self) -> dict[str, Any]:
         """What it says of the request, by the names of Python's arguments."""
-        told: dict[str, Any] = {
-            argument(name): value for name, value in self.values.items() if name in REQUEST
-        }
-        if interval := told.get("guidance_interval"):
-            told["guidance_interval"] = tuple(map(float, interval.split(":")))
-        return told
+        return settings_of(self.values)
 
     def _texts(self, name: str) -> tuple[str, ...]:
         value = self.values.get(name, ())

@@ -74,6 +74,18 @@ class Facts:
             "upscaler", its name and, in brackets, the first 12 hex digits of its file's SHA-256, which is told alone
             where the init picture was enlarged.
         tile_size: in pixels, of the overlapping tiles it was drawn in.
+        asked: of a picture that is enlarged, or a part of another drawn anew, what was asked for and the facts above
+            do not tell, by the names of options: "enlarge", "width"...
+        weights: of the files of weights that were given by hub ids or by paths below the working folder, what was
+            given, by what as ("model", "lora neon", "embedding word", "control canny", "adapter", "encoder",
+            "tiny vae", "upscaler"). Paths from elsewhere are the user's own business: their names and hashes are
+            told above.
+        together: the seeds of all pictures of the batch that this one was drawn in, where sums round otherwise by
+            that: "5 6 7"; "" for one that was drawn by itself.
+        threads: that torch computed with, on a CPU.
+        machine: what computed, as "torch 2.9.1, AVX512", where that may be another by and by.
+        saved: what it was saved as, where that loses something, and its quality: "jpeg 80". It is no fact of the
+            drawing, and makes no two of them unequal.
     """
 
     prompt: str
@@ -135,6 +147,12 @@ class Facts:
     speed: str = ""
     enlarged: Mapping[str, str] = field(default_factory=dict[str, str])
     tile_size: int | None = None
+    asked: Mapping[str, str] = field(default_factory=dict[str, str])
+    weights: Mapping[str, str] = field(default_factory=dict[str, str])
+    together: str = ""
+    threads: int | None = None
+    machine: str = ""
+    saved: str = field(default="", compare=False)
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from PIL import Image
 
 from inkpunk.pictures.atomic import write_atomically
 from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.formats import ENDINGS, check_writable, ending_of, format_of
+from inkpunk.pictures.formats import ENDINGS, QUALITY, check_writable, ending_of, format_of
 from inkpunk.pictures.lossy import file_of
 from inkpunk.pictures.png_text import infotext, png_text
 
@@ -52,7 +52,11 @@ class Picture:
             PictureError: for what the format cannot hold, or this Pillow not write.
         """
         check_writable(form, quality=quality, alpha=self.image.mode == "RGBA")
-        return self.png() if form == "png" else file_of(self.image, form, *self.texts, quality)
+        if form == "png":
+            return self.png()
+        saved = f"{form} {QUALITY if quality is None else quality}"
+        told = replace(self, facts=replace(self.facts, saved=saved))
+        return file_of(self.image, form, *told.texts, quality)
 
     def png(self) -> bytes:
         """The picture as a PNG file, its facts inside."""

@@ -188,6 +188,18 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Speed": facts.speed,
         "Upscaler": facts.enlarged.get("upscaler"),
         "Tile size": facts.tile_size,
+        **_for_replay(facts),
+    }
+
+
+def _for_replay(facts: Facts) -> dict[str, object]:
+    """What it takes beside all that to draw it again to the last bit."""
+    return {
+        "Asked": _pairs(facts.asked),
+        "Weights": _pairs(facts.weights),
+        "Drawn together": facts.together,
+        "Threads": facts.threads,
+        "Machine": facts.machine,
     }
 
 
@@ -256,6 +268,20 @@ def read_facts(path: str | Path) -> Facts:
         PictureError: for a file that is no PNG, JPEG, WebP or AVIF, holds no such facts, or damaged ones.
     """
     return _read(path, Facts.from_json)
+
+
+def read_single_facts(path: str | Path) -> Facts:
+    """Read back the facts of a picture that inkpunk saved, and of no more than one.
+
+    Raises:
+        PictureError: as `read_facts`; for a grid and an animation.
+    """
+    facts, whole = _read(path, lambda text: (Facts.from_json(text), json.loads(text)))
+    if "grid" in whole:
+        raise PictureError(f"{path}: a grid; save its cells by --save-cells, and take one of those")
+    if "travel" in whole:
+        raise PictureError(f"{path}: an animation; save its frames into a folder, and take one of those")
+    return facts
 
 
 def read_grid_facts(path: str | Path) -> GridFacts:

@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from inkpunk.pictures.hints import MAKERS, is_grey, says_nothing
+from inkpunk.pictures.numbers import exact
 from inkpunk.road.road import LATENT_CHANNELS, Latents, ModelInput, Road
 
 MOST_WEIGHT = 100.0
@@ -93,8 +94,8 @@ class Control:
     @property
     def numbers(self) -> str:
         """Weight and steps as they are read: "0.9", or "0.9:0-0.6" where not all steps count."""
-        steps = "" if (self.start, self.end) == (0, 1) else f":{self.start:g}-{self.end:g}"
-        return f"{self.weight:g}{steps}"
+        steps = "" if (self.start, self.end) == (0, 1) else f":{exact(self.start)}-{exact(self.end)}"
+        return f"{exact(self.weight)}{steps}"
 
     @property
     def told(self) -> str:

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk.pictures.fitting import SIZE_MULTIPLE
+from inkpunk.pictures.numbers import exact
 from inkpunk.road import given
 
 MOST_TIMES = 16
@@ -109,7 +110,7 @@ class Enlarge:
     @property
     def told(self) -> str:
         """How much larger, as it is read: "2" or "1024x768"."""
-        return f"{self.to[0]}x{self.to[1]}" if isinstance(self.to, tuple) else f"{self.to:g}"
+        return f"{self.to[0]}x{self.to[1]}" if isinstance(self.to, tuple) else exact(self.to)
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -144,7 +145,7 @@ def _read(text: str) -> float | tuple[int, int]:
     """Read 2, 1.5 or 1024x768."""
     if match := re.fullmatch(r"\s*(\d{1,6})\s*[xX×]\s*(\d{1,6})\s*", text):
         return int(match[1]), int(match[2])
-    if re.fullmatch(r"\s*\d{1,6}(\.\d{0,6})?\s*", text):
+    if re.fullmatch(r"\s*\d{1,6}(\.\d{0,20})?\s*", text):
         return float(text)
     raise EnlargeError(f"enlarge {text[:40]!r}: is neither a factor, as 2, nor WIDTHxHEIGHT, as 1024x768")
 

@@ -5,8 +5,10 @@ from typing import Any
 
 from PIL import Image
 
+from inkpunk.pictures.numbers import exact
 from inkpunk.pictures.paths import path_of
 from inkpunk.pictures.pixels import alpha_hash, image_hash
+from inkpunk.road.asked import asked_of
 from inkpunk.road.control import Control
 from inkpunk.road.plan import Plan
 
@@ -63,11 +65,12 @@ def facts_of(plan: Plan, seed: int) -> dict[str, Any]:
         "blend": f"{request.blended_with(seed)}:{request.blended[1]}" if request.blended else None,
         "vary": "{}:{}".format(*request.varied) if request.varied else None,
         "seed_resize": "{}x{}".format(*request.resized) if request.resized else None,
-        "image_prompts": {str(place): f"{each.weight:g}" for place, each in enumerate(request.shown, 1)},
+        "image_prompts": {str(place): exact(each.weight) for place, each in enumerate(request.shown, 1)},
         "image_prompt_hashes": {
             str(place): image_hash(each.kept) for place, each in enumerate(request.shown, 1)
         },
         "tile_size": request.tile_size,
+        "asked": asked_of(request),
         "paths": _paths(plan),
         "resize": request.resize if plan.start or plan.hints else "fill",
         "match_colours": request.match_colours,

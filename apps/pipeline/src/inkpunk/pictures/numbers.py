@@ -1,0 +1,9 @@
+"""Numbers as recipes have them: short, and read back to the same."""
+
+from decimal import Decimal
+
+
+def exact(value: float) -> str:
+    """A number as one writes it, "0.9", without an exponent, which many options do not read; reads back the same."""
+    short = f"{value:g}"
+    return short if float(short) == value and "e" not in short else f"{Decimal(repr(float(value))):f}"
