@@ -94,8 +94,8 @@ def test_an_edit_is_replayed(tiny: Path, start: Path, tmp_path: Path, options: l
 
 
 def test_a_picture_of_a_batch_is_replayed_with_those_beside_it(tiny: Path, tmp_path: Path) -> None:
-    result = run("generate", "a {raven|fox}", "--model", tiny, "--count", 3, "--batch", 3, "--seed", 5, "--steps", 2,
-                 "--out", tmp_path)  # fmt: skip
+    prompt, batch = "a {raven|fox AND an {owl|cat}|[x:y:0.5]}", ["--count", 3, "--batch", 3, "--seed", 5]
+    result = run("generate", prompt, "--model", tiny, *batch, "--steps", 2, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     for path in sorted(tmp_path.glob("*.png")):
         assert read_facts(path).together == "5 6 7"
@@ -225,7 +225,7 @@ def test_a_file_of_an_unknown_quality_says_that_it_is_a_guess(
 def test_pictures_of_earlier_versions_are_replayed_as_far_as_they_go(
     drawn: Picture, tiny: Path, tmp_path: Path
 ) -> None:
-    new = {"asked", "weights", "together", "threads", "machine", "saved"}
+    new = {"asked", "weights", "together", "beside", "threads", "machine", "saved"}
     told = {name: value for name, value in json.loads(drawn.facts.to_json()).items() if name not in new}
     facts = Facts.from_json(json.dumps(told))
     out = replace(drawn, facts=facts).save(tmp_path / "old.png")

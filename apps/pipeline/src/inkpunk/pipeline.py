@@ -44,6 +44,7 @@ from inkpunk.pictures.pixels import image_to_tensor, tensor_to_image
 from inkpunk.request import Request
 from inkpunk.road.batch import draws_alone, together
 from inkpunk.road.beginning import begin
+from inkpunk.road.beside import beside
 from inkpunk.road.blend import blended, blended_plan
 from inkpunk.road.contexts import contexts_of, joiner
 from inkpunk.road.control import Controller, Tell, controlled
@@ -531,6 +532,7 @@ class Pipeline(Model):
             lora_hashes={name: lora.hash for name, lora in loras.items()},
             weights=given_files(self, plan, loras.values(), words),
             together=" ".join(map(str, plan.request.seeds)) if batched else "",
+            beside=beside(plan.request, seed) if batched else {},
         )
 
 

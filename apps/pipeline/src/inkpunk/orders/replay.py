@@ -3,7 +3,7 @@
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,9 +43,14 @@ class Replay:
         Raises:
             RequestError: for what can be refused without the model.
         """
+        from inkpunk.road.beside import BatchRequest
+
         request, seed = self.order.request(), self.order.seed
-        beside = tuple(int(each) for each in _SEED.findall(self.facts.together))
-        return replace(request, seeds=beside) if seed == self.facts.seed and seed in beside else request
+        seeds = tuple(int(each) for each in _SEED.findall(self.facts.together))
+        if seed != self.facts.seed or seed not in seeds:
+            return request
+        told = {each.name: getattr(request, each.name) for each in fields(request)}
+        return BatchRequest(**told | {"seeds": seeds, "others": self.facts.beside})
 
     def differs(self, facts: Facts) -> list[str]:
         """What is different from what the picture carries, a line each.

@@ -25,9 +25,10 @@ UNDECIDING = {
     "machine",
     "speed",
     "together",
+    "beside",
 }
 """Facts that say where a picture's files are and what computed it, and not which picture it is."""
-UNTOLD = {"weights", "together", "threads", "machine", "asked"}
+UNTOLD = {"weights", "together", "beside", "threads", "machine", "asked"}
 """Facts that pictures of versions before 0.12 do not tell."""
 PLACES = {"paths", "weights"}
 """Facts of no worth where the hashes beside them are the same."""

@@ -82,6 +82,9 @@ class Facts:
             told above.
         together: the seeds of all pictures of the batch that this one was drawn in, where sums round otherwise by
             that: "5 6 7"; "" for one that was drawn by itself.
+        beside: what the prompts of that batch's other pictures were chosen to be, where they are not this one's: by
+            seed and what as, "6 prompt", "6 negative", "6 blend", "6 region 1". How long they are changes how sums
+            round.
         threads: that torch computed with, on a CPU.
         machine: what computed, as "torch 2.9.1, AVX512", where that may be another by and by.
         saved: what it was saved as, where that loses something, and its quality: "jpeg 80". It is no fact of the
@@ -150,6 +153,7 @@ class Facts:
     asked: Mapping[str, str] = field(default_factory=dict[str, str])
     weights: Mapping[str, str] = field(default_factory=dict[str, str])
     together: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict[str, str])
     threads: int | None = None
     machine: str = ""
     saved: str = field(default="", compare=False)
