@@ -6,6 +6,7 @@ from inkpunk.pictures.others.infotext import pairs
 from inkpunk.pictures.others.plain import file_name, in_a_line, mapping, number, size, whole
 from inkpunk.pictures.others.settings import Settings
 from inkpunk.pictures.others.told import Telling
+from inkpunk.road.limits import MOST_PADDING
 
 CONTENTS = {
     "fill": "blurred",
@@ -138,7 +139,7 @@ def image_to_image(settings: Settings, told: Telling) -> None:
     if "strength" in told.values or init is not None:
         told.need("init", "the picture that it begins from")
     if resize is not None:
-        told.waiting["resize"] = resize.lower()
+        told.resize(resize, "Resize mode")
     content, area = settings.take("Masked content"), settings.take("Inpaint area")
     padding, blur = settings.take("Masked area padding"), settings.take("Mask blur")
     mode, mask = settings.take("Mask mode"), settings.take("Mask hash")
@@ -152,9 +153,10 @@ def image_to_image(settings: Settings, told: Telling) -> None:
         )
     if area is not None and area.lower() == "only masked":
         pixels = whole(padding) if padding is not None else 32
-        if pixels is None:
-            told.note("Masked area padding", padding, "is no whole number")
-        told.waiting["only-masked"] = 32 if pixels is None else pixels
+        if pixels is None or not 0 <= pixels <= MOST_PADDING:
+            told.note("Masked area padding", padding, "is no number of pixels; 32 is taken")
+            pixels = 32
+        told.waiting["only-masked"] = pixels
     if blur is not None and whole(blur) != 0:
         told.note("Mask blur", blur, "masks are taken as they are; give one that is blurred")
     if mode is not None and mode.lower() != "inpaint masked":
@@ -181,7 +183,7 @@ def control_nets(settings: Settings, told: Telling) -> None:
             told.note(f"{key}: Control Mode", inner["Control Mode"])
         resize = inner.get("Resize Mode", "Crop and Resize")
         if resize not in ("Crop and Resize", "ResizeMode.INNER_FIT"):
-            told.waiting["resize"] = resize.lower()
+            told.resize(resize, f"{key}: Resize Mode")
         for name in sorted(inner.keys() - CONTROL_KEYS):
             told.note(f"{key}: {name}", inner[name])
         for name in ("Processor Res", "Threshold A", "Threshold B"):

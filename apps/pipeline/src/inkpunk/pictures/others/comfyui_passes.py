@@ -94,8 +94,10 @@ def _start(graph: Graph, walked: Pass, told: Telling, size: tuple[int, int]) -> 
         for node in walked.before:
             told.note(str(node), None, "changes latents in which there is nothing")
         return
-    if start is None or not start.kind.startswith("LoadImage"):
-        told.note("its latents", None, "begin in a way that is not followed")
+    if start is None:
+        told.note("its latents", None, "begin in a way that is not followed; the size is the picture's")
+        told.values["width"], told.values["height"] = (side // 8 * 8 for side in size)
+        return
     told.need("init", "the picture that it begins from" + _named(start, "image"))
     told.values["width"], told.values["height"] = (side // 8 * 8 for side in size)
     for node in walked.before:

@@ -34,7 +34,7 @@ def our_own(settings: Settings, told: Telling) -> None:
             told.values[name] = True
     for key, name in WAITING.items():
         if value := settings.take(key):
-            told.waiting[name] = value == "True" if name == "match-colours" else value
+            told.resize(value, key) if name == "resize" else told.waiting.update({name: value == "True"})
     told.put("tile-size", settings.take("Tile size"), "Tile size")
     if interval := settings.take("Guidance interval"):
         told.values["guidance-interval"] = interval.replace(" to ", ":")

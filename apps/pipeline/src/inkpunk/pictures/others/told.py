@@ -9,6 +9,7 @@ from inkpunk_sampling import find_sampler, find_spacing
 from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError, Value
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.fitting import find_resize
 from inkpunk.pictures.others.plain import in_a_line, number, whole
 from inkpunk.road.errors import RequestError
 
@@ -133,6 +134,13 @@ class Telling:
             except ValueError:
                 self.note(spacing_label, spacing, "there is no such spacing here")
         return found
+
+    def resize(self, value: str, label: str) -> None:
+        """Keep how pictures that are missing are brought to the size."""
+        try:
+            self.waiting["resize"] = find_resize(value[:100])
+        except ValueError:
+            self.note(label, value, "there is no such way here")
 
     def done(self) -> Told:
         """The recipe, with the values that make a request; what does not is noted.
