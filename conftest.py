@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import settings
 
 from tests import typed
@@ -20,22 +19,30 @@ settings.register_profile("explore", max_examples=100)
 settings.load_profile("workspace")
 
 
-def _unless_meta(fill: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+def _unless_meta(fill: Callable[..., Any]) -> Callable[..., Any]:
     """Leave tensors without numbers alone: drawing none takes torch a good part of what loading a model takes."""
 
     @functools.wraps(fill)
-    def filled(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+    def filled(tensor: Any, *arguments: Any, **options: Any) -> Any:
         return tensor if tensor.is_meta else fill(tensor, *arguments, **options)
 
     return filled
 
 
-for name in ("kaiming_uniform_", "uniform_", "normal_"):
-    setattr(torch.nn.init, name, _unless_meta(getattr(torch.nn.init, name)))
+def pytest_configure(config: pytest.Config) -> None:
+    """Where tests run: with `-n` this process only hands them out, and its workers would wait until it has torch."""
+    if config.getoption("numprocesses", None):
+        return
+    import torch
+
+    for name in ("kaiming_uniform_", "uniform_", "normal_"):
+        setattr(torch.nn.init, name, _unless_meta(getattr(torch.nn.init, name)))
 
 
 @pytest.fixture(autouse=True, scope="session")
 def threads(request: pytest.FixtureRequest) -> None:
     """One thread for networks so small that they would only wait for a second; all of them at full size."""
+    import torch
+
     small = "not slow" in request.config.getoption("-m")
     torch.set_num_threads(1 if small else os.cpu_count() or 1)

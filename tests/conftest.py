@@ -6,9 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from inkpunk.models.conversion import convert_checkpoint
-
-from tools.make_checkpoint import make_checkpoint
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,6 +24,11 @@ def diffusers_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str]
             home = tmp_path_factory.mktemp(size)
             single, made[size] = home / "model.safetensors", home / "folder"
             if size.startswith("small"):
+                # here, as a process that only hands out tests reads this file, too
+                from inkpunk.models.conversion import convert_checkpoint
+
+                from tools.make_checkpoint import make_checkpoint
+
                 make_checkpoint(single, size=size, seed=0)
                 convert_checkpoint(single, made[size])
                 return made[size]

@@ -8,13 +8,13 @@ import dataclasses
 import functools
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NamedTuple, TypeVar, get_type_hints
 
 import jaxtyping
 from beartype import BeartypeConf, beartype
 
 Checked = TypeVar("Checked", bound=Callable[..., Any])
-shapes = jaxtyping.jaxtyped
+sizes = jaxtyping.jaxtyped("context")  # within which arrays' sizes hold for one call
 check = beartype(conf=BeartypeConf(violation_type=jaxtyping.TypeCheckError))  # a TypeError, as by the hook
 
 
@@ -25,24 +25,38 @@ def typed(checked: Checked) -> Checked:
         if dataclasses.is_dataclass(checked) and "__init__" in vars(checked) and not exempt:
             checked.__init__ = typed(checked.__init__)
         return checked
-    if inspect.isgeneratorfunction(checked):
-        # beartype by itself would check its arguments when it is first asked for something, if ever
-        return shapes(checked, typechecker=beartype)
-    hints = checked.__annotations__
-    for name in hints:
-        hints[name] = resolved(hints[name], checked.__globals__)
-    fast, shaped = check(checked), "jaxtyping" in repr(hints)
+    made: Checks | None = None if "<locals>" in checked.__qualname__ else Checks.of(checked)
 
     @functools.wraps(checked)
     def call(*arguments: Any, **options: Any) -> Any:
         if jaxtyping.config.jaxtyping_disable:  # by a test
             return checked(*arguments, **options)
-        if not shaped:
-            return fast(*arguments, **options)
-        with shapes("context"):
-            return fast(*arguments, **options)
+        nonlocal made
+        if made is None:  # of what a function defines each time it runs, few are ever called
+            made = Checks.of(checked)
+        if not made.shaped:
+            return made.call(*arguments, **options)
+        with sizes:
+            return made.call(*arguments, **options)
 
     return call
+
+
+class Checks(NamedTuple):
+    """A function whose arguments and result are checked, and whether arrays' sizes are among them."""
+
+    call: Callable[..., Any]
+    shaped: bool
+
+    @classmethod
+    def of(cls, checked: Callable[..., Any]) -> "Checks":
+        hints = checked.__annotations__
+        for name in hints:
+            hints[name] = resolved(hints[name], checked.__globals__)
+        if inspect.isgeneratorfunction(checked):
+            # by itself it would be checked when it is first asked for something, if ever
+            checked = functools.wraps(checked)(functools.partial(checked))
+        return cls(check(checked), "jaxtyping" in repr(hints))
 
 
 def resolved(hint: Any, names: dict[str, Any]) -> Any:

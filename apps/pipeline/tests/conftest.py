@@ -23,7 +23,6 @@ from inkpunk_unet import (
 from inkpunk_vae import VAE, TinyVAE, TinyVAEConfig, VAEConfig
 from inkpunk_weights import save_checkpoint, save_control
 from safetensors.torch import save_file
-from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet
 
 TEXT_ENCODER = TextEncoderConfig(width=32, layers=2, heads=4, feed_forward=64)
 UNET = UNetConfig(widths=(32, 64), attention=(True, True), heads=4, context_width=32, groups=8)
@@ -121,6 +120,8 @@ def control_net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def upscaler(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small ESRGAN of random weights, which makes pictures twice as large, as its authors' code saves one."""
+    from spandrel.architectures.ESRGAN.__arch.RRDB import RRDBNet  # here: it imports half of torch
+
     torch.manual_seed(4)
     path = tmp_path_factory.mktemp("upscaler") / "2x-tiny.pth"
     torch.save({"params_ema": RRDBNet(num_filters=8, num_blocks=1, scale=2).state_dict()}, path)
