@@ -1,5 +1,6 @@
 """The command line: `python -m tools.site build|check`."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -44,7 +45,10 @@ def _build(work: Path, address: str) -> Path:
     lay_out(source, walk(source / "walk"), config=work / "zensical.toml", address=address)
     # In a folder of its own: of two builds in one, the second would not see what docstrings have become.
     command = [sys.executable, "-m", "zensical", "build", "--strict", "--clean", "-f", "zensical.toml"]
-    built = subprocess.run(command, cwd=work, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    paths = {**os.environ, "PYTHONPATH": str(ROOT)}  # for the extension that the settings name
+    built = subprocess.run(
+        command, cwd=work, env=paths, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
     if built.returncode:
         said = COLOURS.sub("", built.stdout).split("Traceback")[0]
         raise click.ClickException(f"the site does not build\n{said}")

@@ -4,11 +4,12 @@ import importlib
 import inspect
 import re
 import shutil
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import tomllib
 from jinja2 import Environment, StrictUndefined
 
 ROOT = Path(__file__).parents[2]
@@ -37,7 +38,7 @@ def lay_out(source: Path, walk: Mapping[str, Any], *, config: Path, address: str
         name, module = names(member)
         folder = source / "packages" / name
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.md").write_text(_readme(member, folder))
+        (folder / "index.md").write_text(readme(member, (member / "README.md").read_text(), folder))
         (folder / "reference.md").write_text(_reference(name, module))
 
 
@@ -49,21 +50,31 @@ def names(member: Path) -> tuple[str, str]:
 
 def filled(page: str, told: Mapping[str, Any]) -> str:
     """A page with its numbers."""
-    jinja = Environment(undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    jinja.filters |= {"shape": shape, "count": lambda number: f"{number:,}"}
+    jinja = Environment(
+        undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
+    jinja.filters |= {"shape": shape, "alike": alike, "count": lambda number: f"{number:,}"}
     return jinja.from_string(page).render(told)
 
 
 def shape(sizes: list[int] | tuple[int, ...]) -> str:
-    """As a page writes it."""
-    return " × ".join(map(str, sizes)) or "scalar"
+    """As a page writes it, on one line."""
+    return "\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}".join(map(str, sizes))
+
+
+def alike(rows: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of a table; neighbours within one part of the network that differ in nothing but their names as one."""
+    for _, same in groupby(rows, lambda row: {**row, "name": row["name"].rpartition(".")[0]}):
+        first, *others = same
+        names = [first, *others[-1:]]
+        yield {**first, "names": " to ".join(f"`{row['name']}`" for row in names)}
 
 
 def _published(settings: str, address: str) -> str:
     return settings.replace("[project]\n", f'[project]\nsite_url = "{address.rstrip("/")}/"\n', 1)
 
 
-def _readme(member: Path, folder: Path) -> str:
+def readme(member: Path, text: str, folder: Path) -> str:
     """A package's README, with its pictures beside it and its links within the site; what is no page is no link."""
 
     def picture(found: re.Match[str]) -> str:
@@ -81,7 +92,7 @@ def _readme(member: Path, folder: Path) -> str:
             return f"[{words}](../{names(home)[0]}/index.md{anchor})"
         return words
 
-    return _outside_code((member / "README.md").read_text(), lambda text: LINKED.sub(link, IMAGE.sub(picture, text)))
+    return _outside_code(text, lambda prose: LINKED.sub(link, IMAGE.sub(picture, prose)))
 
 
 def _outside_code(page: str, change: Callable[[str], str]) -> str:
@@ -105,10 +116,32 @@ def _entries(module: str) -> Iterator[str]:
     kinds: dict[str, list[str]] = {"Classes": [], "Functions": [], "Values and types": []}
     for name in home.__all__:
         value = getattr(home, name)
-        kind = "Classes" if inspect.isclass(value) else "Functions" if inspect.isfunction(value) else "Values and types"
+        kind = (
+            "Classes"
+            if inspect.isclass(value)
+            else "Functions"
+            if inspect.isfunction(value)
+            else "Values and types"
+        )
         kinds[kind].append(name)
     for kind, members in kinds.items():
         if members:
             yield from ("", f"## {kind}", "")
         for name in members:
-            yield from (f"::: {module}.{name}", "")
+            yield f"::: {module}.{name}"
+            value = getattr(home, name)
+            if isinstance(value, Mapping):  # whose source would fill a page
+                yield from ("    options:", "      show_attribute_values: false", "", *_keys(value))
+            yield ""
+
+
+def _keys(value: Mapping[object, object]) -> Iterator[str]:
+    """What a table of a package is looked up by, where those are names."""
+    if all(isinstance(key, str) for key in value):
+        yield f"By name: {', '.join(f'`{key}`' for key in value)}."
+
+
+def _kind(value: object) -> str:
+    if inspect.isclass(value):
+        return "Classes"
+    return "Functions" if inspect.isfunction(value) else "Values and types"

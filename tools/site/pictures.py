@@ -25,7 +25,9 @@ def save_colours(image: Tensor, path: Path) -> None:
 
 def _save(image: Image.Image, path: Path) -> None:
     larger = max(1, PIXELS // image.width)
-    image.resize((image.width * larger, image.height * larger), Image.Resampling.NEAREST).save(path, optimize=True)
+    image.resize((image.width * larger, image.height * larger), Image.Resampling.NEAREST).save(
+        path, optimize=True
+    )
 
 
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 240, 36, 28, 12

@@ -55,10 +55,10 @@ def walk(folder: Path) -> dict[str, Any]:
         "prompt": PROMPT,
         "seed": SEED,
         "tokens": _tokens(box),
-        "box": _followed(box, request, folder),
-        "full": _followed(full, replace(request, **FULL), None),
+        "box": followed(box, request, folder),
+        "full": followed(full, replace(request, **FULL), None),
         "write_up": list(timesteps(NoiseSchedule(), WRITE_UP_STEPS)),
-        **_on_the_way(box, request, folder),
+        **draw_the_way(box, request, folder),
     }
     (folder / "walk.json").write_text(json.dumps(told, indent=1) + "\n")
     return told
@@ -89,12 +89,13 @@ def _tokens(pipeline: Pipeline) -> list[dict[str, Any]]:
     return [{"id": token, "piece": piece} for token, piece in zip(row[:length], pieces, strict=True)]
 
 
-def _followed(pipeline: Pipeline, request: Request, folder: Path | None) -> dict[str, Any]:
+def followed(pipeline: Pipeline, request: Request, folder: Path | None) -> dict[str, Any]:
     """What `inkpunk trace` tells of a request, and what the networks' parts took and gave meanwhile."""
     calls: dict[str, list[Call]] = {}
     with ExitStack() as stack, torch.no_grad():
         networks: dict[str, nn.Module] = {
-            name: stack.enter_context(getattr(pipeline, name).awake()) for name in ("text_encoder", "unet", "vae")
+            name: stack.enter_context(getattr(pipeline, name).awake())
+            for name in ("text_encoder", "unet", "vae")
         }
         record = stack.enter_context(recording(**networks))
         stages: list[Stage] = []
@@ -110,7 +111,9 @@ def _followed(pipeline: Pipeline, request: Request, folder: Path | None) -> dict
         "stages": [_told(stage) for stage in stages],
         "parameters": {name: getattr(pipeline, name).parameters for name in networks},
         "config": {
-            name: {key: value for key, value in vars(network.config).items() if isinstance(value, int | tuple)}
+            name: {
+                key: value for key, value in vars(network.config).items() if isinstance(value, int | tuple)
+            }
             for name, network in networks.items()
         },
         "size": [plan.width, plan.height],
@@ -121,7 +124,10 @@ def _followed(pipeline: Pipeline, request: Request, folder: Path | None) -> dict
         "guided": next(list(call.takes[0]) for call in step if call.name == "unet"),
         "text_encoder": rows(calls["CLIP text encoder"], "text_encoder"),
         "time_embedding": rows(calls["UNet, one call"], "unet.time_embedding"),
-        **{part: rows(calls["UNet, one call"], f"unet.{part}") for part in ("conv_in", "down", "middle", "up")},
+        **{
+            part: rows(calls["UNet, one call"], f"unet.{part}")
+            for part in ("conv_in", "down", "middle", "up")
+        },
         "out": rows(calls["UNet, one call"], "unet.norm_out", "unet.conv_out"),
         "residual_block": parts(calls["UNet, one call"], "unet.down.0.resnets.0"),
         "transformer": parts(calls["UNet, one call"], _first(calls["UNet, one call"], "SpatialTransformer")),
@@ -160,7 +166,7 @@ def _row(call: Call, name: str, what: str) -> dict[str, Any]:
     return {"name": name, "what": what, "takes": takes, "gives": gives, "parameters": call.parameters}
 
 
-def _on_the_way(pipeline: Pipeline, request: Request, folder: Path) -> Mapping[str, Any]:
+def draw_the_way(pipeline: Pipeline, request: Request, folder: Path) -> Mapping[str, Any]:
     """Save pictures of the latents on the way, and of what guidance adds."""
     plan = pipeline.plan(request)
     initial = next(pipeline.noise(plan))
