@@ -1,11 +1,15 @@
 """The documentation site's numbers are what the code does, and what is wrong with a page is seen."""
 
 import json
+import re
+import shlex
 from pathlib import Path
 
+import click
 import pytest
 import torch
 from inkpunk import Pipeline, Request
+from inkpunk.cli import main
 from inkpunk.speed import PLAIN
 from jinja2 import UndefinedError
 from PIL import Image
@@ -120,6 +124,33 @@ def test_what_leads_nowhere_is_seen(body: str, said: str | None, tmp_path: Path)
     (tmp_path / "index.html").write_text(f"<html><body>{body}</body></html>")
     (tmp_path / "other.html").write_text('<html><body><p id="place"></p></body></html>')
     assert problems(tmp_path) == ([said] if said else [])
+
+
+def commands() -> list[list[str]]:
+    """The words of every `inkpunk ...` that a page or a README tells to type."""
+    pages = [*ROOT.glob("docs/**/*.md"), ROOT / "README.md", *ROOT.glob("*/*/README.md")]
+    blocks = [
+        block for page in pages for block in re.findall(r"^```bash$(.*?)^```$", page.read_text(), re.S | re.M)
+    ]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    told = [shlex.split(line.removeprefix("uv run "), comments=True) for line in lines]
+    return [words[1:] for words in told if words[:1] == ["inkpunk"]]
+
+
+def test_the_commands_that_pages_tell_to_type_have_their_options():
+    assert len(commands()) > 50
+    for name, *words in commands():
+        command: click.Command | None = main
+        for part in (name, *words):
+            if not isinstance(command, click.Group):
+                break
+            command = command.get_command(click.Context(command), part)
+        assert command is not None, name
+        known = {option for each in command.params for option in (*each.opts, *each.secondary_opts)} | {
+            "--help"
+        }
+        used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= known, (name, used - known)
 
 
 def test_a_docstring_that_tells_of_what_is_not_there_is_refused():
