@@ -1,4 +1,7 @@
-"""Python examples in READMEs run as they stand; those inside a diffusers program draw that program's picture."""
+"""Python examples in READMEs and in the site's guides run as they stand.
+
+Those inside a diffusers program draw that program's picture.
+"""
 
 import json
 from pathlib import Path
@@ -18,6 +21,7 @@ READMES = [
     ROOT / "README.md",
     *sorted(ROOT.glob("packages/*/README.md")),
     *sorted(ROOT.glob("apps/*/README.md")),
+    *sorted(ROOT.glob("docs/**/*.md")),
 ]
 MODEL = "stable-diffusion-v1-5"  # as the examples call it
 EXAMPLES = list(find_examples(*READMES))

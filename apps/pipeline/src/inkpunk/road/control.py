@@ -65,7 +65,7 @@ class Control:
 
     @classmethod
     def read(cls, text: str, *, ready: bool = False) -> "Control":
-        """Read KIND:PICTURE[:WEIGHT][:FROM-TO], as canny:photo.png:0.9:0-0.6.
+        """Read `KIND:PICTURE[:WEIGHT][:FROM-TO]`, as canny:photo.png:0.9:0-0.6.
 
         Raises:
             ControlError: for any other text.
