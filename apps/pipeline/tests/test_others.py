@@ -11,6 +11,7 @@ import pytest
 from inkpunk import Order
 from inkpunk.pictures.others import Told, read_others
 from inkpunk.pictures.recipe import Recipe
+from PIL import Image
 
 TABLES = Path(__file__).parent / "others"
 SIZE = (512, 512)
@@ -108,3 +109,21 @@ def test_a_recipe_is_read_as_the_request_it_means(name: str) -> None:
     order = Order.read(told.values)
     assert order.request().prompt == told.values["prompt"]
     assert Order.read({**told.values, "sampler": order.values.get("sampler")}).values == order.values
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.needs])
+def test_with_the_pictures_that_it_needs_a_recipe_is_a_request(name: str, tmp_path: Path) -> None:
+    told = read(CASES[name].texts)
+    picture = tmp_path / "given.png"
+    Image.effect_noise((64, 64), 60).save(picture)
+    given = dict[str, Any]()
+    for need in told.needs:
+        option, _, form = need.partition(" ")
+        if form:
+            given[option] = [*given.get(option, []), form.replace("FILE", str(picture))]
+        else:
+            given[option] = str(picture)
+    order = Order.read({**told.values, **told.waiting, **given})
+    request = order.request()
+    assert bool(request.init) == ("init" in told.needs) and bool(request.mask) == ("mask" in told.needs)
+    assert len(request.followed) == len(given.get("control", [])) + len(given.get("hint", []))
