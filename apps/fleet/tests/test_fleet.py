@@ -67,7 +67,7 @@ def test_options_hold_for_lines_that_do_not_say_otherwise(tmp_path: Path) -> Non
         (["--workers", "3:2"], "not more at first than at most"),
         (["--workers", "0"], "give at least one"),
         (["--out", "nosuch://x"], "nosuch://x: cannot be used"),
-        (["--steps", "few"], "steps 'few': must be a whole number"),
+        (["--steps", "few"], "'few' is not a valid integer"),
         (["--address", "127.0.0.1:1"], "127.0.0.1:1: this cluster cannot be joined"),
     ],
 )

@@ -2,39 +2,52 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
+import fsspec
 import pytest
-from inkpunk import Order
+from inkpunk import Facts, Order, Picture, Pipeline, Request
 from inkpunk.orders.batch import draw_orders
+from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.files import read_orders
 from inkpunk.orders.folder import PNG_END
 from inkpunk.orders.folder import Outcome as BatchOutcome
 from inkpunk_fleet import Requests, StoreError, Task, Worker
 from inkpunk_fleet.deaths import MOST, Deaths
+from PIL import Image
 
 WriteRequests = Callable[..., Path]
 
 
-class Easel:
+FACTS = Facts(
+    prompt="", negative_prompt="", steps=1, sampler="euler", spacing="leading", guidance=1.0, seed=0,
+    width=8, height=8, model="none", model_hash="0" * 10, version="0",
+)  # fmt: skip
+
+
+class Easel(Pipeline):
     """A pipeline whose pictures cost nothing; what it drew, and on which models."""
 
     def __init__(self) -> None:
         self.drawn, self.loaded = list[str](), list[str]()
 
-    def load(self, choice: Any) -> Any:
+    def load_for(self, choice: ModelChoice) -> Pipeline:
         if choice.model == "gone":
             raise ValueError("no such model")
         self.loaded.append(choice.model)
-        return SimpleNamespace(generate=self.generate)
+        return self
 
-    def generate(self, request: Any) -> list[Any]:
+    def generate(self, request: Request) -> list[Picture]:
         if "broken" in request.prompt:
             raise ValueError("broken")
         self.drawn.append(request.prompt)
-        return [SimpleNamespace(file=lambda form, quality: request.prompt.encode() + PNG_END)]
+        return [FreePicture(Image.new("RGB", (8, 8)), replace(FACTS, prompt=request.prompt))]
+
+
+class FreePicture(Picture):
+    def file(self, form: str = "png", quality: int | None = None) -> bytes:
+        return self.facts.prompt.encode() + PNG_END
 
 
 @pytest.fixture
@@ -44,7 +57,7 @@ def easel() -> Easel:
 
 @pytest.fixture
 def worker(easel: Easel, tmp_path: Path) -> Worker:
-    return Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load)
+    return Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load_for)
 
 
 def tasks(path: Path, out: str = "out") -> list[Task]:
@@ -126,18 +139,16 @@ def test_an_order_that_kills_its_workers_is_given_up(
     deadly, harmless = tasks(requests_file({"prompt": "a raven"}, {"prompt": "a fox"}))
     for _ in range(MOST):
         Deaths(tmp_path.name).drawing(deadly.key)  # and there it dies
-    worker = Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load)
+    worker = Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load_for)
     outcomes = [*worker.meet([deadly, harmless])]
     assert [each.state for each in outcomes] == ["failed", "drawn"]
     assert f"ended {MOST} processes" in outcomes[0].error
 
 
 def test_an_object_store_is_filled_as_a_folder_is(requests_file: WriteRequests, easel: Easel) -> None:
-    import fsspec
-
     path = requests_file({"prompt": "a raven"})
     (task,) = Requests(str(path), "memory://fleet").tasks()
-    worker = Worker("memory://fleet", load=easel.load)
+    worker = Worker("memory://fleet", load=easel.load_for)
     assert [each.state for each in (*worker.meet([task]), *worker.meet([task]))] == ["drawn", "there"]
     assert fsspec.filesystem("memory").cat(f"/fleet/{task.file}") == b"a raven" + PNG_END
 

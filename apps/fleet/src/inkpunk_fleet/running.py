@@ -17,7 +17,7 @@ from inkpunk_fleet.worker import Worker
 TASKS = "task"
 OUTCOMES = "outcome"
 BLOCK = 1
-"""Bytes from which on Ray Data begins another block, so that each row is one: a row has what a worker takes at once."""
+"""Bytes from which on Ray Data begins another block: each row is one, and has what a worker takes at once."""
 DEATHS_AT_START = 10
 """Workers in a row that may die before they begin: machines go as they come, and by default one ends the run."""
 READER = 1
@@ -42,8 +42,8 @@ class Crew:
 
     least: int | None = None
     most: int | None = None
-    cpus: float = 1
-    gpus: float | None = None
+    cpus: int | float = 1
+    gpus: int | float | None = None
     tasks: int = 16
 
 
@@ -87,12 +87,14 @@ def draw_on_ray(
 
 def _dataset(ray: Any, requests: Requests, crew: Crew, make: Callable[..., Worker]) -> Any:
     threads = None if crew.gpus else max(1, int(crew.cpus))
-    here = ray.get_runtime_context().get_node_id()
+    here = f"node:{ray.util.get_node_ip_address()}"
     tasks = ray.data.read_datasource(
         _source(ray, requests, crew.tasks),
         override_num_blocks=1,  # one reader: which order comes first decides seeds, and who is whose double
         num_cpus=READER,
-        label_selector={"ray.io/node-id": here},  # the file is where the command was given
+        # The file is where the command was given. Asking for it keeps reading apart from drawing, too: Ray Data joins
+        # operators that ask for the same.
+        resources={here: 0.001},
     )
     return tasks.map_batches(
         _Seat,
