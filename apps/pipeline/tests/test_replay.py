@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -14,12 +15,14 @@ from hypothesis import strategies as st
 from inkpunk import Enlarge, Facts, Picture, Pipeline, Request, read_facts
 from inkpunk.cli import main
 from inkpunk.cli.changes import read_changes
+from inkpunk.models.hashing import model_hash
 from inkpunk.orders.replay import as_many_threads, recall, replay, replayed
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.numbers import exact
 from inkpunk_sampling import SAMPLERS
 from inkpunk_weights import LowRank, save_lora
 from PIL import Image, ImageChops
+from PIL.PngImagePlugin import PngInfo
 
 SMALL = {"width": 32, "height": 32, "steps": 2}
 
@@ -329,3 +332,35 @@ def test_a_chosen_prompt_leaves_nothing_to_choose(prompt: str, seed: int) -> Non
     request = Request(prompt, seeds=(seed,), wildcards={"a": ["x", "{y|z}", "__b__"], "b": ["\\{", "_"]})
     chosen = request.chosen(seed)[0]
     assert Request(chosen, seeds=(seed,)).chosen(seed)[0] == chosen
+
+
+def test_another_programs_picture_is_drawn_by_its_recipe(tiny: Path, tmp_path: Path) -> None:
+    digits = model_hash(tiny)
+    theirs, folder = PngInfo(), str(tmp_path / "out")
+    theirs.add_text(
+        "parameters", f"a raven\nSteps: 2, Sampler: DPM++ 2M Karras, CFG scale: 3, Seed: 7, Size: 64x64, "
+        f"Model hash: {digits}, Model: theirs, Refiner: other, Version: v1.8.0",
+    )  # fmt: skip
+    path = tmp_path / "theirs.png"
+    Image.new("RGB", (64, 64)).save(path, pnginfo=theirs)
+    result = run("replay", str(path), "--out", folder, "--with", "steps=+1,device=cpu")
+    assert result.exit_code == 0, result.output
+    assert "not followed: Refiner: other" in result.output
+    facts = read_facts(next((tmp_path / "out").iterdir()))
+    assert (facts.prompt, facts.seed, facts.steps, facts.like) == ("a raven", 7, 3, "a1111")
+    assert (facts.sampler, facts.spacing, facts.model_hash) == ("dpmpp_2m", "karras", digits)
+    unknown = Path(path).read_bytes().replace(digits.encode(), b"0123456789")
+    path.write_bytes(_with_checksums(unknown))
+    result = run("replay", str(path))
+    assert result.exit_code == 2 and "theirs [0123456789], is not among" in result.output
+
+
+def _with_checksums(png: bytes) -> bytes:
+    """A PNG whose chunks were changed, with what tells that they were not."""
+    told, at = png[:8], 8
+    while at < len(png):
+        size = int.from_bytes(png[at : at + 4], "big")
+        chunk = png[at + 4 : at + 8 + size]
+        told += png[at : at + 4] + chunk + crc32(chunk).to_bytes(4, "big")
+        at += 12 + size
+    return told

@@ -61,6 +61,9 @@ def replay(
     --with another value makes another picture, which is saved and not compared. Files that were moved are found by
     their hash, or told by --with, as init=photos/start.png.
 
+    A picture of AUTOMATIC1111, Forge, ComfyUI, InvokeAI or NovelAI is drawn by its recipe, and what of that is not
+    followed is told.
+
     \b
     inkpunk replay raven.png
     inkpunk replay raven.png --with steps=40,seed=+1 --out pictures
@@ -80,7 +83,11 @@ def _replayed(
     path: Path, changes: dict[str, object], models: tuple[Path, ...], out: Path | None, overwrite: bool
 ) -> bool:
     from inkpunk.orders.replay import as_many_threads, recall
+    from inkpunk.pictures.recipe import read_recipe
 
+    if "inkpunk" not in read_recipe(path).texts:
+        _draw_other(path, changes, models, out, overwrite)
+        return True
     told = recall(path, changes, models)
     request = told.request  # refuses before the model is loaded
     saving = None if out is None else _saving(out, told.order, overwrite)
@@ -109,6 +116,22 @@ def _replayed(
     if not verdict.same and not verdict.facts:
         click.echo("  nothing that both recipes tell is different", err=True)
     return verdict.same
+
+
+def _draw_other(
+    path: Path, changes: dict[str, object], models: tuple[Path, ...], out: Path | None, overwrite: bool
+) -> None:
+    """Draw by another program's recipe; what it does not say, or cannot be followed in, is told first."""
+    from inkpunk.orders.foreign import recall_other
+
+    other = recall_other(path, changes, models)
+    for line in other.told.not_understood:
+        click.echo(f"  not followed: {line}", err=True)
+    request = other.order.request()
+    saving = _saving(out or Path("pictures"), other.order, overwrite)
+    pipeline = other.order.choice.load()
+    last = deque(with_progress(pipeline.run(request), f"by {other.told.program}'s recipe"), maxlen=1).pop()
+    click.echo(saving.save(pipeline.pictures(request, last.latents)[0]))
 
 
 def _saving(out: Path, order: "Order", overwrite: bool) -> Saving:
