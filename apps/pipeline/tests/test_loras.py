@@ -80,7 +80,7 @@ sets = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([[Lora("ink", 0.5), Lora("ink", 0.5), Lora("ink", -1.0)]])  # which cancel out
 @given(st.lists(sets, min_size=1, max_size=4))
 def test_any_sequence_of_adapters_is_its_last_set_and_none_is_the_model_as_loaded(
