@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inkpunk.orders.order import Order
 from inkpunk.orders.weights import choice_of
@@ -49,8 +49,8 @@ class Replay:
         seeds = tuple(int(each) for each in _SEED.findall(self.facts.together))
         if seed != self.facts.seed or seed not in seeds:
             return request
-        told = {each.name: getattr(request, each.name) for each in fields(request)}
-        return BatchRequest(**told | {"seeds": seeds, "others": self.facts.beside})
+        told: dict[str, Any] = {each.name: getattr(request, each.name) for each in fields(request)}
+        return BatchRequest(**{**told, "seeds": seeds, "others": self.facts.beside})
 
     def differs(self, facts: Facts) -> list[str]:
         """What is different from what the picture carries, a line each.
