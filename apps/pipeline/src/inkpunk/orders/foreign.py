@@ -65,6 +65,6 @@ def _model(path: Path, told: Told, folders: Sequence[Path]) -> str:
         return name
     which = f"{name or 'of no name'} [{told.model_hash or 'no hash'}]"
     raise PictureError(
-        f"{path}: its model, {which}, is not among the files that were hashed before; give it as --with model=FILE, or "
-        "a folder to look in as --models FOLDER"
+        f"{path}: its model, {which}, is not among the files that were hashed before; give it as --with model=FILE, "
+        "or a folder to look in as --models FOLDER"
     )

@@ -50,7 +50,8 @@ class Replay:
         if seed != self.facts.seed or seed not in seeds:
             return request
         told: dict[str, Any] = {each.name: getattr(request, each.name) for each in fields(request)}
-        return BatchRequest(**{**told, "seeds": seeds, "others": self.facts.beside})
+        told |= {"seeds": seeds, "others": self.facts.beside}
+        return BatchRequest(**told)
 
     def differs(self, facts: Facts) -> list[str]:
         """What is different from what the picture carries, a line each.
