@@ -203,6 +203,7 @@ JUNK = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.one_of(MEANT, JUNK), max_size=6))
 def test_every_line_that_can_be_meant_is_exactly_once(
     tmp_path_factory: pytest.TempPathFactory, lines: list[dict[str, Any] | str]
@@ -221,7 +222,7 @@ def test_every_line_that_can_be_meant_is_exactly_once(
     assert len({*unseeded}) == len(unseeded)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([*READERS]))
 def test_no_bytes_can_stop_the_reading(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, form: str
@@ -250,7 +251,7 @@ def test_a_line_is_read_before_the_next_is_written(tmp_path: Path) -> None:
     assert [*entries] == []
 
 
-@settings(max_examples=5)
+@settings(max_examples=5, deadline=None)
 @given(st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 3) | st.sampled_from([1024, 2048, 4096])))
 def test_a_tally_counts_as_a_dictionary_does(prints: list[int]) -> None:
     prints = [each or 1 for each in prints]  # of which one stands for both
@@ -263,6 +264,7 @@ def test_a_tally_counts_as_a_dictionary_does(prints: list[int]) -> None:
     assert tally[2**63 + 12345] == counts.get(2**63 + 12345, 0)
 
 
+@settings(deadline=None)
 @given(st.text(), st.integers(0, 2**63 - 1))
 def test_a_name_is_one_that_every_file_system_takes(prompt: str, seed: int) -> None:
     order = Order.read({"prompt": prompt, "seed": seed})

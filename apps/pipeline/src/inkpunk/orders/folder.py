@@ -17,7 +17,6 @@ from inkpunk.orders.naming import file_name
 from inkpunk.orders.order import Order
 from inkpunk.orders.tally import fingerprint
 from inkpunk.pictures.atomic import write_atomically
-from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.picture import Picture
 
 State = Literal["drawn", "there", "failed", "failed before"]
@@ -133,7 +132,7 @@ class Folder:
         """
         try:
             data = picture.file(job.order.form, job.order.quality)
-        except PictureError as error:
+        except Exception as error:  # of this one: its format cannot hold it
             return self.fail(job, in_words(error), seconds)
         path = self.path / job.file
         with self._written():

@@ -21,7 +21,7 @@ class Row:
         file: the picture's name in the folder; None for one that failed.
         sha256: of the whole file, 64 hex digits.
         bytes: its size.
-        seconds: how long it took to draw and save; None where that is not known any more.
+        seconds: how long it took to draw, or to fail; None where that is not known any more.
         error: why it failed; None for one that is done.
         line: where it stands in the file of requests, from 1; None if it came from none.
         order: what was asked for, as `Order.values`; None for a line that cannot be read.
