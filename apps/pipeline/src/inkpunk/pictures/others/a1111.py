@@ -160,6 +160,8 @@ def _noise(settings: Settings, told: Telling, like: str, sampler: str | None) ->
     told.put("eta", eta, "Eta")
     if ddim is not None and sampler != "ddim":
         told.note("Eta DDIM", ddim, "is for another sampler")
+    elif ddim is not None and others is not None:
+        told.note("Eta", others, "is for another sampler")
 
 
 def _model(settings: Settings, told: Telling) -> None:

@@ -11,7 +11,7 @@ from inkpunk.pictures.others.comfyui_passes import put_first, put_second
 from inkpunk.pictures.others.comfyui_workflow import read_workflow
 from inkpunk.pictures.others.told import Telling, Told
 
-SAVING = ("SaveImage", "SaveAnimatedWEBP", "SaveAnimatedPNG", "PreviewImage", "Image Save")
+SAVING = ("SaveImage", "SaveAnimatedWEBP", "SaveAnimatedPNG", "Image Save"), ("PreviewImage",)
 DECODING = ("VAEDecode", "VAEDecodeTiled")
 
 
@@ -46,8 +46,10 @@ def read_comfyui(prompt: str | None, workflow: str | None, size: tuple[int, int]
 
 def _decoded(graph: Graph, told: Telling) -> Link | None:
     """The latents that become the picture that is saved."""
-    saved = [node.link("images", "image") for node in graph.values() if node.kind in SAVING]
-    ends = [each for each in saved if each is not None]
+    ends = list[Link]()
+    for kinds in SAVING:
+        saved = (node.link("images", "image") for node in graph.values() if node.kind in kinds)
+        ends = ends or [each for each in saved if each is not None]
     ends = ends or [Link(node.name, 0) for node in graph.values() if node.kind in DECODING]
     found, seen = dict[str, list[Node]](), set[str]()
     for end in ends:

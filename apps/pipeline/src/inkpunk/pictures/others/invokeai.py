@@ -43,13 +43,8 @@ IDLE = [
     "type",
     "workflow",
     "board_id",
-    "postprocessing",
-    "canvas_v2_metadata",
-    "positive_style_prompt",
-    "negative_style_prompt",
     "hrf_method",
     "hrf_strength",
-    "ref_images",
 ]
 """What says nothing of the picture, or only beside what is told otherwise."""
 DIFFUSERS_SINCE = (2, 3)

@@ -23,21 +23,12 @@ IDLE = [
     "v4_prompt",
     "v4_negative_prompt",
     "version",
-    "legacy",
-    "legacy_v3_extend",
-    "deliberate_euler_ancestral_bug",
-    "prefer_brownian",
     "uncond_scale",
     "controlnet_strength",
     "noise",
     "add_original_image",
     "uncond_per_vibe",
     "wonky_vibe_correlation",
-    "lora_unet_weights",
-    "lora_clip_weights",
-    "extra_noise_seed",
-    "explike_fine_detail",
-    "minimize_sigma_inf",
 ]
 """What says nothing of the picture, or only beside what is told otherwise."""
 
@@ -68,6 +59,8 @@ def read_novelai(texts: Mapping[str, str]) -> Told:
         told.values["guidance-rescale"] = rescale
     _start(values, told)
     told.note("noise", None, "how NovelAI draws it is not known here")
+    if number(values.get("uncond_scale", 1)) != 1:
+        told.note("uncond_scale", values["uncond_scale"])
     if not is_off(values.get("controlnet_model")):
         told.note("controlnet_strength", values.get("controlnet_strength"))
     for name, value in values.items():

@@ -91,5 +91,8 @@ def file_name(value: object) -> str:
 
 
 def is_off(value: object) -> bool:
-    """Whether a setting that is not known here is one that is switched off."""
-    return value in (None, False, "", "None", "none", 0) or value == [] or value == {}
+    """Whether a setting that is not known here is one that is switched off: nothing, or a list of nothing."""
+    inner = [*mapping(value).values(), *items(value)]
+    if inner or isinstance(value, dict | list):
+        return all(each in (None, False, "", 0) or each == [] or each == {} for each in inner)
+    return value in (None, False, "", "None", "none", 0)
