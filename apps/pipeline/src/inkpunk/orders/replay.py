@@ -128,8 +128,10 @@ def as_many_threads(facts: Facts) -> Generator[None]:
 
     before = torch.get_num_threads()
     wanted = facts.threads or before
-    if wanted <= max(os.cpu_count() or 1, before):
-        torch.set_num_threads(wanted)
+    if wanted == before or wanted > (os.cpu_count() or 1):
+        yield  # to set even the same number would have MKL's sums round otherwise from then on
+        return
+    torch.set_num_threads(wanted)
     try:
         yield
     finally:
