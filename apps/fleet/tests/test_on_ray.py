@@ -20,6 +20,12 @@ from inkpunk_fleet.running import _cluster
 
 WriteRequests = Callable[..., Path]
 
+# Ray warns of its own uses of what it deprecates, and leaves pipes of the processes that it starts to the collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:::ray"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:

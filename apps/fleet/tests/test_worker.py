@@ -26,22 +26,27 @@ FACTS = Facts(
 )  # fmt: skip
 
 
-class Easel(Pipeline):
-    """A pipeline whose pictures cost nothing; what it drew, and on which models."""
+class Easel:
+    """Pipelines whose pictures cost nothing; what they drew, and on which models."""
 
     def __init__(self) -> None:
         self.drawn, self.loaded = list[str](), list[str]()
 
-    def load_for(self, choice: ModelChoice) -> Pipeline:
+    def load(self, choice: ModelChoice) -> Pipeline:
         if choice.model == "gone":
             raise ValueError("no such model")
         self.loaded.append(choice.model)
-        return self
+        return FreePipeline(self)
+
+
+class FreePipeline(Pipeline):
+    def __init__(self, easel: Easel) -> None:
+        object.__setattr__(self, "easel", easel)
 
     def generate(self, request: Request) -> list[Picture]:
         if "broken" in request.prompt:
             raise ValueError("broken")
-        self.drawn.append(request.prompt)
+        self.easel.drawn.append(request.prompt)
         return [FreePicture(Image.new("RGB", (8, 8)), replace(FACTS, prompt=request.prompt))]
 
 
@@ -57,7 +62,7 @@ def easel() -> Easel:
 
 @pytest.fixture
 def worker(easel: Easel, tmp_path: Path) -> Worker:
-    return Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load_for)
+    return Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load)
 
 
 def tasks(path: Path, out: str = "out") -> list[Task]:
@@ -139,7 +144,7 @@ def test_an_order_that_kills_its_workers_is_given_up(
     deadly, harmless = tasks(requests_file({"prompt": "a raven"}, {"prompt": "a fox"}))
     for _ in range(MOST):
         Deaths(tmp_path.name).drawing(deadly.key)  # and there it dies
-    worker = Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load_for)
+    worker = Worker(str(tmp_path / "out"), name=tmp_path.name, load=easel.load)
     outcomes = [*worker.meet([deadly, harmless])]
     assert [each.state for each in outcomes] == ["failed", "drawn"]
     assert f"ended {MOST} processes" in outcomes[0].error
@@ -148,7 +153,7 @@ def test_an_order_that_kills_its_workers_is_given_up(
 def test_an_object_store_is_filled_as_a_folder_is(requests_file: WriteRequests, easel: Easel) -> None:
     path = requests_file({"prompt": "a raven"})
     (task,) = Requests(str(path), "memory://fleet").tasks()
-    worker = Worker("memory://fleet", load=easel.load_for)
+    worker = Worker("memory://fleet", load=easel.load)
     assert [each.state for each in (*worker.meet([task]), *worker.meet([task]))] == ["drawn", "there"]
     assert fsspec.filesystem("memory").cat(f"/fleet/{task.file}") == b"a raven" + PNG_END
 
