@@ -142,6 +142,7 @@ OPTIONS: dict[str, list[str]] = {
     "dtype": ["--dtype", "bfloat16"],
     "tiled": ["--tiled"],
     "low_memory": ["--low-memory"],
+    "deterministic": ["--deterministic"],
     "without": ["--without", "winograd", "--without", "attention"],
     "prediction": ["--prediction", "v"],
     "zero_snr": ["--zero-snr", "--prediction", "v"],
@@ -236,7 +237,11 @@ def test_an_option_that_changes_a_pixel_changes_both_texts_of_the_recipe(
     if plain[0] != other[0]:
         assert plain[1] != other[1]
         assert plain[2] != other[2]
-    assert plain[0] != other[0] or name in ("tiled", "without")  # which change no more than rounding
+    assert plain[0] != other[0] or name in (
+        "tiled",
+        "without",
+        "deterministic",
+    )  # which change no more than rounding
 
 
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "ema"])

@@ -72,6 +72,7 @@ from inkpunk.road.second_pass import in_a_row, plan_larger, told_of_enlarging
 from inkpunk.road.sizes import canvas_for, size_for
 from inkpunk.road.tiles import Tile, encode_in_tiles, in_tiles
 from inkpunk.speed import Speed
+from inkpunk.speed.threads import each_within, unet_work
 
 
 class Pipeline(Model):
@@ -100,6 +101,7 @@ class Pipeline(Model):
         ip_adapter: str | Path | None = None,
         image_encoder: str | Path | None = None,
         tiny_vae: str | Path | None = None,
+        deterministic: bool = False,
         speed: Speed = Speed(),  # noqa: B008  # frozen, so safe to share
     ) -> "Pipeline":
         """Load a model.
@@ -131,6 +133,9 @@ class Pipeline(Model):
                 not in the folder image_encoder beside it.
             tiny_vae: a tiny autoencoder (TAESD), for previews and drafts: a file, a folder or a hub id, such as
                 "madebyollin/taesd". It is opened when it is first asked for.
+            deterministic: draw the same bits on this machine whatever the batch, the order, the number of threads,
+                and what else the process does: each picture by itself, and on a CPU what torch computes by one
+                thread. Without, pictures in float32 are the same to one level of 255.
             speed: the ways of making the networks faster; each can be left out.
 
         Raises:
@@ -156,6 +161,7 @@ class Pipeline(Model):
             ip_adapter=ip_adapter,
             image_encoder=image_encoder,
             tiny_vae=tiny_vae,
+            deterministic=deterministic,
             speed=speed,
         )
         return cls(**parts)
@@ -198,13 +204,18 @@ class Pipeline(Model):
             refuse_what_does_not_fit(self.memory(each), free_memory(self.device), each, tiled=self.tiled)
         self.upscaler(plan)  # refuses for itself
         pipeline, larger = self.for_textures(request.tileable), plan.larger
+        work = max(
+            unet_work(self.unet.parameters, each.rows, each.width, each.height) for each in self._alone(plan)
+        )
+        within = partial(self.computing, work)
         if larger is None:
-            return pipeline._steps(plan)
-        return in_a_row(
+            return each_within(within, pipeline._steps(plan))
+        steps = in_a_row(
             pipeline._steps(plan),
             lambda latents: pipeline._steps(replace(larger, begins=pipeline._begun(plan, larger, latents))),
             plan.passes,
         )
+        return each_within(within, steps)
 
     def memory(self, plan: Plan) -> int:
         """Estimate the bytes that a plan takes on the computing device, beside the weights that are there already."""
@@ -280,7 +291,12 @@ class Pipeline(Model):
     def _chunk_encoder(self, timelines: Iterable[Timeline], skip_layers: int) -> EncodeChunk:
         """What gives the encoding of any chunk; those of the timelines are encoded now, in one go."""
         words = self.learned.words
-        encode = ChunkEncoder(self.text_encoder, words, self.device, self.dtype, skip_layers, self.encoded)
+        computing = partial(
+            self.computing, float(self.text_encoder.config.positions * self.text_encoder.parameters)
+        )
+        encode = ChunkEncoder(
+            self.text_encoder, words, self.device, self.dtype, skip_layers, self.encoded, computing
+        )
         encode.prepare(timelines)
         return encode
 
@@ -347,7 +363,9 @@ class Pipeline(Model):
         context: Context,
         residuals: Residuals | None = None,
     ) -> Latents:
-        with unet.awake() as network:
+        rows, _, height, width = latents.shape
+        work = unet_work(unet.parameters, rows, SIZE_MULTIPLE * width, SIZE_MULTIPLE * height)
+        with self.computing(work), unet.awake() as network:
             return _predicted(network, self.dtype, latents, timestep, context, residuals)
 
     def road(self, plan: Plan, predict: Predict | None = None) -> Road:
@@ -460,7 +478,9 @@ class Pipeline(Model):
 
     def _alone(self, plan: Plan) -> list[Plan]:
         """The plans of pictures that are drawn each by itself, or the one of all together."""
-        alone = draws_alone(self.device, self.dtype, plan.width * plan.height)
+        alone = draws_alone(
+            self.device, self.dtype, plan.width * plan.height, deterministic=self.loaded.deterministic
+        )
         if alone or len({*plan.loras}) > 1:
             return [plan.of(index) for index in range(len(plan.loras))]
         return [plan]

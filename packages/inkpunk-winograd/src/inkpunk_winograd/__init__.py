@@ -17,6 +17,7 @@ from inkpunk_winograd.convolution import winograd_conv2d
 from inkpunk_winograd.inference import is_plain_inference
 from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
 from inkpunk_winograd.native.library import why_not_native
+from inkpunk_winograd.native.threads import few_threads
 from inkpunk_winograd.report import Layer, Report, explain
 from inkpunk_winograd.wrapping import Around, Inner, changes, unwrap, wrap
 
@@ -28,6 +29,7 @@ __all__ = [
     "accelerate",
     "changes",
     "explain",
+    "few_threads",
     "has_native_attention",
     "is_eligible",
     "is_fit_for_attention",

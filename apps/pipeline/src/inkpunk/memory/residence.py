@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from threading import RLock
 from typing import Any, Generic, TypeVar, cast
 
@@ -52,7 +53,7 @@ class Residence(Generic[Module]):
         """The module's own."""
         return self._module.config
 
-    @property
+    @cached_property
     def parameters(self) -> int:
         """How many learned numbers the module has."""
         return sum(parameter.numel() for parameter in self._module.parameters())

@@ -47,6 +47,7 @@ def assemble(
     ip_adapter: str | Path | None,
     image_encoder: str | Path | None,
     tiny_vae: str | Path | None,
+    deterministic: bool,
     speed: Speed,
 ) -> dict[str, Any]:
     """Load all parts of a model, by the names of `Model`'s fields.
@@ -114,7 +115,7 @@ def assemble(
     )
     return {
         "tokenizer": tokenizer,
-        "loaded": Loaded(ema, halve, speed.told),
+        "loaded": Loaded(ema, halve, speed.told, deterministic, speed.threads),
         "learned": learned,
         "text_encoder": Residence(text_encoder, compute, offload, halve),
         "unet": Residence(unet, compute, offload, halve),

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import torch
@@ -86,6 +87,7 @@ class ControlNets:
         self.told = dict(told)
         self._unet, self._waiting, self._dtype, self._reside, self._half = unet, waiting, dtype, reside, half
         self._open: dict[str, OpenControlNet] = {}
+        self._lock = Lock()
 
     def changed(self, change: Callable[[nn.Module], object]) -> "ControlNets":
         """The same networks, opened as here, in copies that share their weights and that a change was made to."""
@@ -98,9 +100,10 @@ class ControlNets:
             CheckpointError: there is none, or it is something else, or for another model.
             HubError: it cannot be fetched.
         """
-        if kind not in self._open:
-            self._open[kind] = self._opened(kind)
-        return self._open[kind]
+        with self._lock:  # or each thread would draw with its own
+            if kind not in self._open:
+                self._open[kind] = self._opened(kind)
+            return self._open[kind]
 
     def _opened(self, kind: str) -> OpenControlNet:
         path = self._find(kind)
@@ -146,7 +149,7 @@ class ControlNets:
 
 class _Changed(ControlNets):
     def __init__(self, of: ControlNets, change: Callable[[nn.Module], object]) -> None:
-        self.told, self._open = of.told, {}
+        self.told, self._open, self._lock = of.told, {}, Lock()
         self._of, self._change = of, change
 
     def _opened(self, kind: str) -> OpenControlNet:

@@ -24,6 +24,7 @@ def facts_of_model(model: Model) -> dict[str, Any]:
         "low_memory": model.loaded.halved,
         "tiled": model.tiled,
         "speed": model.loaded.speed,
+        "deterministic": model.loaded.deterministic,
         "prediction": model.prediction,
         "zero_snr": model.schedule.zero_snr,
         "threads": threads_of(model.device),

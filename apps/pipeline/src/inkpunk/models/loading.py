@@ -46,11 +46,15 @@ class Loaded:
         ema: whether its averaged weights were taken.
         halved: whether its weights of 32 bits were taken at 16.
         speed: the ways of making it fast that were left out, or added.
+        deterministic: whether no bit depends on what else there is: see `Pipeline.load`.
+        fitting: whether passes get as many threads as they are worth: `Speed.threads`.
     """
 
     ema: bool = False
     halved: bool = False
     speed: str = ""
+    deterministic: bool = False
+    fitting: bool = True
 
 
 @dataclass(frozen=True)

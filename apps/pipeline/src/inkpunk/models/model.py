@@ -1,6 +1,7 @@
 """A loaded model: its networks, where and how they compute, and its twins with other adapters."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, with_defaults_o
 from inkpunk.models.previews import LinearPreview
 from inkpunk.models.tiny_vaes import TinyVAEs
 from inkpunk.models.upscalers import Upscaler, load_upscaler
+from inkpunk.pictures.fitting import SIZE_MULTIPLE
 from inkpunk.request import Request
 from inkpunk.road.encoding import Encoded
 from inkpunk.road.errors import RequestError
@@ -32,6 +34,7 @@ from inkpunk.road.plan import Plan
 from inkpunk.road.road import Images, Latents
 from inkpunk.road.tileable import make_circular
 from inkpunk.speed.pictures import show
+from inkpunk.speed.threads import computing, vae_work
 
 This = TypeVar("This", bound="Model")
 
@@ -153,10 +156,12 @@ class Model:
         """
         if not loras:
             return self
-        if loras not in self.tagged:
+        known = self.tagged.get(loras)
+        if known is None:
+            known = self._with_loras(self.loras, loras)
             self.tagged.clear()
-            self.tagged[loras] = self._with_loras(self.loras, loras)
-        return self.tagged[loras]
+            self.tagged[loras] = known
+        return known  # which another thread may have let go of by now
 
     def for_textures(self: This, axes: str | None) -> This:
         """The same model, drawing pictures that tile on these axes (`Request.tileable`); the last is remembered."""
@@ -244,11 +249,20 @@ class Model:
         if enlarge is None or enlarge.upscaler is None:
             return None
         path = Path(enlarge.upscaler)
-        if path not in self.upscalers:
+        upscaler = self.upscalers.get(path)
+        if upscaler is None:
             upscaler = load_upscaler(path, self.device)
             self.upscalers.clear()
             self.upscalers[path] = upscaler
-        return self.upscalers[path]
+        return upscaler
+
+    def computing(self, work: float) -> AbstractContextManager[None]:
+        """Compute meanwhile as this model was loaded to, with as many threads as so many multiply-adds are worth."""
+        loaded = self.loaded
+        return computing(work, self.device, deterministic=loaded.deterministic, fitting=loaded.fitting)
+
+    def _vae_computing(self, height: int, width: int) -> AbstractContextManager[None]:
+        return self.computing(vae_work(self.vae.parameters, width, height))
 
     def encode(
         self,
@@ -263,7 +277,7 @@ class Model:
             posterior = encode(there) if self.tiled else vae.encode(there)
             return posterior.sample(noise.to(self.device, dtype)).float()
 
-        with self.vae.awake() as vae, torch.no_grad():
+        with self._vae_computing(*images.shape[2:]), self.vae.awake() as vae, torch.no_grad():
             return finite("VAE encoder", vae, self.dtype, work)
 
     def decode(
@@ -276,7 +290,8 @@ class Model:
             decode = in_strips if self.tiled else vae.decode
             return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
 
-        with self.vae.awake() as vae, torch.no_grad():
+        height, width = (SIZE_MULTIPLE * side for side in latents.shape[2:])
+        with self._vae_computing(height, width), self.vae.awake() as vae, torch.no_grad():
             return finite("VAE decoder", vae, self.dtype, work)
 
     def decode_roughly(
@@ -294,5 +309,10 @@ class Model:
                 [tiny.decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]
             ).float()
 
-        with self.opened_tiny_vae().awake() as tiny, torch.no_grad():
+        tiny_vae, (height, width) = (
+            self.opened_tiny_vae(),
+            (SIZE_MULTIPLE * side for side in latents.shape[2:]),
+        )
+        computing = self.computing(vae_work(tiny_vae.parameters, width, height))
+        with computing, tiny_vae.awake() as tiny, torch.no_grad():
             return finite("tiny autoencoder", tiny, self.dtype, work)

@@ -43,6 +43,7 @@ class ModelChoice:
     tiny_vae: str | None = None
     without: tuple[str, ...] = ()
     compile: bool = False
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         self.nets_by_kind  # noqa: B018  # refuses for itself
@@ -91,5 +92,6 @@ class ModelChoice:
             ip_adapter=self.ip_adapter,
             image_encoder=self.image_encoder,
             tiny_vae=self.tiny_vae,
+            deterministic=self.deterministic,
             speed=Speed(**dict.fromkeys(self.without, False) | {"compile": self.compile}),
         )

@@ -131,6 +131,7 @@ MODEL: Mapping[str, Read] = {
     "tiny-vae": text,
     "without": texts,
     "compile": flag,
+    "deterministic": flag,
 }
 """What decides a `ModelChoice`."""
 

@@ -69,6 +69,7 @@ class Facts:
         low_memory: whether weights of 32 bits were taken at 16.
         tiled: whether the VAE worked in strips.
         speed: the ways of making it fast that were left out, or added: "without share, winograd".
+        deterministic: whether no bit of it depends on what was drawn beside it, and by how many threads.
         enlarged: how a second pass made it larger than `width` and `height`: "to", as it was asked for ("2",
             "1024x768"), "size", "by" ("latents", "pixels"), "strength", "steps", "sampler", "spacing"; and the
             "upscaler", its name and, in brackets, the first 12 hex digits of its file's SHA-256, which is told alone
@@ -148,6 +149,7 @@ class Facts:
     low_memory: bool = False
     tiled: bool = False
     speed: str = ""
+    deterministic: bool = False
     enlarged: Mapping[str, str] = field(default_factory=dict[str, str])
     tile_size: int | None = None
     asked: Mapping[str, str] = field(default_factory=dict[str, str])

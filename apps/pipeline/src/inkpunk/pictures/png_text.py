@@ -186,6 +186,7 @@ def _in_our_words(facts: Facts) -> dict[str, object]:
         "Low memory": facts.low_memory or None,
         "Tiled": facts.tiled or None,
         "Speed": facts.speed,
+        "Deterministic": facts.deterministic or None,
         "Upscaler": facts.enlarged.get("upscaler"),
         "Tile size": facts.tile_size,
         **_for_replay(facts),

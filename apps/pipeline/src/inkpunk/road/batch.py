@@ -14,9 +14,14 @@ from inkpunk_sampling import Step
 LARGE = 512 * 512
 
 
-def draws_alone(device: torch.device, dtype: torch.dtype, pixels: int) -> bool:
-    """Whether each picture of so many pixels is drawn by itself: on a CPU, where it is large or not in float32."""
-    return device.type == "cpu" and (pixels >= LARGE or dtype is not torch.float32)
+def draws_alone(
+    device: torch.device, dtype: torch.dtype, pixels: int, *, deterministic: bool = False
+) -> bool:
+    """Whether each picture of so many pixels is drawn by itself: on a CPU, where it is large or not in float32.
+
+    Where it is to be deterministic, anywhere.
+    """
+    return deterministic or (device.type == "cpu" and (pixels >= LARGE or dtype is not torch.float32))
 
 
 def together(steps: Sequence[Step]) -> Step:

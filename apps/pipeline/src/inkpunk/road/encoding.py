@@ -1,6 +1,7 @@
 """Chunks of prompts to encodings, each computed once."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from inkpunk_clip import LearnedWords, TextEncoder, Timeline
@@ -25,11 +26,15 @@ class ChunkEncoder:
         dtype: torch.dtype,
         skip_layers: int,
         remembered: Encoded,
+        computing: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
-        """Make an encoder that leaves out the last `skip_layers`; others may share what is `remembered`."""
+        """Make an encoder that leaves out the last `skip_layers`; others may share what is `remembered`.
+
+        It works within `computing`, whoever asks: what is remembered was computed as any picture is.
+        """
         self._text_encoder, self._words = text_encoder, words
         self._device, self._dtype, self._skip_layers = device, dtype, skip_layers
-        self._remembered = remembered
+        self._remembered, self._computing = remembered, computing
         self._known = dict[tuple[int, ...], Tensor]()  # this one's own: what is remembered may be forgotten
 
     def __call__(self, tokens: tuple[int, ...]) -> Float[Tensor, "77 width"]:
@@ -56,7 +61,7 @@ class ChunkEncoder:
                 encoded = [network(one, self._skip_layers, vectors) for one in torch.split(tokens, 1)]
                 return torch.cat(encoded).to(self._dtype)
 
-            with self._text_encoder.awake() as text_encoder, torch.no_grad():
+            with self._computing(), self._text_encoder.awake() as text_encoder, torch.no_grad():
                 encoded = finite("text encoder", text_encoder, self._dtype, work)
             for chunk, one in zip(fresh, encoded, strict=True):
                 # a copy, which the others' memory is not held by

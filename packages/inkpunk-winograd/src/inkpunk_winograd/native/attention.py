@@ -8,7 +8,7 @@ from torch import Tensor
 
 from inkpunk_winograd.inference import is_plain_inference
 from inkpunk_winograd.native.library import functions, load
-from inkpunk_winograd.native.threads import threads_for
+from inkpunk_winograd.native.threads import native_threads_for
 
 WIDEST_HEAD = 512  # a task's queries of more channels would not fit every thread's stack
 
@@ -68,7 +68,7 @@ def native_attention(
         query_strides=_strides(query),
         key_strides=_strides(key),
         value_strides=_strides(value),
-        threads=threads_for(2.0 * batch * heads * tokens * context * width),
+        threads=native_threads_for(2.0 * batch * heads * tokens * context * width),
     )
     kernels.inkpunk_attention_room.restype = ctypes.c_long
     room = torch.empty(kernels.inkpunk_attention_room(ctypes.byref(work)), dtype=query.dtype)

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk_winograd.native.library import functions, load
-from inkpunk_winograd.native.threads import threads_for
+from inkpunk_winograd.native.threads import native_threads_for
 
 
 class Work(ctypes.Structure):
@@ -76,7 +76,7 @@ def native_conv2d(
         out=weight.shape[0],
         strides=(ctypes.c_long * 4)(*weight.stride()),
         pairs=pairs,
-        threads=threads_for(9.0 * batch * height * width * channels * weight.shape[0]),
+        threads=native_threads_for(9.0 * batch * height * width * channels * weight.shape[0]),
     )
     room = _room.take(plan(work, memory // result.itemsize))
     work.own = room.data_ptr()

@@ -140,6 +140,11 @@ MODEL_OPTIONS = (
         is_flag=True,
         help="Compile the networks with torch.compile, for CUDA: minutes once, then faster.",
     ),
+    click.option(
+        "--deterministic",
+        is_flag=True,
+        help="The same bits whatever is drawn beside it, and by however many threads (slower).",
+    ),
     EMA_OPTION,
     EMBEDDING_OPTION,
     *LORA_OPTIONS,
