@@ -19,6 +19,7 @@ from inkpunk_winograd import why_not_native, winograd_conv2d
 from inkpunk_winograd.native import building
 from inkpunk_winograd.native.convolution import Work, plan
 from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.team import Team
 from torch import Tensor
 
 needs_compiler = pytest.mark.skipif(
@@ -109,7 +110,7 @@ def test_no_more_memory_is_worked_in_than_allowed(
     batch: int, channels: int, out: int, height: int, width: int, pairs: int, threads: int
 ) -> None:
     sizes = {"batch": batch, "channels": channels, "out": out, "height": height, "width": width}
-    work = Work(**sizes, pairs=pairs, threads=threads)
+    work = Work(**sizes, pairs=pairs, team=Team(threads=threads))
     least = plan(work, 0)
     assert plan(work, least) == least
     for megabytes in (16, 64, 256):

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.team import runtime
 
 # A core does so many in a twentieth of a millisecond; waking a thread that sleeps takes a fifth of that.
 PRODUCTS_A_THREAD = 2_000_000
@@ -19,10 +19,10 @@ def threads_for(products: float) -> int:
 def with_threads(count: int, work: Callable[..., Any], *inputs: Any) -> Any:
     """What `work` gives of inputs, with no more OpenMP threads than `count`.
 
-    For the calling thread alone, and only meanwhile: `torch.set_num_threads` would set it for the process. Without
-    native kernels, nothing is set.
+    For the calling thread alone, and only meanwhile: `torch.set_num_threads` would set it for the process. Where torch
+    has no OpenMP, nothing is set.
     """
-    openmp, before = load("convolution").functions, torch.get_num_threads()
+    openmp, before = runtime(), torch.get_num_threads()
     if openmp is None or count >= before:
         return work(*inputs)
     openmp.omp_set_num_threads(count)
