@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from inkpunk_winograd import why_not_native, winograd_conv2d
 from inkpunk_winograd.native import building
 from inkpunk_winograd.native.convolution import Work, plan
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.library import SWITCH, load
 from inkpunk_winograd.native.team import Team
 from torch import Tensor
 
@@ -212,7 +212,7 @@ def test_without_a_compiler_there_is_another_way_and_a_reason(
     trouble: str, fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if trouble == "switched off":
-        monkeypatch.setenv(building.SWITCH, "0")
+        monkeypatch.setenv(SWITCH, "0")
     elif trouble == "nowhere to write":
         fresh.parent.write_text("a file, where the folder should be")
     else:
@@ -230,7 +230,7 @@ def test_without_a_compiler_there_is_another_way_and_a_reason(
 
 def test_the_switch_is_the_environments(tmp_path: Path) -> None:
     script = "from inkpunk_winograd import why_not_native; print(why_not_native())"
-    environment = {**os.environ, building.SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**os.environ, SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
     said = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )

@@ -21,7 +21,6 @@ FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-shared", 
 SECONDS_TO_COMPILE = 120
 STALE = 3600
 UNFINISHED = re.compile("tmp[a-z0-9_]{8}")  # as tempfile calls them
-SWITCH = "INKPUNK_NATIVE"  # an environment variable: 0 builds and loads nothing
 
 
 class NotBuiltError(Exception):
@@ -35,10 +34,8 @@ def build_library(source: Path) -> ctypes.CDLL:
     cache: `$XDG_CACHE_HOME/inkpunk/native`, or `~/.cache/inkpunk/native`.
 
     Raises:
-        NotBuiltError: switched off, no compiler, one that fails, or no place to keep it.
+        NotBuiltError: no compiler, one that fails, or no place to keep it.
     """
-    if os.environ.get(SWITCH) == "0":
-        raise NotBuiltError(f"{SWITCH}=0 in the environment leaves them out")
     if platform.system() not in ("Linux", "Darwin"):
         raise NotBuiltError(f"they are built on Linux and macOS, not on {platform.system()}")
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
