@@ -26,8 +26,8 @@ COMPILER = "ziglang==0.17.1"  # exactly: the same wheel, to the byte, wherever a
 NATIVE = Path("src/inkpunk_winograd/native")
 KERNELS = ("convolution", "attention")
 FLAGS = (
-    *("-std=gnu11", "-O3", "-ffp-contract=fast", "-fno-sanitize=undefined", "-Wall", "-Werror"),
-    *("-shared", "-s", "-fvisibility=hidden", "-mprefer-vector-width=512"),
+    *("-std=gnu11", "-O3", "-ffp-contract=fast", "-mprefer-vector-width=512"),
+    *("-ffreestanding", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
 )
 
 # What torch asks of a processor before it calls it AVX2 or AVX512, and no more. zig's x86_64_v2 is tuned for the first
@@ -45,20 +45,24 @@ class Platform:
         target: zig's name.
         levels: its names for processors, by ours, which end a library's name.
         suffix: which ends a library's file.
+        link: what it's linked to: the system's C library, or where that is none of the system's, nothing.
     """
 
     target: str
     levels: dict[str, str]
     suffix: str
+    link: tuple[str, ...] = ("-lc",)
 
 
+_ALONE = ("-fcompiler-rt", "-fno-entry", "-fno-emit-implib")
+_NAMED = ("-lc", "-install_name=@rpath/kernels.dylib")
 PLATFORMS = {  # by the wheel's tag
     "manylinux_2_17_x86_64": Platform("x86_64-linux-gnu.2.17", X86, ".so"),
     "manylinux_2_17_aarch64": Platform("aarch64-linux-gnu.2.17", ARM, ".so"),
-    "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", X86, ".dylib"),
-    "macosx_11_0_arm64": Platform("aarch64-macos.11.0", ARM, ".dylib"),
-    "win_amd64": Platform("x86_64-windows-gnu", X86, ".dll"),
-    "win_arm64": Platform("aarch64-windows-gnu", ARM, ".dll"),
+    "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", X86, ".dylib", _NAMED),
+    "macosx_11_0_arm64": Platform("aarch64-macos.11.0", ARM, ".dylib", _NAMED),
+    "win_amd64": Platform("x86_64-windows-gnu", X86, ".dll", _ALONE),
+    "win_arm64": Platform("aarch64-windows-gnu", ARM, ".dll", _ALONE),
 }
 _OURS = {
     ("Linux", "x86_64"): "manylinux_2_17_x86_64",
@@ -85,13 +89,18 @@ def wanted() -> str:
 
 
 def compile_kernels(tag: str, native: Path, folder: Path) -> None:
-    """Compile the kernels of a folder for a platform, into another, and list the libraries and their SHA-256 there."""
+    """Compile the kernels of a folder for a platform, into another, and list the libraries and their SHA-256 there.
+
+    On macOS a library tells its own name, which would be its path here, and then no two builds were alike.
+    """
     to = PLATFORMS[tag]
     for kernel in KERNELS:
         for level, processor in to.levels.items():
             library = folder / f"{kernel}-{level}{to.suffix}"
-            command = [sys.executable, "-m", "ziglang", "cc", "-target", to.target, f"-mcpu={processor}", *FLAGS]
-            subprocess.run([*command, str(native / f"{kernel}.c"), "-o", str(library)], check=True)
+            target = ("-target", to.target, f"-mcpu={processor}", *to.link)
+            how = ("-dynamic", "-O", "ReleaseFast", "-fstrip", *target, f"-femit-bin={library}")
+            command = [sys.executable, "-m", "ziglang", "build-lib", *how, "-cflags", *FLAGS, "--"]
+            subprocess.run([*command, str(native / f"{kernel}.c")], check=True)
     libraries = {path.name: path for path in folder.iterdir() if path.suffix == to.suffix}
     for path in folder.iterdir():  # what a linker leaves beside them
         if path.name not in libraries:

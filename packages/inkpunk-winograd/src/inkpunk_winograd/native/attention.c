@@ -7,8 +7,6 @@
  * scores stay in the first cache, and the keys and values that all groups meet in the second.
  */
 
-#include <math.h>
-#include <string.h>
 #if defined(__AVX__)
 #include <immintrin.h>
 #endif
@@ -159,7 +157,7 @@ static void attend(const Work *w, Int image, Int head, Int first) {
     memset(queries, 0, sizeof queries);
     memset(sums, 0, sizeof sums);
     for (int i = 0; i < GROUPS; i++)
-        for (int half = 0; half < 2; half++) known[i].most[half] = (vec){0} - INFINITY, known[i].total[half] = (vec){0};
+        for (int half = 0; half < 2; half++) known[i].most[half] = (vec){0} - __builtin_inff(), known[i].total[half] = (vec){0};
     for (Int i = 0; i < count; i++) {
         float *lane = (float *)(queries + i / QUERIES * w->width) + i % QUERIES;
         for (Int d = 0; d < w->width; d++) lane[d * QUERIES] = from[i * w->query_strides[1] + d] * (w->scale * LOG2_E);

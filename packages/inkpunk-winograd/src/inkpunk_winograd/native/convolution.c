@@ -8,8 +8,6 @@
  * cycles each, where multiplying them by PART tiles takes 300.
  */
 
-#include <string.h>
-
 #include "team.h"
 
 /* As many rows of sums as the registers hold beside the kernels that they meet. */

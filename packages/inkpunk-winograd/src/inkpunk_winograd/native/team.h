@@ -10,6 +10,10 @@
 #define EXPORT __attribute__((visibility("default")))
 #endif
 
+/* All that is needed of the C library, and so none of the system's headers. */
+void *memcpy(void *restrict to, const void *restrict from, size_t bytes);
+void *memset(void *to, int byte, size_t bytes);
+
 typedef ptrdiff_t Int; /* Windows' long has 32 bits */
 
 INLINE Int least(Int a, Int b) { return a < b ? a : b; }
