@@ -2,10 +2,11 @@
 
     uv run python -m tools.benchmark_wheel [--runs 5] [--checkpoint full.safetensors]
 
-The wheel is built and installed, with the app, into an environment of its own, and the rest runs there. First without any
-compiler in the path: the kernels have to be those that came. Then torch, the kernels that came, and those built here take
-turns in one process, so that a busy machine slows all of them alike; the figures are medians. With a checkpoint of Stable
-Diffusion's size (tools/make_checkpoint.py writes one), so do the steps of one guided picture of 512x512.
+The wheel is built and installed, with the app, into an environment of its own, and the rest runs there. First without
+any compiler in the path: the kernels have to be those that came. Then torch, the kernels that came, and those built
+here take turns in one process, so that a busy machine slows all of them alike; the figures are medians. With a
+checkpoint of Stable Diffusion's size (tools/make_checkpoint.py writes one), so do the steps of one guided picture of
+512x512.
 """
 
 import argparse
@@ -31,15 +32,22 @@ def install(folder: Path) -> Path:
     run = lambda *words: subprocess.run(words, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout  # noqa: E731
     environment, wheels = folder / "environment", folder / "wheels"
     run("uv", "venv", "-q", "--python", sys.executable, str(environment))
-    exported = run("uv", "export", "-q", "--package", "inkpunk", "--no-dev", "--no-emit-workspace", "--no-hashes")
+    exported = run(
+        "uv", "export", "-q", "--package", "inkpunk", "--no-dev", "--no-emit-workspace", "--no-hashes"
+    )
     (folder / "requirements.txt").write_bytes(exported)
     run("uv", "build", "-q", "--wheel", "--all-packages", "-o", str(wheels))
     into = ("uv", "pip", "install", "-q", "--python", str(environment))
     run(*into, "-r", str(folder / "requirements.txt"))
-    needed = [path for path in wheels.glob("*.whl") if not path.name.startswith(("inkpunk_studio", "inkpunk_fleet"))]
+    needed = [
+        path for path in wheels.glob("*.whl") if not path.name.startswith(("inkpunk_studio", "inkpunk_fleet"))
+    ]
     run(*into, "--no-deps", *map(str, needed))
     [wheel] = wheels.glob("inkpunk_winograd-*.whl")
-    print(f"{wheel.name}: {wheel.stat().st_size / 1024:.0f} KiB; {platform.machine()}, {os.cpu_count()} cores\n", flush=True)
+    print(
+        f"{wheel.name}: {wheel.stat().st_size / 1024:.0f} KiB; {platform.machine()}, {os.cpu_count()} cores\n",
+        flush=True,
+    )
     return environment / "bin" / "python"
 
 
@@ -79,7 +87,10 @@ def convolve(runs: int, path: str) -> None:
     from inkpunk_winograd import winograd_conv2d
 
     batch, channels, out, height, width = CONVOLUTION
-    x, weight = torch.randn(batch, channels, height, width), torch.randn(out, channels, 3, 3) / (3 * channels**0.5)
+    x, weight = (
+        torch.randn(batch, channels, height, width),
+        torch.randn(out, channels, 3, 3) / (3 * channels**0.5),
+    )
     last, last_weight = (each.contiguous(memory_format=torch.channels_last) for each in (x, weight))
     print(f"seconds of a convolution, {batch} x {channels} to {out} at {height} x {width}:")
     with torch.inference_mode():
@@ -91,7 +102,10 @@ def convolve(runs: int, path: str) -> None:
         }
         took = turns(ways, runs, path)
     torchs = min(took["torch"], took["torch, last"])
-    print(f"  came: {took['came'] / torchs:.2f} of torch's; built here: {took['built here'] / torchs:.2f}\n", flush=True)
+    print(
+        f"  came: {took['came'] / torchs:.2f} of torch's; built here: {took['built here'] / torchs:.2f}\n",
+        flush=True,
+    )
 
 
 def draw(checkpoint: str, runs: int, path: str) -> None:
@@ -110,7 +124,9 @@ def draw(checkpoint: str, runs: int, path: str) -> None:
 
 def main() -> None:
     """Build, install, and measure there."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--checkpoint", help="of Stable Diffusion's size")
     parser.add_argument(HERE, action="store_true", help=argparse.SUPPRESS)

@@ -1,8 +1,8 @@
 """Builds the package: hatchling, and the kernels compiled into the wheel for every level of a platform's processors.
 
-A wheel is for the machine that it's built on, where that is one of `PLATFORMS`, or for what `INKPUNK_WHEEL` names in the
-environment: another platform's tag, since any machine can compile for all of them, or "any", a wheel without compiled
-kernels, which are then built on first use. The compiler is zig's, from PyPI; an editable install needs none.
+A wheel is for the machine that it's built on, where that is one of `PLATFORMS`, or for what `INKPUNK_WHEEL` names in
+the environment: another platform's tag, since any machine can compile for all of them, or "any", a wheel without
+compiled kernels, which are then built on first use. The compiler is zig's, from PyPI; an editable install needs none.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hatchling.build import *  # noqa: F403
+from hatchling.build import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 from hatchling.build import get_requires_for_build_wheel as _hatchlings_requires
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
@@ -30,8 +30,8 @@ FLAGS = (
     *("-ffreestanding", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
 )
 
-# What torch asks of a processor before it calls it AVX2 or AVX512, and no more. zig's x86_64_v2 is tuned for the first
-# processors with AVX, which were slow to load 32 bytes from anywhere.
+# What torch asks of a processor before it calls it AVX2 or AVX512, and no more. zig's x86_64_v2 is tuned for the
+# first processors with AVX, which were slow to load 32 bytes from anywhere.
 _AVX2 = "x86_64_v2+avx2+fma-slow_unaligned_mem_32"
 X86 = {"sse2": "x86_64", "avx2": _AVX2, "avx512": f"{_AVX2}+avx512f+avx512vl+avx512bw+avx512dq"}
 ARM = {"arm64": "generic"}
@@ -45,24 +45,25 @@ class Platform:
         target: zig's name.
         levels: its names for processors, by ours, which end a library's name.
         suffix: which ends a library's file.
-        link: what it's linked to: the system's C library, or where that is none of the system's, nothing.
+        link: what it's linked to, the system's C library if there is one, and its name.
     """
 
     target: str
     levels: dict[str, str]
     suffix: str
-    link: tuple[str, ...] = ("-lc",)
+    link: tuple[str, ...]
 
 
-_ALONE = ("-fcompiler-rt", "-fno-entry", "-fno-emit-implib")
-_NAMED = ("-lc", "-install_name=@rpath/kernels.dylib")
+_WINDOWS = ("-fcompiler-rt", "-fno-entry", "-fno-emit-implib")
+_LINUX = ("-lc", "-fsoname={name}")
+_MACOS = ("-lc", "-install_name", "@rpath/{name}")
 PLATFORMS = {  # by the wheel's tag
-    "manylinux_2_17_x86_64": Platform("x86_64-linux-gnu.2.17", X86, ".so"),
-    "manylinux_2_17_aarch64": Platform("aarch64-linux-gnu.2.17", ARM, ".so"),
-    "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", X86, ".dylib", _NAMED),
-    "macosx_11_0_arm64": Platform("aarch64-macos.11.0", ARM, ".dylib", _NAMED),
-    "win_amd64": Platform("x86_64-windows-gnu", X86, ".dll", _ALONE),
-    "win_arm64": Platform("aarch64-windows-gnu", ARM, ".dll", _ALONE),
+    "manylinux_2_17_x86_64": Platform("x86_64-linux-gnu.2.17", X86, ".so", _LINUX),
+    "manylinux_2_17_aarch64": Platform("aarch64-linux-gnu.2.17", ARM, ".so", _LINUX),
+    "macosx_11_0_x86_64": Platform("x86_64-macos.11.0", X86, ".dylib", _MACOS),
+    "macosx_11_0_arm64": Platform("aarch64-macos.11.0", ARM, ".dylib", _MACOS),
+    "win_amd64": Platform("x86_64-windows-gnu", X86, ".dll", _WINDOWS),
+    "win_arm64": Platform("aarch64-windows-gnu", ARM, ".dll", _WINDOWS),
 }
 _OURS = {
     ("Linux", "x86_64"): "manylinux_2_17_x86_64",
@@ -91,13 +92,18 @@ def wanted() -> str:
 def compile_kernels(tag: str, native: Path, folder: Path) -> None:
     """Compile the kernels of a folder for a platform, into another, and list the libraries and their SHA-256 there.
 
-    On macOS a library tells its own name, which would be its path here, and then no two builds were alike.
+    A library's own name is told: on macOS it would be its path here, and then no two builds were alike.
     """
     to = PLATFORMS[tag]
     for kernel in KERNELS:
         for level, processor in to.levels.items():
             library = folder / f"{kernel}-{level}{to.suffix}"
-            target = ("-target", to.target, f"-mcpu={processor}", *to.link)
+            target = (
+                "-target",
+                to.target,
+                f"-mcpu={processor}",
+                *(word.format(name=library.name) for word in to.link),
+            )
             how = ("-dynamic", "-O", "ReleaseFast", "-fstrip", *target, f"-femit-bin={library}")
             command = [sys.executable, "-m", "ziglang", "build-lib", *how, "-cflags", *FLAGS, "--"]
             subprocess.run([*command, str(native / f"{kernel}.c")], check=True)

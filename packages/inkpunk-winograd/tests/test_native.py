@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from inkpunk_winograd import why_not_native, winograd_conv2d
-from inkpunk_winograd.native import building
+from inkpunk_winograd.native import building, prebuilt
 from inkpunk_winograd.native.convolution import Work, plan
 from inkpunk_winograd.native.library import SWITCH, load
 from inkpunk_winograd.native.team import Team
@@ -40,6 +40,7 @@ def problem(
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Path]:
     """A folder where no library was built yet, and a process that has not asked for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(prebuilt, "FOLDER", tmp_path / "none")  # an installed wheel's tests have some
     load.cache_clear()
     yield tmp_path / "inkpunk/native"
     load.cache_clear()

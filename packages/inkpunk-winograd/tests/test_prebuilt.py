@@ -30,7 +30,10 @@ needs_compiler = pytest.mark.skipif(
 
 def compute() -> list[Tensor]:
     generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(2, 70, 19, 23, generator=generator), torch.randn(40, 70, 3, 3, generator=generator)
+    x, weight = (
+        torch.randn(2, 70, 19, 23, generator=generator),
+        torch.randn(40, 70, 3, 3, generator=generator),
+    )
     heads = torch.randn(3, 2, 3, 150, 24, generator=generator)
     return [winograd_conv2d(x, weight / 25), native_attention(*heads)]
 
@@ -44,11 +47,16 @@ def list_in(folder: Path) -> None:
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with both libraries, for this processor's level."""
     folder = tmp_path_factory.mktemp("compiled")
-    flags = [f"-march={MARCH[str(prebuilt.level())]}" if flag == "-march=native" else flag for flag in building.FLAGS]
+    flags = [
+        f"-march={MARCH[str(prebuilt.level())]}" if flag == "-march=native" else flag
+        for flag in building.FLAGS
+    ]
     sources = Path(prebuilt.__file__).parent
     compiler = next(found for name in building.COMPILERS if (found := shutil.which(name)))
     for kernel in KERNELS:
-        subprocess.run([compiler, *flags, sources / f"{kernel}.c", "-o", folder / f"{kernel}{HERE}"], check=True)
+        subprocess.run(
+            [compiler, *flags, sources / f"{kernel}.c", "-o", folder / f"{kernel}{HERE}"], check=True
+        )
     return folder
 
 
@@ -89,7 +97,10 @@ DAMAGE = {
     "cut off": (lambda path: path.write_bytes(path.read_bytes()[:5000]), "is damaged: install"),
     "changed": (lambda path: path.write_bytes(path.read_bytes()[:-1] + b"?"), "is damaged: install"),
     "gone": (lambda path: path.unlink(), "no libraries came with the package"),
-    "not listed": (lambda path: (path.parent / prebuilt.LIST).write_text("{}"), "did not come with the package"),
+    "not listed": (
+        lambda path: (path.parent / prebuilt.LIST).write_text("{}"),
+        "did not come with the package",
+    ),
     "no list": (lambda path: (path.parent / prebuilt.LIST).write_text("{"), "Expecting"),
     "another list": (lambda path: (path.parent / prebuilt.LIST).write_text("7"), "not iterable"),
     "another machine's": (
@@ -154,7 +165,9 @@ def test_the_least_level_is_for_want_of_a_compiler(compiles: bool, monkeypatch: 
 
 @pytest.mark.skipif(why_not_native() is not None, reason="no native kernels here")
 @pytest.mark.parametrize("threads", [1, 3])
-def test_without_an_openmp_runtime_python_s_threads_do_it(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_openmp_runtime_python_s_threads_do_it(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = compute()
     monkeypatch.setattr(team, "runtime", lambda: None)
     for module in ("convolution", "attention"):

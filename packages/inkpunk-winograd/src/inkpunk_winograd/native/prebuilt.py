@@ -13,7 +13,10 @@ from inkpunk_winograd.native.building import NotBuiltError
 FOLDER = Path(__file__).with_name("prebuilt")  # only in wheels for one platform
 LIST = "libraries.json"  # their SHA-256, by name
 SUFFIXES = {"Linux": ".so", "Darwin": ".dylib", "Windows": ".dll"}
-X86 = {"AVX512": "avx512", "AVX2": "avx2"}  # by torch's name for the processor: it has looked what the system allows
+X86 = {
+    "AVX512": "avx512",
+    "AVX2": "avx2",
+}  # by torch's name for the processor: it has looked what the system allows
 LEAST = "sse2"  # what every x86-64 has; many that torch calls no more have some more
 
 

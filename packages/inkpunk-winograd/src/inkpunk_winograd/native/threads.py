@@ -19,8 +19,8 @@ def threads_for(products: float) -> int:
 def with_threads(count: int, work: Callable[..., Any], *inputs: Any) -> Any:
     """What `work` gives of inputs, with no more OpenMP threads than `count`.
 
-    For the calling thread alone, and only meanwhile: `torch.set_num_threads` would set it for the process. Where torch
-    has no OpenMP, nothing is set.
+    For the calling thread alone, and only meanwhile: `torch.set_num_threads` would set it for the process. Where
+    torch has no OpenMP, nothing is set.
     """
     openmp, before = runtime(), torch.get_num_threads()
     if openmp is None or count >= before:
