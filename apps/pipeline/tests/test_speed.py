@@ -31,7 +31,7 @@ from torch import Tensor, nn
 CPU = torch.device("cpu")
 ROUNDING = 3e-5  # float32, relative to the largest value, through some dozens of layers that feed each other
 Networks = tuple[TextEncoder, UNet, VAE]
-needs_kernels = pytest.mark.skipif(not has_native_attention(), reason="no C compiler on this machine")
+needs_kernels = pytest.mark.skipif(not has_native_attention(), reason="no native kernels on this machine")
 
 
 def make(networks: Callable[[], Networks]) -> Networks:

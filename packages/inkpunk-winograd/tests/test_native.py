@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from inkpunk_winograd import why_not_native, winograd_conv2d
-from inkpunk_winograd.native import building
+from inkpunk_winograd.native import building, prebuilt
 from inkpunk_winograd.native.convolution import Work, plan
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.library import SWITCH, load
+from inkpunk_winograd.native.team import Team
 from torch import Tensor
 
 needs_compiler = pytest.mark.skipif(
@@ -39,6 +40,7 @@ def problem(
 def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Generator[Path]:
     """A folder where no library was built yet, and a process that has not asked for one."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(prebuilt, "FOLDER", tmp_path / "none")  # an installed wheel's tests have some
     load.cache_clear()
     yield tmp_path / "inkpunk/native"
     load.cache_clear()
@@ -109,7 +111,7 @@ def test_no_more_memory_is_worked_in_than_allowed(
     batch: int, channels: int, out: int, height: int, width: int, pairs: int, threads: int
 ) -> None:
     sizes = {"batch": batch, "channels": channels, "out": out, "height": height, "width": width}
-    work = Work(**sizes, pairs=pairs, threads=threads)
+    work = Work(**sizes, pairs=pairs, team=Team(threads=threads))
     least = plan(work, 0)
     assert plan(work, least) == least
     for megabytes in (16, 64, 256):
@@ -211,7 +213,7 @@ def test_without_a_compiler_there_is_another_way_and_a_reason(
     trouble: str, fresh: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     if trouble == "switched off":
-        monkeypatch.setenv(building.SWITCH, "0")
+        monkeypatch.setenv(SWITCH, "0")
     elif trouble == "nowhere to write":
         fresh.parent.write_text("a file, where the folder should be")
     else:
@@ -229,7 +231,7 @@ def test_without_a_compiler_there_is_another_way_and_a_reason(
 
 def test_the_switch_is_the_environments(tmp_path: Path) -> None:
     script = "from inkpunk_winograd import why_not_native; print(why_not_native())"
-    environment = {**os.environ, building.SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
+    environment = {**os.environ, SWITCH: "0", "XDG_CACHE_HOME": str(tmp_path)}
     said = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
     )

@@ -1,8 +1,7 @@
 import pytest
 import torch
 from inkpunk_winograd import accelerate, explain, restore
-from inkpunk_winograd.native.building import SWITCH
-from inkpunk_winograd.native.library import load
+from inkpunk_winograd.native.library import SWITCH, load
 from torch import nn
 
 pytestmark = pytest.mark.usefixtures("by_onednn")

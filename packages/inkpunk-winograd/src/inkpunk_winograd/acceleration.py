@@ -236,7 +236,7 @@ def accelerate(
         memory: bytes that transforms may take while one convolution runs; less is slower where many channels meet
             many pixels. Each thread that runs convolutions natively keeps as much to work in; no transformed kernel
             is kept.
-        native: use the kernels in C, where a C compiler on this machine can build them: once, in a second.
+        native: use the kernels in C: those that came with the package, or that a C compiler here builds once.
 
     Returns:
         The same module.

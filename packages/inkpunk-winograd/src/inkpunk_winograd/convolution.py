@@ -1,6 +1,6 @@
 """The convolution: tiles in, one batched matrix product, tiles out, in blocks that stay in the cache.
 
-Here it is in torch's own operations; `native/` has the same in C, for float32, where a compiler can be found.
+Here it is in torch's own operations; `native/` has the same in C, for float32.
 """
 
 import torch
@@ -37,7 +37,7 @@ def winograd_conv2d(
         memory: bytes that the native kernels may work in, or that transformed kernels may take without them. The
             least that is worked with may take more: two megabytes a thread natively, and without, one output
             channel's kernels, 144 bytes for every input channel.
-        native: use the kernels in C where they can be had: with a C compiler, and not for float64.
+        native: use the kernels in C where they can be had, and not for float64.
 
     Raises:
         ValueError: a tile that is neither 2 nor 4, or whole numbers.

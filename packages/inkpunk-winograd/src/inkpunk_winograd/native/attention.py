@@ -8,6 +8,7 @@ from torch import Tensor
 
 from inkpunk_winograd.inference import is_plain_inference
 from inkpunk_winograd.native.library import functions, load
+from inkpunk_winograd.native.team import Team, team_of
 from inkpunk_winograd.native.threads import native_threads_for
 
 WIDEST_HEAD = 512  # a task's queries of more channels would not fit every thread's stack
@@ -19,9 +20,9 @@ class Work(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("query", "key", "value", "result", "keys")),
         ("scale", ctypes.c_float),
-        *((name, ctypes.c_long) for name in ("batch", "heads", "tokens", "context", "width")),
-        *((f"{name}_strides", ctypes.c_long * 3) for name in ("query", "key", "value")),
-        ("threads", ctypes.c_long),
+        *((name, ctypes.c_ssize_t) for name in ("batch", "heads", "tokens", "context", "width")),
+        *((f"{name}_strides", ctypes.c_ssize_t * 3) for name in ("query", "key", "value")),
+        ("team", Team),
     ]
 
 
@@ -68,9 +69,9 @@ def native_attention(
         query_strides=_strides(query),
         key_strides=_strides(key),
         value_strides=_strides(value),
-        threads=native_threads_for(2.0 * batch * heads * tokens * context * width),
+        team=team_of(native_threads_for(2.0 * batch * heads * tokens * context * width)),
     )
-    kernels.inkpunk_attention_room.restype = ctypes.c_long
+    kernels.inkpunk_attention_room.restype = ctypes.c_ssize_t
     room = torch.empty(kernels.inkpunk_attention_room(ctypes.byref(work)), dtype=query.dtype)
     work.keys = room.data_ptr()
     kernels.inkpunk_attention_run(ctypes.byref(work))
@@ -96,6 +97,6 @@ def is_fit_for_attention(query: Tensor, key: Tensor, value: Tensor) -> bool:
     )
 
 
-def _strides(heads: Tensor) -> ctypes.Array[ctypes.c_long]:
+def _strides(heads: Tensor) -> ctypes.Array[ctypes.c_ssize_t]:
     batch, head, token, _ = heads.stride()
-    return (ctypes.c_long * 3)(batch, token, head)
+    return (ctypes.c_ssize_t * 3)(batch, token, head)

@@ -17,11 +17,10 @@ import time
 from pathlib import Path
 
 COMPILERS = ("cc", "gcc", "clang")
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
+FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC")
 SECONDS_TO_COMPILE = 120
 STALE = 3600
 UNFINISHED = re.compile("tmp[a-z0-9_]{8}")  # as tempfile calls them
-SWITCH = "INKPUNK_NATIVE"  # an environment variable: 0 builds and loads nothing
 
 
 class NotBuiltError(Exception):
@@ -29,16 +28,14 @@ class NotBuiltError(Exception):
 
 
 def build_library(source: Path) -> ctypes.CDLL:
-    """The library of a C source that needs nothing but OpenMP.
+    """The library of a C source that needs nothing but team.h and the C library.
 
     It is built once for each source, compiler and kind of processor, in half a second or so, and kept in the user's
     cache: `$XDG_CACHE_HOME/inkpunk/native`, or `~/.cache/inkpunk/native`.
 
     Raises:
-        NotBuiltError: switched off, no compiler, one that fails, or no place to keep it.
+        NotBuiltError: no compiler, one that fails, or no place to keep it.
     """
-    if os.environ.get(SWITCH) == "0":
-        raise NotBuiltError(f"{SWITCH}=0 in the environment leaves them out")
     if platform.system() not in ("Linux", "Darwin"):
         raise NotBuiltError(f"they are built on Linux and macOS, not on {platform.system()}")
     compiler = next((found for name in COMPILERS if (found := shutil.which(name))), None)
@@ -96,5 +93,6 @@ def _key(source: Path, compiler: str) -> str:
     processor = Path("/proc/cpuinfo")
     lines = processor.read_text(errors="replace").splitlines() if processor.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    parts = [source.read_text(), compiler, *FLAGS, platform.machine(), features]
+    own = [path.read_text() for path in (source, source.with_name("team.h"))]
+    parts = [*own, compiler, *FLAGS, platform.machine(), features]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

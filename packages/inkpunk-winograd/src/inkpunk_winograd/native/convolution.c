@@ -8,8 +8,7 @@
  * cycles each, where multiplying them by PART tiles takes 300.
  */
 
-#include <omp.h>
-#include <string.h>
+#include "team.h"
 
 /* As many rows of sums as the registers hold beside the kernels that they meet. */
 #if defined(__AVX512F__)
@@ -43,12 +42,8 @@
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef float vec_in_memory __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
-#define INLINE static inline __attribute__((always_inline))
-
 INLINE vec load(const float *p) { return *(const vec_in_memory *)p; }
 INLINE void store(float *p, vec v) { *(vec_in_memory *)p = v; }
-INLINE long least(long a, long b) { return a < b ? a : b; }
-INLINE long ceil_div(long a, long b) { return (a + b - 1) / b; }
 
 /* convolution.py has the same struct. */
 typedef struct {
@@ -58,18 +53,18 @@ typedef struct {
     float *result;                             /* [batch, height, width, out] */
     float *tiles;                              /* [channels / DEPTH][taps][block][DEPTH] */
     float *own;                                /* for each thread, [taps] of kernels and [taps] of sums */
-    long batch, height, width, channels, out;
-    long strides[4];                           /* of the weight, in numbers */
-    long pairs;                                /* 1 for tiles of 2 x 2, 2 for 4 x 4 */
-    long threads;
-    long block;                                /* tiles that are transformed at a time */
+    Int batch, height, width, channels, out;
+    Int strides[4];                            /* of the weight, in numbers */
+    Int pairs;                                 /* 1 for tiles of 2 x 2, 2 for 4 x 4 */
+    Int block;                                 /* tiles that are transformed at a time */
+    Team team;
 } Work;
 
-INLINE long side(long pairs) { return 2 * pairs; }
-INLINE long window(long pairs) { return 2 * pairs + 2; }
-INLINE long taps(long pairs) { return window(pairs) * window(pairs); }
+INLINE Int side(Int pairs) { return 2 * pairs; }
+INLINE Int window(Int pairs) { return 2 * pairs + 2; }
+INLINE Int taps(Int pairs) { return window(pairs) * window(pairs); }
 
-INLINE long count_tiles(const Work *w) {
+INLINE Int count_tiles(const Work *w) {
     return w->batch * ceil_div(w->height, side(w->pairs)) * ceil_div(w->width, side(w->pairs));
 }
 
@@ -131,21 +126,21 @@ INLINE void transform_output(int pairs, const vec *in, int step, vec *out, int o
 /* -- From the input to tiles ------------------------------------------------------------------------------------- */
 
 /* Transform one tile, all its channels, to its place in the block; a tile past the last is zeros. */
-INLINE void take_tile(int pairs, const Work *w, long tile, long place) {
+INLINE void take_tile(int pairs, const Work *w, Int tile, Int place) {
     static const float zeros[LANES];
-    const long across = ceil_div(w->width, side(pairs)), down = ceil_div(w->height, side(pairs));
-    const long image = tile / (down * across);
-    const long top = tile / across % down * side(pairs) - 1, left = tile % across * side(pairs) - 1;
+    const Int across = ceil_div(w->width, side(pairs)), down = ceil_div(w->height, side(pairs));
+    const Int image = tile / (down * across);
+    const Int top = tile / across % down * side(pairs) - 1, left = tile % across * side(pairs) - 1;
     const float *pixels[MAX_TAPS]; /* NULL beyond the border */
     for (int i = 0; i < window(pairs); i++)
         for (int j = 0; j < window(pairs); j++) {
-            const long row = top + i, column = left + j;
+            const Int row = top + i, column = left + j;
             const int inside = image < w->batch && row >= 0 && row < w->height && column >= 0 && column < w->width;
-            const long pixel = (image * w->height + row) * w->width + column;
+            const Int pixel = (image * w->height + row) * w->width + column;
             pixels[i * window(pairs) + j] = inside ? w->x + pixel * w->channels : NULL;
         }
-    for (long c = 0; c < w->channels; c += LANES) {
-        const long rest = w->channels - c;
+    for (Int c = 0; c < w->channels; c += LANES) {
+        const Int rest = w->channels - c;
         vec in[MAX_TAPS], half[MAX_TAPS], out[MAX_TAPS];
         for (int tap = 0; tap < taps(pairs); tap++) {
             if (rest >= LANES || !pixels[tap]) {
@@ -202,18 +197,18 @@ INLINE int has_channels_last(const Work *w) { return w->strides[1] == 1; }
 
 /* Transform the kernels of OUT output channels, from k on, and `depth` input channels, from c on, to
  * [taps][OUT / PANEL][DEPTH][PANEL]; output channels past the last are zeros. */
-INLINE void take_kernels(int pairs, const Work *w, long k, long c, long depth, float *kernels) {
-    const long *strides = w->strides;
+INLINE void take_kernels(int pairs, const Work *w, Int k, Int c, Int depth, float *kernels) {
+    const Int *strides = w->strides;
     const int taps_last = has_taps_last(w), channels_last = has_channels_last(w);
     /* Nine numbers for each of LANES input channels, in the weight's own order; output channels lie side by side. */
     float numbers[9 * LANES][LANES];
-    for (long out = 0; out < OUT; out += LANES)
-        for (long some = 0; some < depth; some += LANES) {
+    for (Int out = 0; out < OUT; out += LANES)
+        for (Int some = 0; some < depth; some += LANES) {
             const float *from = w->weight + (k + out) * strides[0] + (c + some) * strides[1];
-            const long outs = least(w->out - k - out, LANES), channels = least(depth - some, LANES);
+            const Int outs = least(w->out - k - out, LANES), channels = least(depth - some, LANES);
             if (outs == LANES && channels == LANES && (taps_last || channels_last)) {
                 for (int nine = 0; nine < 9; nine++) {
-                    const long start = taps_last ? nine * LANES : nine / 3 * strides[2] + nine % 3 * strides[3];
+                    const Int start = taps_last ? nine * LANES : nine / 3 * strides[2] + nine % 3 * strides[3];
                     vec rows[LANES];
                     for (int i = 0; i < LANES; i++) rows[i] = load(from + start + i * strides[0]);
                     transpose(rows);
@@ -222,13 +217,13 @@ INLINE void take_kernels(int pairs, const Work *w, long k, long c, long depth, f
             } else {
                 memset(numbers, 0, sizeof numbers);
                 for (int nine = 0; nine < 9; nine++)
-                    for (long channel = 0; channel < channels; channel++)
-                        for (long i = 0; i < outs; i++)
+                    for (Int channel = 0; channel < channels; channel++)
+                        for (Int i = 0; i < outs; i++)
                             numbers[taps_last ? channel * 9 + nine : nine * LANES + channel][i] =
                                 from[i * strides[0] + channel * strides[1] + nine / 3 * strides[2] +
                                      nine % 3 * strides[3]];
             }
-            for (long channel = 0; channel < channels; channel++) {
+            for (Int channel = 0; channel < channels; channel++) {
                 const int step = window(pairs);
                 vec in[9], half[3 * MAX_WINDOW], done[MAX_TAPS];
                 for (int nine = 0; nine < 9; nine++)
@@ -242,14 +237,14 @@ INLINE void take_kernels(int pairs, const Work *w, long k, long c, long depth, f
 }
 
 /* Have the kernels from c on fetched while those before them are multiplied: with each tap, a share of them. */
-INLINE void expect_kernels(int pairs, const Work *w, long k, long c, int tap) {
-    const long lines = DEPTH * 9 / LINE, outs = least(w->out - k, OUT);
-    for (long line = tap * lines / taps(pairs); line < (tap + 1) * lines / taps(pairs); line++) {
-        const long nine = line / (DEPTH / LINE), channel = line % (DEPTH / LINE) * LINE;
-        const long nested = nine / 3 * w->strides[2] + nine % 3 * w->strides[3] + channel * w->strides[1];
-        const long at = has_taps_last(w) ? line * LINE : nested;
+INLINE void expect_kernels(int pairs, const Work *w, Int k, Int c, int tap) {
+    const Int lines = DEPTH * 9 / LINE, outs = least(w->out - k, OUT);
+    for (Int line = tap * lines / taps(pairs); line < (tap + 1) * lines / taps(pairs); line++) {
+        const Int nine = line / (DEPTH / LINE), channel = line % (DEPTH / LINE) * LINE;
+        const Int nested = nine / 3 * w->strides[2] + nine % 3 * w->strides[3] + channel * w->strides[1];
+        const Int at = has_taps_last(w) ? line * LINE : nested;
         const float *from = w->weight + k * w->strides[0] + c * w->strides[1] + at;
-        for (long out = 0; out < outs; out++) __builtin_prefetch(from + out * w->strides[0], 0, 2);
+        for (Int out = 0; out < outs; out++) __builtin_prefetch(from + out * w->strides[0], 0, 2);
     }
 }
 
@@ -257,11 +252,11 @@ INLINE void expect_kernels(int pairs, const Work *w, long k, long c, int tap) {
 
 /* sums [ROWS][OUT] (+)= tiles [ROWS][DEPTH] times kernels [depth][PANEL]: nine tenths of the time is spent here.
  * The tiles that are `next` are fetched meanwhile. */
-static void multiply(const float *restrict tiles, const float *restrict kernels, float *restrict sums, long depth,
+static void multiply(const float *restrict tiles, const float *restrict kernels, float *restrict sums, Int depth,
                      int first, const float *next) {
     for (int i = 0; i < ROWS * DEPTH; i += LINE) __builtin_prefetch(next + i, 0, 2);
     vec sum[ROWS][2] = {0};
-    for (long c = 0; c < depth; c++) {
+    for (Int c = 0; c < depth; c++) {
         const vec left = load(kernels + c * PANEL), right = load(kernels + c * PANEL + LANES);
         for (int row = 0; row < ROWS; row++) {
             const float each = tiles[row * DEPTH + c];
@@ -278,14 +273,14 @@ static void multiply(const float *restrict tiles, const float *restrict kernels,
 }
 
 /* Sum over all input channels the products of `count` tiles, from `from` on in the block, with OUT kernels. */
-INLINE void multiply_all(int pairs, const Work *w, long k, long from, long count, float *kernels, float *sums) {
-    for (long c = 0; c < w->channels; c += DEPTH) {
-        const long depth = least(w->channels - c, DEPTH);
+INLINE void multiply_all(int pairs, const Work *w, Int k, Int from, Int count, float *kernels, float *sums) {
+    for (Int c = 0; c < w->channels; c += DEPTH) {
+        const Int depth = least(w->channels - c, DEPTH);
         take_kernels(pairs, w, k, c, depth, kernels);
         for (int tap = 0; tap < taps(pairs); tap++) {
             if (c + DEPTH < w->channels) expect_kernels(pairs, w, k, c + DEPTH, tap);
             const float *tiles = w->tiles + (c / DEPTH * taps(pairs) + tap) * TILES_STRIDE(w->block) + from * DEPTH;
-            for (long tile = 0; tile < count; tile += ROWS)
+            for (Int tile = 0; tile < count; tile += ROWS)
                 for (int panel = 0; panel < OUT / PANEL; panel++)
                     multiply(tiles + tile * DEPTH, kernels + tap * KERNELS_STRIDE + panel * PANEL * DEPTH,
                              sums + tap * SUMS_STRIDE + tile * OUT + panel * PANEL, depth, c == 0,
@@ -297,12 +292,12 @@ INLINE void multiply_all(int pairs, const Work *w, long k, long from, long count
 /* -- From sums to the output ------------------------------------------------------------------------------------- */
 
 /* Transform one tile's sums to its pixels, OUT channels from k on, and add the bias. */
-INLINE void give_tile(int pairs, const Work *w, const float *sums, long tile, long k) {
-    const long across = ceil_div(w->width, side(pairs)), down = ceil_div(w->height, side(pairs));
-    const long image = tile / (down * across);
-    const long top = tile / across % down * side(pairs), left = tile % across * side(pairs);
-    for (long out = 0; out < OUT && k + out < w->out; out += LANES) {
-        const long outs = least(w->out - k - out, LANES);
+INLINE void give_tile(int pairs, const Work *w, const float *sums, Int tile, Int k) {
+    const Int across = ceil_div(w->width, side(pairs)), down = ceil_div(w->height, side(pairs));
+    const Int image = tile / (down * across);
+    const Int top = tile / across % down * side(pairs), left = tile % across * side(pairs);
+    for (Int out = 0; out < OUT && k + out < w->out; out += LANES) {
+        const Int outs = least(w->out - k - out, LANES);
         const int step = window(pairs);
         vec in[MAX_TAPS], half[MAX_SIDE * MAX_WINDOW], done[MAX_SIDE * MAX_SIDE], bias = {0};
         for (int tap = 0; tap < taps(pairs); tap++) in[tap] = load(sums + tap * SUMS_STRIDE + out);
@@ -312,7 +307,7 @@ INLINE void give_tile(int pairs, const Work *w, const float *sums, long tile, lo
         if (w->bias) memcpy(&bias, w->bias + k + out, outs * sizeof(float));
         for (int i = 0; i < least(side(pairs), w->height - top); i++)
             for (int j = 0; j < least(side(pairs), w->width - left); j++) {
-                const long pixel = (image * w->height + top + i) * w->width + left + j;
+                const Int pixel = (image * w->height + top + i) * w->width + left + j;
                 const vec value = done[i * side(pairs) + j] + bias;
                 float *to = w->result + pixel * w->out + k + out;
                 if (outs == LANES)
@@ -325,46 +320,53 @@ INLINE void give_tile(int pairs, const Work *w, const float *sums, long tile, lo
 
 /* -- All of it --------------------------------------------------------------------------------------------------- */
 
-INLINE long own_numbers(int pairs) { return taps(pairs) * (KERNELS_STRIDE + SUMS_STRIDE); }
+INLINE Int own_numbers(int pairs) { return taps(pairs) * (KERNELS_STRIDE + SUMS_STRIDE); }
 
-INLINE void convolve(int pairs, const Work *w) {
-    const long tiles = count_tiles(w), outs = ceil_div(w->out, OUT);
-#pragma omp parallel num_threads(w->threads)
-    {
-        float *kernels = w->own + omp_get_thread_num() * own_numbers(pairs);
-        float *sums = kernels + taps(pairs) * KERNELS_STRIDE;
-        for (long start = 0; start < tiles; start += w->block) {
-            const long count = least(tiles - start, w->block), parts = ceil_div(count, PART);
-            const long padded = ceil_div(count, ROWS) * ROWS; /* multiply takes so many at a time */
-#pragma omp for schedule(static)
-            for (long place = 0; place < padded; place++) take_tile(pairs, w, start + place, place);
-#pragma omp for schedule(dynamic)
-            for (long task = 0; task < outs * parts; task++) {
-                const long k = task / parts * OUT, from = task % parts * PART;
-                const long some = least(count - from, PART);
-                multiply_all(pairs, w, k, from, some, kernels, sums);
-                for (long tile = 0; tile < some; tile++)
-                    give_tile(pairs, w, sums + tile * OUT, start + from + tile, k);
-            }
-        }
+/* A block of tiles, and the next of its tasks. */
+typedef struct {
+    const Work *work;
+    Int start, count, next;
+} Block;
+
+INLINE void take_block(int pairs, Block *block) {
+    const Int padded = ceil_div(block->count, ROWS) * ROWS; /* multiply takes so many at a time */
+    for (Int from; (from = take(&block->next, ROWS)) < padded;)
+        for (Int place = from; place < from + ROWS; place++) take_tile(pairs, block->work, block->start + place, place);
+}
+
+INLINE void give_block(int pairs, Block *block, Int thread) {
+    const Work *w = block->work;
+    float *kernels = w->own + thread * own_numbers(pairs), *sums = kernels + taps(pairs) * KERNELS_STRIDE;
+    const Int parts = ceil_div(block->count, PART), tasks = ceil_div(w->out, OUT) * parts;
+    for (Int task; (task = take(&block->next, 1)) < tasks;) {
+        const Int k = task / parts * OUT, from = task % parts * PART, some = least(block->count - from, PART);
+        multiply_all(pairs, w, k, from, some, kernels, sums);
+        for (Int tile = 0; tile < some; tile++) give_tile(pairs, w, sums + tile * OUT, block->start + from + tile, k);
     }
 }
 
+/* Of tiles of 2 x 2 and of 4 x 4: what a team does together. */
+static void take_small(void *block, Int thread) { (void)thread, take_block(1, block); }
+static void take_large(void *block, Int thread) { (void)thread, take_block(2, block); }
+static void give_small(void *block, Int thread) { give_block(1, block, thread); }
+static void give_large(void *block, Int thread) { give_block(2, block, thread); }
+
 /* Choose the block for work of these sizes, and tell how many numbers `own` and `tiles` need room for together: at
  * most `limit`, unless a block of ROWS tiles needs more. `own` comes first, own_numbers() for each thread. */
-long inkpunk_winograd_plan(Work *w, long limit) {
-    const long own = w->threads * own_numbers(w->pairs), slabs = ceil_div(w->channels, DEPTH) * taps(w->pairs);
-    const long tasks = ceil_div(w->out, OUT), most = ((limit - own) / slabs - LINE) / DEPTH / ROWS * ROWS;
-    w->block = least(ceil_div(count_tiles(w), ROWS) * ROWS, PART * ceil_div(TASKS * w->threads, tasks));
+EXPORT Int inkpunk_winograd_plan(Work *w, Int limit) {
+    const Int own = w->team.threads * own_numbers(w->pairs), slabs = ceil_div(w->channels, DEPTH) * taps(w->pairs);
+    const Int tasks = ceil_div(w->out, OUT), most = ((limit - own) / slabs - LINE) / DEPTH / ROWS * ROWS;
+    w->block = least(ceil_div(count_tiles(w), ROWS) * ROWS, PART * ceil_div(TASKS * w->team.threads, tasks));
     if (w->block > most) w->block = most > ROWS ? most : ROWS;
     return own + slabs * TILES_STRIDE(w->block);
 }
 
 /* Do planned work, with room for it all from `own` on. */
-void inkpunk_winograd_run(Work *w) {
-    w->tiles = w->own + w->threads * own_numbers(w->pairs);
-    if (w->pairs == 1)
-        convolve(1, w);
-    else
-        convolve(2, w);
+EXPORT void inkpunk_winograd_run(Work *w) {
+    w->tiles = w->own + w->team.threads * own_numbers(w->pairs);
+    for (Int start = 0; start < count_tiles(w); start += w->block) {
+        const Int count = least(count_tiles(w) - start, w->block);
+        together(&w->team, w->pairs == 1 ? take_small : take_large, &(Block){w, start, count, 0});
+        together(&w->team, w->pairs == 1 ? give_small : give_large, &(Block){w, start, count, 0});
+    }
 }

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk_winograd.native.library import functions, load
+from inkpunk_winograd.native.team import Team, team_of
 from inkpunk_winograd.native.threads import native_threads_for
 
 
@@ -16,9 +17,10 @@ class Work(ctypes.Structure):
 
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "result", "tiles", "own")),
-        *((name, ctypes.c_long) for name in ("batch", "height", "width", "channels", "out")),
-        ("strides", ctypes.c_long * 4),
-        *((name, ctypes.c_long) for name in ("pairs", "threads", "block")),
+        *((name, ctypes.c_ssize_t) for name in ("batch", "height", "width", "channels", "out")),
+        ("strides", ctypes.c_ssize_t * 4),
+        *((name, ctypes.c_ssize_t) for name in ("pairs", "block")),
+        ("team", Team),
     ]
 
 
@@ -74,9 +76,9 @@ def native_conv2d(
         width=width,
         channels=channels,
         out=weight.shape[0],
-        strides=(ctypes.c_long * 4)(*weight.stride()),
+        strides=(ctypes.c_ssize_t * 4)(*weight.stride()),
         pairs=pairs,
-        threads=native_threads_for(9.0 * batch * height * width * channels * weight.shape[0]),
+        team=team_of(native_threads_for(9.0 * batch * height * width * channels * weight.shape[0])),
     )
     room = _room.take(plan(work, memory // result.itemsize))
     work.own = room.data_ptr()
@@ -87,8 +89,8 @@ def native_conv2d(
 def plan(work: Work, limit: int) -> int:
     """Choose the block for work of these sizes; return how many float32 numbers it takes to work in."""
     kernels = functions("convolution")
-    kernels.inkpunk_winograd_plan.restype = ctypes.c_long
-    return kernels.inkpunk_winograd_plan(ctypes.byref(work), ctypes.c_long(limit))
+    kernels.inkpunk_winograd_plan.restype = ctypes.c_ssize_t
+    return kernels.inkpunk_winograd_plan(ctypes.byref(work), ctypes.c_ssize_t(limit))
 
 
 def has_native_convolution(dtype: torch.dtype) -> bool:

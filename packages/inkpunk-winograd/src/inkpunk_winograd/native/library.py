@@ -1,11 +1,15 @@
-"""A kernel's library, loaded: built for this machine on first use, or a line that says why there is none."""
+"""A kernel's library, loaded: it came with the package or is built on first use, or a line says why there is none."""
 
 import ctypes
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from inkpunk_winograd.native.building import NotBuiltError, build_library
+from inkpunk_winograd.native.prebuilt import LEAST, level, prebuilt_library
+
+SWITCH = "INKPUNK_NATIVE"  # an environment variable: 0 loads and builds nothing, "build" builds in any case
 
 
 @dataclass(frozen=True)
@@ -15,15 +19,38 @@ class Library:
     Attributes:
         functions: its functions by name, or None.
         why_not: one line, where there are none.
+        prebuilt: whether it came with the package.
     """
 
     functions: ctypes.CDLL | None
     why_not: str | None = None
+    prebuilt: bool = False
 
 
 @cache
 def load(name: str) -> Library:
-    """Build and load NAME.c of this folder; once in a process, whatever came of it."""
+    """Load NAME.c of this folder, compiled; once in a process, whatever came of it."""
+    switch = os.environ.get(SWITCH)
+    if switch == "0":
+        return Library(None, f"{SWITCH}=0 in the environment leaves them out")
+    # For processors that may have more than the least level, a compiler that is there makes more of them.
+    ways = [_prebuilt, _built] if level() != LEAST else [_built, _prebuilt]
+    tried: list[Library] = []
+    for way in [_built] if switch == "build" else ways:
+        if (found := way(name)).functions is not None:
+            return found
+        tried.append(found)
+    return Library(None, "; ".join(str(each.why_not) for each in tried))
+
+
+def _prebuilt(name: str) -> Library:
+    try:
+        return Library(prebuilt_library(name), prebuilt=True)
+    except NotBuiltError as error:
+        return Library(None, str(error), prebuilt=True)
+
+
+def _built(name: str) -> Library:
     try:
         return Library(build_library(Path(__file__).with_name(f"{name}.c")))
     except NotBuiltError as error:

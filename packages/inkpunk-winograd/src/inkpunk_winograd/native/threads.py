@@ -1,7 +1,6 @@
 """How many threads work is worth, and having no more of them."""
 
 import ctypes
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -10,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+
+from inkpunk_winograd.native.team import runtime
 
 # A core does so many in a twentieth of a millisecond; waking a thread that sleeps takes a fifth of that.
 PRODUCTS_A_THREAD = 2_000_000
@@ -74,8 +75,8 @@ def few_threads(count: int, native: int | None = None) -> Generator[None]:
 
 @cache
 def _openmp() -> Callable[[int], Any] | None:
-    """`omp_set_num_threads` of the OpenMP that torch works with, which it loads for the whole process."""
-    return getattr(ctypes.CDLL(None), "omp_set_num_threads", None) if os.name == "posix" else None
+    """`omp_set_num_threads` of the OpenMP that torch works with."""
+    return getattr(runtime(), "omp_set_num_threads", None)
 
 
 @cache
