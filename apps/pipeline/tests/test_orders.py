@@ -114,6 +114,16 @@ def test_a_key_is_of_the_picture_and_of_the_files_it_names(tmp_path: Path) -> No
     assert len(keys) == 9
     Image.new("RGB", (64, 64), "teal").save(tmp_path / "start.png")
     assert Order(order.values).key not in keys
+    lists = tmp_path / "lists"
+    lists.mkdir()
+    (lists / "bird.txt").write_text("raven\nowl\n")
+    chosen = order.changed({"wildcards": str(lists)})
+    before = chosen.key
+    (lists / "bird.txt").write_text("raven\nfox\n")
+    (lists / "fish.txt").write_text("pike\n")
+    assert Order(chosen.values).key != before
+    with pytest.raises(OrderError, match="/: a folder of more than 2,000 files"):
+        _ = order.changed({"model": "/"}).key
     with pytest.raises(OrderError, match="there is no seed"):
         _ = Order.read({"prompt": "a raven"}).key
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
 from functools import cached_property, lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 MACHINE = ("device", "offload", "compile")
 """What says where a picture is drawn, and not which: another machine may go on with an order under the same key."""
+MOST_FILES = 2000  # in a folder that an order names: models and lists have some dozens
 RELATIVE = re.compile(r"\s*([+-]\s*\d+(?:\.\d*)?)\s*")
 
 
@@ -118,7 +120,7 @@ class Order:
         Values that are the usual ones anyway, and where it is drawn, change nothing of it.
 
         Raises:
-            OrderError: the seed is left open, so that it is not one picture.
+            OrderError: the seed is left open, so that it is not one picture; a folder of too many files is named.
         """
         if self.seed is None:
             raise OrderError("there is no seed, so that it is not one picture; give one, as 7")
@@ -216,8 +218,20 @@ def _content(path: Path) -> str:
 
 @lru_cache(maxsize=1024)
 def _hash(path: Path, changed: int, size: int) -> str:
-    """A file's SHA-256, or what a folder of weights is known by; "" where it cannot be read."""
+    """What a file, or a folder of weights or of lists, is known by; "" where it cannot be read.
+
+    Raises:
+        OrderError: for a folder of so many files that it cannot be meant.
+    """
     try:
-        return model_hash(path) if path.is_dir() else file_hash(path)
+        if not path.is_dir():
+            return file_hash(path)
+        held = sorted(islice(path.rglob("*"), MOST_FILES + 1))
+        if len(held) > MOST_FILES:
+            raise OrderError(
+                f"{path}: a folder of more than {MOST_FILES:,} files; name the one that is meant"
+            )
+        lists = [file_hash(each) for each in held if each.suffix == ".txt" and each.is_file()]
+        return " ".join([model_hash(path), *lists])
     except (OSError, RuntimeError):
         return ""
