@@ -1,12 +1,13 @@
 """A picture made again from what it carries, and held against what it was."""
 
+import os
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from inkpunk.orders.order import Order
 from inkpunk.orders.weights import choice_of
@@ -49,8 +50,9 @@ class Replay:
         seeds = tuple(int(each) for each in _SEED.findall(self.facts.together))
         if seed != self.facts.seed or seed not in seeds:
             return request
-        told = {each.name: getattr(request, each.name) for each in fields(request)}
-        return BatchRequest(**told | {"seeds": seeds, "others": self.facts.beside})
+        told: dict[str, Any] = {each.name: getattr(request, each.name) for each in fields(request)}
+        told |= {"seeds": seeds, "others": self.facts.beside}
+        return BatchRequest(**told)
 
     def differs(self, facts: Facts) -> list[str]:
         """What is different from what the picture carries, a line each.
@@ -121,8 +123,6 @@ def replay(path: str | Path, models: Sequence[str | Path] = ()) -> Difference:
 @contextmanager
 def as_many_threads(facts: Facts) -> Generator[None]:
     """Have torch compute with as many threads as drew a picture, where there are as many processors."""
-    import os
-
     import torch
 
     before = torch.get_num_threads()

@@ -142,7 +142,7 @@ def differences(then: Facts, now: Facts, *, deciding: bool = False) -> list[str]
                 if before.get(key) != after.get(key)
             ]
         else:
-            told.append(_said(name, cast("object", one), other))
+            told.append(_said(name, one, other))
     return told
 
 
