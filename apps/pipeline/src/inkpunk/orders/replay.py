@@ -1,5 +1,6 @@
 """A picture made again from what it carries, and held against what it was."""
 
+import os
 import re
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -122,8 +123,6 @@ def replay(path: str | Path, models: Sequence[str | Path] = ()) -> Difference:
 @contextmanager
 def as_many_threads(facts: Facts) -> Generator[None]:
     """Have torch compute with as many threads as drew a picture, where there are as many processors."""
-    import os
-
     import torch
 
     before = torch.get_num_threads()
