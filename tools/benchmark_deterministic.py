@@ -18,6 +18,10 @@ from typing import Any
 import click
 
 
+# Until its parent is gone: one that is killed ends no children.
+BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
+
+
 def timed(pipeline: Any, request: Any) -> tuple[float, float]:
     """Seconds on the clock, and of processors."""
     clock, processor = time.perf_counter(), time.process_time()
@@ -44,7 +48,7 @@ def main(runs: int, count: int, steps: int, busy: int, torch_first: bool) -> Non
         "without threads": Pipeline.load(device="cpu", speed=Speed(threads=False)),
     }
     request = Request("nvinkpunk raven", seeds=tuple(range(count)), steps=steps)
-    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(busy)]
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(busy)]
     try:
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
         for turn in range(runs + 1):
