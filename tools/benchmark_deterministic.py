@@ -17,7 +17,6 @@ from typing import Any
 
 import click
 
-
 # Until its parent is gone: one that is killed ends no children.
 BUSY = "import os; parent = os.getppid()\nwhile os.getppid() == parent: pass"
 
