@@ -4,8 +4,14 @@ import threading
 
 import pytest
 import torch
-from inkpunk_winograd import accelerate, changes, restore, why_not_native
-from inkpunk_winograd.native.threads import PRODUCTS_A_THREAD, threads_for, with_threads
+from inkpunk_winograd import accelerate, changes, few_threads, restore, why_not_native
+from inkpunk_winograd.native.threads import (
+    PRODUCTS_A_THREAD,
+    _mkl,  # pyright: ignore[reportPrivateUsage]
+    native_threads_for,
+    threads_for,
+    with_threads,
+)
 from torch import Tensor, nn
 
 pytestmark = [
@@ -88,3 +94,21 @@ def test_with_gradients_it_is_as_without() -> None:
     accelerate(layer)(torch.zeros(1, 64, 2, 2, requires_grad=True)).sum().backward()
     assert layer.weight.grad is not None
     assert seen == [2]
+
+
+def test_mkl_has_as_few_where_torch_was_told_how_many() -> None:
+    mkl = _mkl()
+    if mkl is None:
+        pytest.skip("this torch has none")
+    torch.set_num_threads(2)  # from now on MKL goes by this, and not by OpenMP
+    with few_threads(1):
+        assert mkl(1) == 1
+    assert mkl(2) == 2
+
+
+def test_native_kernels_may_have_more() -> None:
+    with few_threads(1, native=2):
+        assert (threads_for(1e12), native_threads_for(1e12)) == (1, 2)
+    with few_threads(1):
+        assert native_threads_for(1e12) == 1
+    assert native_threads_for(1e12) == 2
