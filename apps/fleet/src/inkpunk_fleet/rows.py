@@ -52,8 +52,9 @@ def read_rows(store: Store, names: Iterable[str], columns: Sequence[str] | None 
     for name in names:
         table = parquet.read_table(io.BytesIO(store.read(name) or b""), columns=columns and [*columns])
         for told in cast("list[dict[str, Any]]", table.to_pylist()):
-            order = json.loads(told["order"]) if told.get("order") else None
-            yield Row(**(told | {"order": order}))
+            if told.get("order"):
+                told["order"] = json.loads(told["order"])
+            yield Row(**told)
 
 
 class Past:
