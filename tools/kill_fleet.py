@@ -66,11 +66,6 @@ def workers(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return found
 
 
-def family(driver: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The driver's cluster, all of its processes."""
-    return psutil.Process(driver.pid).children(recursive=True)
-
-
 def check(file: Path, folder: Path) -> Counter[str]:
     """Look whether all is as it should be, and count it."""
     entries = [*read_orders(file)]
@@ -143,11 +138,11 @@ def main(kills: int, drivers: int, lines: int, seed: int, minutes: float) -> Non
                 click.echo("no more kills: the orders, or the time, ran out")
                 break
             if whom == "driver":
-                cluster = family(driver)
+                its = workers(driver)
                 driver.send_signal(signal.SIGKILL)
                 driver.wait()
-                _, left = psutil.wait_procs(cluster, timeout=60)
-                killed["cluster's processes that outlived it by a minute"] += len(left)
+                _, left = psutil.wait_procs(its, timeout=10)
+                killed["workers that outlived their driver by ten seconds"] += len(left)
                 driver = start()
             else:
                 chance.choice(workers(driver)).kill()

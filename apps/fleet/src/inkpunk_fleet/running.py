@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -122,13 +123,15 @@ class _Seat:
         return {OUTCOMES: ["\n".join(outcome.to_json() for outcome in self._worker.meet(tasks))]}
 
 
+def _blocks(requests: Requests, together: int) -> Iterator[Any]:
+    """Tasks as Ray Data's tables, of a row each."""
+    pa: Any = import_module("pyarrow")
+    for tasks in laid_together(requests.tasks(), together):
+        yield pa.table({TASKS: ["\n".join(task.to_json() for task in tasks)]})
+
+
 def _source(ray: Any, requests: Requests, together: int) -> Any:
     """Requests as Ray Data reads them: by one task, as a stream."""
-    pa: Any = import_module("pyarrow")
-
-    def blocks() -> Iterator[Any]:
-        for tasks in laid_together(requests.tasks(), together):
-            yield pa.table({TASKS: ["\n".join(task.to_json() for task in tasks)]})
 
     class Source(ray.data.Datasource):  # type: ignore[misc]
         def estimate_inmemory_data_size(self) -> None:
@@ -138,7 +141,7 @@ def _source(ray: Any, requests: Requests, together: int) -> Any:
             """Read by a single task."""
             block: Any = import_module("ray.data.block")
             unknown = block.BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-            return [ray.data.ReadTask(blocks, unknown)]
+            return [ray.data.ReadTask(partial(_blocks, requests, together), unknown)]
 
     return Source()
 
