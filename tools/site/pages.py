@@ -14,7 +14,10 @@ from jinja2 import Environment, StrictUndefined
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-MEMBERS = [*sorted((ROOT / "packages").iterdir()), ROOT / "apps" / "pipeline"]
+MEMBERS = [
+    file.parent
+    for file in sorted(ROOT.glob("packages/*/pyproject.toml")) + sorted(ROOT.glob("apps/*/pyproject.toml"))
+]
 LINKED = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])+)\]\(\s*([^)\s#]*)(#[^)\s]*)?\)")
 IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*([^)\s]+)\)")
 

@@ -171,7 +171,7 @@ def test_without_an_openmp_runtime_python_s_threads_do_it(
     expected = compute()
     monkeypatch.setattr(team, "runtime", lambda: None)
     for module in ("convolution", "attention"):
-        monkeypatch.setattr(f"inkpunk_winograd.native.{module}.threads_for", lambda _: threads)
+        monkeypatch.setattr(f"inkpunk_winograd.native.{module}.native_threads_for", lambda _: threads)
     started: list[int] = []
     start = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", lambda self: (started.append(1), start(self)))
