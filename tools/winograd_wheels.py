@@ -19,12 +19,11 @@ from typing import Any
 
 import lief  # type: ignore
 
+from tools.release.building import PLATFORMS
+
 lief.logging.disable()  # it tells what it finds odd, on every library for macOS
 ROOT = Path(__file__).parents[1]
-TAGS = (
-    *("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "macosx_11_0_x86_64", "macosx_11_0_arm64"),
-    *("win_amd64", "win_arm64", "any"),
-)
+TAGS = PLATFORMS["inkpunk-winograd"]
 EXPORTS = {
     "convolution": {"inkpunk_winograd_plan", "inkpunk_winograd_run"},
     "attention": {"inkpunk_attention_room", "inkpunk_attention_run"},

@@ -21,7 +21,16 @@ Issues = "{home}/issues"
 """
 
 
-def build(member: Member, repository: str, ref: str, out: Path) -> list[Path]:
+PLATFORMS = {
+    "inkpunk-winograd": (
+        *("manylinux_2_17_x86_64", "manylinux_2_17_aarch64", "macosx_11_0_x86_64", "macosx_11_0_arm64"),
+        *("win_amd64", "win_arm64", "any"),
+    )
+}
+"""Of members with compiled kernels, the platforms that they have a wheel for; any machine compiles for all."""
+
+
+def build(member: Member, repository: str, ref: str, out: Path, *, everywhere: bool = False) -> list[Path]:
     """Build a member's wheel and source distribution, and return their paths.
 
     Args:
@@ -29,6 +38,7 @@ def build(member: Member, repository: str, ref: str, out: Path) -> list[Path]:
         repository: OWNER/NAME on GitHub, where its pictures and links are.
         ref: the tag or commit that they are of.
         out: a folder for the files; it is made.
+        everywhere: a wheel for every platform, and not for this machine alone, where they differ.
 
     Raises:
         ReleaseError: it cannot be built.
@@ -37,14 +47,16 @@ def build(member: Member, repository: str, ref: str, out: Path) -> list[Path]:
     shutil.rmtree(home, ignore_errors=True)
     prepare(member, repository, ref, home)
     times = {"SOURCE_DATE_EPOCH": git(member.root, "log", "-1", "--format=%ct").strip()}
-    done = subprocess.run(
-        ["uv", "build", "--quiet", "--out-dir", out / member.name, home],
-        env=os.environ | times,
-        capture_output=True,
-        text=True,
-    )
-    if done.returncode:
-        raise ReleaseError(f"{member.name}: cannot be built: {done.stderr.strip()}")
+    tags = PLATFORMS.get(member.name, ()) if everywhere else ()
+    for more in [{}, *({"INKPUNK_WHEEL": tag} for tag in tags)]:
+        done = subprocess.run(
+            ["uv", "build", "--quiet", *(["--wheel"] if more else []), "--out-dir", out / member.name, home],
+            env=os.environ | times | more,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise ReleaseError(f"{member.name}: cannot be built: {done.stderr.strip()}")
     return sorted(path for path in (out / member.name).iterdir() if path.suffix in (".whl", ".gz"))
 
 

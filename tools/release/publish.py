@@ -81,7 +81,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = of_tag(Path.cwd(), asked.tag)
         if asked.command == "build":
-            for file in build(chosen, asked.repository, asked.tag, asked.out / "build"):
+            for file in build(chosen, asked.repository, asked.tag, asked.out / "build", everywhere=True):
                 print(shutil.copy(file, asked.out))
             shutil.rmtree(asked.out / "build")
         elif asked.command == "try":
