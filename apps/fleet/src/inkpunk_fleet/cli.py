@@ -4,12 +4,11 @@ from collections import Counter
 from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 from inkpunk.cli import Commands
-from inkpunk.cli.batch import FORMS, batch
+from inkpunk.cli.batch import FORMS, batch, given_for_lines, summary
 
 if TYPE_CHECKING:
     from inkpunk_fleet.tasks import Outcome
@@ -108,7 +107,7 @@ def run(
     from inkpunk_fleet.running import Crew, FleetError
     from inkpunk_fleet.store import StoreError
 
-    defaults = _given(context, options)
+    defaults = given_for_lines(context, options)
     least, most = workers or (None, None)
     crew = Crew(least, most, cpus, gpus, tasks)
     done = Counter[str]()
@@ -125,42 +124,12 @@ def run(
         raise click.ClickException(str(error)) from error
     finally:
         if done:
-            click.echo(_summary(done, out))
+            click.echo(summary(done, out))
     if done["failed"] + done["failed before"]:
         context.exit(1)
 
 
 run.params += [each for each in batch.params if each.name not in BATCH_ALONE]
-
-
-def _given(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
-    """What is on the command line of what lines may say, as they would say it."""
-    given = dict[str, Any]()
-    for each in context.command.params:
-        if each.name in options and context.get_parameter_source(each.name) is ParameterSource.COMMANDLINE:
-            name = next(told for told in each.opts if told.startswith("--"))[2:]
-            given[name] = _plain(options[each.name])
-    return given
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, tuple):
-        return [_plain(each) for each in cast("tuple[object, ...]", value)]
-    return str(value) if isinstance(value, Path) else value
-
-
-def _summary(done: Counter[str], out: str) -> str:
-    failed = done["failed"] + done["failed before"]
-    parts = [f"{done['drawn']:,} drawn"]
-    if done["there"]:
-        parts.append(f"{done['there']:,} there already")
-    if failed:
-        parts.append(f"{failed:,} failed")
-    if done["failed before"]:
-        parts.append(
-            f"{done['failed before']:,} of them at an earlier time (--retry-failed tries them again)"
-        )
-    return f"{out}: {', '.join(parts)}"
 
 
 @contextmanager

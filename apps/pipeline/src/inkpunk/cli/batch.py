@@ -109,7 +109,7 @@ def batch(
         from inkpunk.orders.folder import FolderError, Outcome
         from inkpunk.orders.values import OrderError
 
-        defaults = _given(context, options)
+        defaults = given_for_lines(context, options)
         counts = count_orders(file, defaults, told_form) if file.is_file() else iter(())
         done = Counter[str]()
         try:
@@ -135,12 +135,12 @@ def batch(
             raise click.ClickException(str(error)) from error
         finally:
             if done:
-                click.echo(_summary(done, out))
+                click.echo(summary(done, out, out / "manifest.jsonl"))
     if done["failed"] + done["failed before"]:
         context.exit(1)
 
 
-def _given(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
+def given_for_lines(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
     """What is on the command line of what lines may say, as they would say it."""
     given = dict[str, Any]()
     for each in context.command.params:
@@ -156,7 +156,8 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, Path) else value
 
 
-def _summary(done: Counter[str], out: Path) -> str:
+def summary(done: Counter[str], out: object, told_by: object = None) -> str:
+    """What became of all orders, in a line; `told_by`: the file that tells why some failed."""
     failed = done["failed"] + done["failed before"]
     parts = [f"{done['drawn']:,} drawn"]
     if done["there"]:
@@ -167,7 +168,7 @@ def _summary(done: Counter[str], out: Path) -> str:
         parts.append(
             f"{done['failed before']:,} of them at an earlier time (--retry-failed tries them again)"
         )
-    return f"{out}: {', '.join(parts)}" + (f"; {out / 'manifest.jsonl'} says why" if failed else "")
+    return f"{out}: {', '.join(parts)}" + (f"; {told_by} says why" if failed and told_by else "")
 
 
 class _Progress:
