@@ -13,9 +13,9 @@ from tests import typed
 
 typed.install()
 
-# A quarter of the default, so that the whole takes minutes, and the same ones every time, so that what lands is what
+# A tenth of the default, so that the whole takes minutes, and the same ones every time, so that what lands is what
 # was tested. Each package's tests by themselves try all; `--hypothesis-profile=explore` tries others every time.
-settings.register_profile("workspace", max_examples=25, derandomize=True, deadline=None)
+settings.register_profile("workspace", max_examples=10, derandomize=True, deadline=None)
 settings.register_profile("explore", max_examples=100, deadline=None)
 settings.load_profile("workspace")
 

@@ -174,7 +174,7 @@ def test_pictures_that_are_drawn_each_by_itself_begin_each_from_its_own(
 ) -> None:
     request = replace(REQUEST, seeds=(3, 4), enlarge=Enlarge(1.5))
     together = pipeline.generate(request)
-    monkeypatch.setattr(pipeline_file, "draws_alone", lambda *_: True)
+    monkeypatch.setattr(pipeline_file, "draws_alone", lambda *_, **_options: True)
     for one, other in zip(together, pipeline.generate(request), strict=True):
         assert np.abs(pixels(one.image) - pixels(other.image)).max() <= 1
 

@@ -305,7 +305,7 @@ def test_the_recipe_tells_it_as_automatic1111_does(pipeline: Pipeline) -> None:
         for axes in (None, *AXES)
     }
     assert "Tiling: True" in told["xy"]
-    assert told["x"].endswith("Tileable: x")
+    assert "Tileable: x" in told["x"]
     assert "Til" not in told[None]
 
 

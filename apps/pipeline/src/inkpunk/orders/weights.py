@@ -61,6 +61,7 @@ def choice_of(facts: Facts, told: Collection[str], folders: Sequence[Path]) -> d
         "tiled": facts.tiled or None,
         "low-memory": facts.low_memory or None,
         "ema": facts.ema or None,
+        "deterministic": facts.deterministic or None,
         "prediction": facts.prediction,
         "zero-snr": facts.zero_snr,
         **_speed(facts.speed),

@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
 PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such types
@@ -159,6 +159,11 @@ class Facts:
     threads: int | None = None
     machine: str = ""
     saved: str = field(default="", compare=False)
+
+    @property
+    def alone(self) -> "Facts":
+        """The same but for what was drawn beside it, which moves it by rounding at most."""
+        return replace(self, together="", beside={})
 
     def to_json(self) -> str:
         """All fields as one JSON object, in ASCII, so that it passes any program unchanged."""

@@ -78,7 +78,7 @@ def _paths(folder: Path, seed: int) -> tuple[Path, Path]:
 
 
 def _is_there(folder: Path, wanted: Facts) -> bool:
-    """Whether a picture is there with its caption; which program and device drew it does not matter."""
+    """Whether a picture is there with its caption; which program and machine drew it, beside what, is no matter."""
     picture, caption = _paths(folder, wanted.seed)
     if not picture.exists() or not caption.is_file() or caption.read_bytes() != wanted.prompt.encode():
         return False
@@ -86,4 +86,5 @@ def _is_there(folder: Path, wanted: Facts) -> bool:
         found = read_facts(picture)
     except PictureError:
         return False
-    return replace(found, version=wanted.version, device=wanted.device) == wanted
+    elsewhere = {name: getattr(wanted, name) for name in ("version", "device", "threads", "machine")}
+    return replace(found.alone, **elsewhere) == wanted.alone
