@@ -127,8 +127,10 @@ def tried(each: Member, home: Path, interpreter: Path, tests: bool) -> str:
         if not any(f"from {other} " in example or f"import {other}" in example for other in absent)
     ]
     for number, example in enumerate(examples):
-        (folder / f"example{number}.py").write_text(example)
-        run(interpreter, f"example{number}.py", folder=folder)
+        place = folder / f"example{number}"
+        place.mkdir()
+        (place / "example.py").write_text(example)
+        run(interpreter, "example.py", folder=place)
     said = f"{len(examples)} examples"
     if tests:
         group = tomllib.loads((source / "pyproject.toml").read_text())["dependency-groups"]["dev"]
