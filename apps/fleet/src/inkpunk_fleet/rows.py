@@ -35,7 +35,7 @@ def write_part(store: Store, rows: Sequence[Row]) -> str:
     buffer = io.BytesIO()
     parquet.write_table(table, buffer, compression="zstd")
     data = buffer.getvalue()
-    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+    when = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")  # in the order of their names
     name = f"{FOLDER}/part-{when}-{hashlib.sha256(data).hexdigest()[:16]}.parquet"
     store.put(name, data)
     return name
