@@ -12,7 +12,6 @@ last kill the fleet runs to its end, and then:
 - no picture that was there once was ever written again.
 """
 
-import hashlib
 import json
 import random
 import signal
@@ -26,11 +25,11 @@ from pathlib import Path
 import click
 import psutil
 from inkpunk.orders.files import read_orders
-from inkpunk.orders.folder import PNG_END
 from inkpunk.orders.naming import file_name
 from inkpunk_fleet import Store
 from inkpunk_fleet.rows import parts, read_rows
-from PIL import Image
+
+from tools.kill_orders import check_files
 
 SOON = 1.0  # seconds after a new picture
 PATIENCE = 600.0  # seconds for a new picture: a worker that was killed loads its model again
@@ -81,13 +80,7 @@ def check(file: Path, folder: Path) -> Counter[str]:
     bad = {each.text for each in entries if each.order is None}
     failed = Counter(row.key for row in rows if row.file is None)
     assert len(failed) == len(failing) + len(bad), "a failure has no row"
-    for row in rows:
-        if row.file:
-            data = (folder / row.file).read_bytes()
-            assert hashlib.sha256(data).hexdigest() == row.sha256, f"{row.file}: another hash"
-            assert data.endswith(PNG_END)
-            with Image.open(folder / row.file) as image:
-                image.load()
+    check_files(folder, rows)
     return Counter(
         {
             "pictures": len(expected),

@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterable
 from importlib import import_module
 from pathlib import Path
 
@@ -30,7 +31,7 @@ import click
 from inkpunk.cli import main as inkpunk
 from inkpunk.orders.files import read_orders
 from inkpunk.orders.folder import PNG_END
-from inkpunk.orders.manifest import NAME, read_rows
+from inkpunk.orders.manifest import NAME, Row, read_rows
 from inkpunk.orders.naming import file_name
 from PIL import Image
 
@@ -117,6 +118,17 @@ def wait_for_picture(folder: Path, running: list[Running]) -> None:
         time.sleep(0.02)
 
 
+def check_files(folder: Path, rows: Iterable[Row]) -> None:
+    """Look whether every picture opens, all of it, and has the hash that its row tells."""
+    for row in rows:
+        if row.file is not None:
+            data = (folder / row.file).read_bytes()
+            assert hashlib.sha256(data).hexdigest() == row.sha256, f"{row.file}: another hash"
+            assert data.endswith(PNG_END)
+            with Image.open(folder / row.file) as image:
+                image.load()
+
+
 def check(file: Path, folder: Path) -> Counter[str]:
     """Look whether all is as it should be, and count it."""
     entries = [*read_orders(file)]
@@ -133,13 +145,7 @@ def check(file: Path, folder: Path) -> Counter[str]:
     assert {*failed} >= failing, "a failure has no row"
     bad = {each.text for each in entries if each.order is None}
     assert len(failed) == len(failing) + len(bad), "a bad line has no row"
-    for row in rows:
-        if row.file is not None:
-            data = (folder / row.file).read_bytes()
-            assert hashlib.sha256(data).hexdigest() == row.sha256, f"{row.file}: another hash"
-            assert data.endswith(PNG_END)
-            with Image.open(folder / row.file) as image:
-                image.load()
+    check_files(folder, rows)
     return Counter(
         {
             "pictures": len(drawn),

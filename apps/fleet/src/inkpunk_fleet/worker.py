@@ -1,7 +1,6 @@
 """A worker: it holds a model, draws orders, and saves each picture itself under the order's name."""
 
 import gc
-import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from inkpunk import Pipeline
 from inkpunk.memory.shortage import is_shortage
 from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.folder import in_words
-from inkpunk.orders.manifest import Row, now
+from inkpunk.orders.manifest import Row, now, row_of_picture
 from inkpunk.orders.order import Order
 
 from inkpunk_fleet.deaths import MOST, Deaths
@@ -93,10 +92,10 @@ class Worker:
             self._deaths.drawing(None)
         if not self._store.put(task.file, data):
             return self._there(task, task.file)
-        return Outcome(task.line, "drawn", row=_row(task, data, time.perf_counter() - start))
+        return Outcome(task.line, "drawn", row=_row(task, task.file, data, time.perf_counter() - start))
 
     def _there(self, task: Task, file: str) -> Outcome:
-        row = None if task.told else _row(task, self._store.read(file) or b"", None)
+        row = None if task.told else _row(task, file, self._store.read(file) or b"", None)
         return Outcome(task.line, "there", row=row)
 
     def _drawn(self, order: Order) -> bytes:
@@ -123,17 +122,8 @@ class ModelError(Exception):
     """A model that could not be loaded when it was first asked for; the message says why."""
 
 
-def _row(task: Task, data: bytes, seconds: float | None) -> Row:
-    return Row(
-        task.key,
-        file=task.file,
-        sha256=hashlib.sha256(data).hexdigest(),
-        bytes=len(data),
-        seconds=None if seconds is None else round(seconds, 3),
-        line=task.line,
-        order=task.values,
-        at=now(),
-    )
+def _row(task: Task, file: str, data: bytes, seconds: float | None) -> Row:
+    return row_of_picture(task.key, file, data, seconds, task.line, task.values)
 
 
 def _failure(task: Task, error: str, seconds: float | None = None) -> Row:

@@ -12,7 +12,7 @@ from typing import Literal
 from inkpunk.orders.claims import Claims
 from inkpunk.orders.files import Entry
 from inkpunk.orders.history import History
-from inkpunk.orders.manifest import NAME, Manifest, Row, now
+from inkpunk.orders.manifest import NAME, Manifest, Row, now, row_of_picture
 from inkpunk.orders.naming import file_name
 from inkpunk.orders.order import Order
 from inkpunk.orders.tally import fingerprint
@@ -220,16 +220,7 @@ def in_words(error: BaseException) -> str:
 
 
 def _row(job: Job, data: bytes, seconds: float | None) -> Row:
-    return Row(
-        job.key,
-        file=job.file,
-        sha256=hashlib.sha256(data).hexdigest(),
-        bytes=len(data),
-        seconds=None if seconds is None else round(seconds, 3),
-        line=job.line,
-        order=job.order.values,
-        at=now(),
-    )
+    return row_of_picture(job.key, job.file, data, seconds, job.line, job.order.values)
 
 
 def key_of_text(text: str) -> str:

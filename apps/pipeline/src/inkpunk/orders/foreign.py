@@ -40,14 +40,9 @@ def recall_other(
         PictureError: for a picture without a recipe that is known; for a model that is not found.
         OrderError: for changes that cannot be.
     """
-    told, changed = (
-        values_of_others(path),
-        {name.replace("_", "-"): value for name, value in (changes or {}).items()},
-    )
-    values = {
-        **told.values,
-        **{name: value for name, value in told.waiting.items() if {"init", "mask"} & {*changed}},
-    }
+    told = values_of_others(path)
+    changed = {name.replace("_", "-"): value for name, value in (changes or {}).items()}
+    values = {**told.values, **(told.waiting if {"init", "mask"} & {*changed} else {})}
     if "model" not in changed:
         values["model"] = _model(Path(path), told, [Path(each) for each in models])
     return Foreign(Path(path), told, Order.read(values).changed(changed))

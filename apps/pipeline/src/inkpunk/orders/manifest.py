@@ -1,5 +1,6 @@
 """The manifest of a folder of pictures: a line of JSON for each that was drawn or failed, appended, never changed."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -59,6 +60,22 @@ class Row:
         if not isinstance(known["key"], str) or not isinstance(known["file"], str | None):
             return None
         return cls(**known)
+
+
+def row_of_picture(
+    key: str, file: str, data: bytes, seconds: float | None, line: int, order: Mapping[str, Any] | None
+) -> Row:
+    """The row of a picture that is there; `data`: all of its file."""
+    return Row(
+        key,
+        file=file,
+        sha256=hashlib.sha256(data).hexdigest(),
+        bytes=len(data),
+        seconds=None if seconds is None else round(seconds, 3),
+        line=line,
+        order=order,
+        at=now(),
+    )
 
 
 def now() -> str:

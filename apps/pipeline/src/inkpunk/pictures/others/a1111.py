@@ -27,8 +27,8 @@ NOISE = {"torch": ("CPU",), "philox": ("NV", "GPU")}
 EMPHASES = {"Original": "mean", "No norm": "plain", "Ignore": "ignore"}
 IDLE = ("Batch size", "Batch pos", "User", "Time taken", "Created Date", "Operations", "Backend", "Pipeline")
 """What says nothing of the picture itself: of a batch, each picture's own seed is told."""
-OLD_SWITCHES, HALF_ALPHAS = (1, 6, 0, 0), (1, 7, 0, 225)
 SWITCH = re.compile(r"\[[^\[\]]{0,1000}:[^\[\]:]{0,20}\]")
+OLD_SWITCHES, HALF_ALPHAS = (1, 6, 0, 0), (1, 7, 0, 225)
 """The versions from which prompts that change count otherwise, and from which alpha-bar has full precision."""
 
 
