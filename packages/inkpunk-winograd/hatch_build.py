@@ -25,6 +25,7 @@ ANY = "any"
 COMPILER = "ziglang==0.17.1"  # exactly: the same wheel, to the byte, wherever and whenever it is built
 NATIVE = Path("src/inkpunk_winograd/native")
 KERNELS = ("convolution", "attention")
+NARROW = ("products", "narrow_attention")  # of bfloat16, for the only processors that multiply it
 FLAGS = (
     *("-std=gnu11", "-O3", "-ffp-contract=fast", "-mprefer-vector-width=512"),
     *("-ffreestanding", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror"),
@@ -34,6 +35,9 @@ FLAGS = (
 # first processors with AVX, which were slow to load 32 bytes from anywhere.
 _AVX2 = "x86_64_v2+avx2+fma-slow_unaligned_mem_32"
 X86 = {"sse2": "x86_64", "avx2": _AVX2, "avx512": f"{_AVX2}+avx512f+avx512vl+avx512bw+avx512dq"}
+BFLOAT16 = {
+    "avx512bf16": f"{X86['avx512']}+avx512bf16"
+}  # and AMX, where the processor has it: see products.c
 ARM = {"arm64": "generic"}
 
 
@@ -95,8 +99,12 @@ def compile_kernels(tag: str, native: Path, folder: Path) -> None:
     A library's own name is told: on macOS it would be its path here, and then no two builds were alike.
     """
     to = PLATFORMS[tag]
-    for kernel in KERNELS:
-        for level, processor in to.levels.items():
+    work = {
+        **dict.fromkeys(KERNELS, to.levels),
+        **(dict.fromkeys(NARROW, BFLOAT16) if to.levels is X86 else {}),
+    }
+    for kernel, levels in work.items():
+        for level, processor in levels.items():
             library = folder / f"{kernel}-{level}{to.suffix}"
             target = (
                 "-target",

@@ -479,7 +479,7 @@ class Pipeline(Model):
     def _alone(self, plan: Plan) -> list[Plan]:
         """The plans of pictures that are drawn each by itself, or the one of all together."""
         alone = draws_alone(
-            self.device, self.dtype, plan.width * plan.height, deterministic=self.loaded.deterministic
+            self.device, self.precision, plan.width * plan.height, deterministic=self.loaded.deterministic
         )
         if alone or len({*plan.loras}) > 1:
             return [plan.of(index) for index in range(len(plan.loras))]

@@ -17,7 +17,9 @@ from inkpunk_winograd.convolution import winograd_conv2d
 from inkpunk_winograd.inference import is_plain_inference
 from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
 from inkpunk_winograd.native.library import why_not_native
+from inkpunk_winograd.native.products import why_not_bfloat16
 from inkpunk_winograd.native.threads import few_threads
+from inkpunk_winograd.products import with_wide_weights
 from inkpunk_winograd.report import Layer, Report, explain
 from inkpunk_winograd.wrapping import Around, Inner, changes, unwrap, wrap
 
@@ -37,7 +39,9 @@ __all__ = [
     "native_attention",
     "restore",
     "unwrap",
+    "why_not_bfloat16",
     "why_not_native",
     "winograd_conv2d",
+    "with_wide_weights",
     "wrap",
 ]

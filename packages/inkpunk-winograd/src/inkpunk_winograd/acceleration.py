@@ -1,9 +1,10 @@
 """Any torch model's convolutions, linear layers and attention, made faster on a CPU in place, and given back."""
 
-from collections.abc import Callable, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
@@ -17,6 +18,15 @@ from inkpunk_winograd.linear import linear, why_not_linear
 from inkpunk_winograd.native.attention import has_native_attention, is_fit_for_attention, native_attention
 from inkpunk_winograd.native.convolution import has_native_convolution
 from inkpunk_winograd.native.threads import threads_for, with_threads
+from inkpunk_winograd.products import (
+    DTYPES,
+    Narrow,
+    conv2d_products,
+    linear_products,
+    strided_products,
+    why_no_products,
+    with_wide_weights,
+)
 from inkpunk_winograd.wrapping import Inner, changes, unwrap, wrap
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -115,6 +125,51 @@ class Linear:
         return inner(module, input)
 
 
+class Products:
+    """A linear layer or a convolution whose products are of bfloat16, with sums in float32.
+
+    Its input may be of float32 or bfloat16, whatever its weights are of; its output is of what the input is.
+    """
+
+    def __init__(self, native: bool = True) -> None:
+        """By the native kernels, where there are any, unless told otherwise."""
+        self.native = native
+        self._narrow = Narrow()
+
+    def __call__(self, module: nn.Linear | nn.Conv2d, inner: Inner, input: Tensor) -> Tensor:
+        """As the layer does, but for what rounding to 8 bits of precision loses."""
+        if not _is_plain(module, input, DTYPES) or not _fits(module, input):
+            _tell(module, f"torch's: {WATCHED}")
+            return inner(module, input)
+        weight = self._narrow.of(module.weight)
+        if isinstance(module, nn.Linear):
+            _tell(module, "products of bfloat16")
+            return linear_products(input, weight, module.bias, native=self.native)
+        side, padding = module.kernel_size[0], module.padding
+        if module.stride == (1, 1) and padding in ((side // 2, side // 2), "same"):
+            _tell(module, "products of bfloat16")
+            return conv2d_products(input, weight, module.bias, native=self.native)
+        _tell(module, "products of bfloat16 by torch")
+        return strided_products(module, input, weight)
+
+    def __reduce__(self) -> tuple[type["Products"], tuple[bool]]:
+        return Products, (self.native,)
+
+
+class Wide:
+    """A layer of bfloat16 weights that computes in float32 where it is given float32."""
+
+    def __call__(self, module: nn.Module, inner: Inner, *inputs: Any, **named: Any) -> Any:
+        """As the layer does."""
+        if not is_plain_inference(*module.parameters(recurse=False)):
+            return inner(module, *inputs, **named)
+        if isinstance(module, nn.Embedding):  # of which few rows are looked up
+            return inner(module, *inputs, **named).float()
+        if any(isinstance(each, Tensor) and each.dtype is torch.float32 for each in inputs):
+            return with_wide_weights(module, partial(inner, **named), *inputs)
+        return inner(module, *inputs, **named)
+
+
 @dataclass(frozen=True, eq=False)
 class Threads:
     """A layer by torch, with no more threads than its work is worth.
@@ -148,9 +203,9 @@ class Threads:
 class _Attending(Interception):
     """While it is on, scaled dot-product attention is the native one, wherever that can do it."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: nn.Module, products: torch.dtype) -> None:
         super().__init__()
-        self._module = module
+        self._module, self._products = module, products
         self.called = False
 
     def __torch_function__(
@@ -171,9 +226,10 @@ class _Attending(Interception):
             and not named.get("is_causal", causal)
             and not named.get("enable_gqa", False)
         )
-        if plain and is_fit_for_attention(query, key, value):
+        scale = named.get("scale")
+        if plain and is_fit_for_attention(query, key, value, self._products) and not (scale and scale < 0):
             _tell(self._module, "native attention")
-            return native_attention(query, key, value, scale=named.get("scale"))
+            return native_attention(query, key, value, scale=scale, products=self._products)
         _tell(self._module, "torch's attention: masked, not of four axes in float32, or something looks on")
         return cast(Tensor, func(*args, **named))
 
@@ -188,20 +244,22 @@ class Attending:
     perceptron say, is left alone from then on.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, products: torch.dtype = torch.float32) -> None:
+        """With products of float32, or of bfloat16."""
+        self._products = products
         self._calls_none = False
 
     def __call__(self, module: nn.Module, inner: Inner, *inputs: Any, **named: Any) -> Any:
         """As the module does, but for rounding."""
         if self._calls_none or torch.is_grad_enabled() or not is_plain_inference():
             return inner(module, *inputs, **named)
-        with _Attending(module) as watch:
+        with _Attending(module, self._products) as watch:
             result = inner(module, *inputs, **named)
         self._calls_none = not watch.called
         return result
 
 
-CHANGES = (Filtered, ChannelsLast, Linear, Threads, Attending)
+CHANGES = (Filtered, ChannelsLast, Linear, Products, Wide, Threads, Attending)
 
 
 def accelerate(
@@ -214,6 +272,7 @@ def accelerate(
     threads: bool = True,
     memory: int = MEMORY,
     native: bool = True,
+    dtype: torch.dtype = torch.float32,
 ) -> Module:
     """Make a model faster on a CPU, in place, for inference; `explain` tells what was changed, what not, and why.
 
@@ -237,27 +296,44 @@ def accelerate(
             many pixels. Each thread that runs convolutions natively keeps as much to work in; no transformed kernel
             is kept.
         native: use the kernels in C: those that came with the package, or that a C compiler here builds once.
+        dtype: torch.bfloat16 rounds what linear layers, convolutions and attention multiply to bfloat16, and sums in
+            float32; everything else stays what it was. It pays on processors that multiply bfloat16: see
+            `why_not_bfloat16`. A model in float32 keeps a copy of its kernels, half as large; one in bfloat16 that is
+            given float32 computes in float32 what lies between products, and takes no more memory than before.
 
     Returns:
         The same module.
+
+    Raises:
+        ValueError: for another dtype.
     """
+    if dtype not in DTYPES:
+        raise ValueError(f"dtype {dtype}: must be torch.float32 or torch.bfloat16")
     restore(module)
     parts = [*module.modules()]
+    narrow: set[nn.Module] = set()
+    if dtype is torch.bfloat16:
+        narrow = {part for part in parts if why_no_products(part) is None}
     for part in parts if threads and native and has_native_convolution(torch.float32) else ():
         if few := Threads.of(part):
             wrap(part, few)  # first, and so innermost: of what other changes leave to torch
-    filtered = {part for part in parts if convolutions and is_eligible(part)}
+    for part in parts if dtype is torch.bfloat16 else ():
+        if part in narrow:
+            wrap(part, Products(native))
+        elif any(each.dtype is torch.bfloat16 for each in part.parameters(recurse=False)):
+            wrap(part, Wide())
+    filtered = {part for part in parts if convolutions and is_eligible(part) and part not in narrow}
     for part in filtered:
         wrap(part, Filtered(memory, native, channels_last))
     for part in parts if channels_last else ():
         # kernels of one pixel have but one order, and give what they are given
-        if type(part) is nn.Conv2d and part not in filtered and part.kernel_size != (1, 1):
+        if type(part) is nn.Conv2d and part not in filtered | narrow and part.kernel_size != (1, 1):
             wrap(part, ChannelsLast())
     for part in parts:
-        if linears and type(part) is nn.Linear and why_not_linear() is None:
+        if linears and type(part) is nn.Linear and part not in narrow and why_not_linear() is None:
             wrap(part, Linear())
         elif attention and native and may_attend(part) and has_native_attention():
-            wrap(part, Attending())
+            wrap(part, Attending(dtype))
     return module
 
 
@@ -276,17 +352,24 @@ def may_attend(module: nn.Module) -> bool:
     return layers >= LINEARS_OF_ATTENTION and not type(module).__module__.startswith("torch.nn")
 
 
-def _is_plain(module: nn.Conv2d | nn.Linear, input: Tensor) -> bool:
-    """Whether a layer's own tensors and its input are there to be computed with, of one floating dtype."""
+def _is_plain(module: nn.Conv2d | nn.Linear, input: Tensor, dtypes: Collection[torch.dtype] = ()) -> bool:
+    """Whether a layer's own tensors and its input are there to be computed with, of one dtype or of these."""
     own = cast("dict[str, Tensor | None]", cast(Any, module)._parameters)
     weight = own.get("weight")  # not there: computed anew for each call, as by weight_norm
     return (
         weight is not None
         and is_plain_inference(input, weight, own["bias"])
-        and input.dtype == weight.dtype
-        and input.is_floating_point()
+        and (input.dtype == weight.dtype or {input.dtype, weight.dtype} <= {*dtypes})
+        and (input.dtype in dtypes if dtypes else input.is_floating_point())
         and input.numel() > 0
     )
+
+
+def _fits(module: nn.Linear | nn.Conv2d, input: Tensor) -> bool:
+    """Whether an input is of a shape that a layer takes."""
+    if isinstance(module, nn.Linear):
+        return input.ndim >= 1 and input.shape[-1] == module.in_features
+    return input.ndim == 4 and input.shape[1] == module.in_channels
 
 
 def _directly(module: nn.Conv2d, inner: Inner, input: Tensor) -> Tensor:

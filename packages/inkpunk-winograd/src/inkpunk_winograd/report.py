@@ -9,7 +9,15 @@ import torch
 from torch import nn
 from torch.nn.modules.conv import _ConvNd  # pyright: ignore[reportPrivateUsage]  # what all convolutions are
 
-from inkpunk_winograd.acceleration import Attending, ChannelsLast, Filtered, Linear, may_attend, noting
+from inkpunk_winograd.acceleration import (
+    Attending,
+    ChannelsLast,
+    Filtered,
+    Linear,
+    Products,
+    may_attend,
+    noting,
+)
 from inkpunk_winograd.choice import why_not_filtered
 from inkpunk_winograd.linear import why_not_linear
 from inkpunk_winograd.native.library import why_not_native
@@ -86,7 +94,9 @@ def explain(module: nn.Module, *inputs: Any, **named: Any) -> Report:
         if isinstance(part, _ConvNd | nn.Linear) or may_attend(part):
             done = [change for change in changes(part) if type(change) in _WAYS]
             why = "; ".join(taken.get(part, ())) or "; ".join(_WAYS[type(change)] for change in done)
-            native = native and all(change.native for change in done if isinstance(change, Filtered))
+            native = native and all(
+                change.native for change in done if isinstance(change, Filtered | Products)
+            )
             layers.append(Layer(name, type(part).__name__, bool(done), why or _why_left(part)))
     return Report(tuple(layers), why_not_native() if native else "accelerate(native=False) left them out")
 
@@ -95,6 +105,7 @@ _WAYS: dict[type, str] = {
     Filtered: "minimal filtering, or the direct way, whichever is cheaper for the input",
     ChannelsLast: "channels last",
     Linear: "oneDNN",
+    Products: "products of bfloat16",
     Attending: "native attention, where it calls torch's",
 }
 

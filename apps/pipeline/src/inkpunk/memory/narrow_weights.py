@@ -1,10 +1,9 @@
 """Weights of 16 bits that each layer turns into float32 while it is at work."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from inkpunk_winograd import Inner, wrap
-from torch import Tensor, nn
+from inkpunk_winograd import Inner, with_wide_weights, wrap
+from torch import nn
 
 from inkpunk.memory.allocator import give_back_freed_memory
 
@@ -19,20 +18,6 @@ def widen_layer_by_layer(network: nn.Module) -> None:
         if any(True for _ in layer.parameters(recurse=False)):
             wrap(layer, with_wide_weights)
     wrap(network, giving_back)
-
-
-def with_wide_weights(layer: nn.Module, inner: Inner, *inputs: Tensor) -> Tensor:
-    """What a layer gives with float32 weights.
-
-    Another layer of the same attributes has them, so that threads share the narrow one undisturbed.
-    """
-    wide: Mapping[str, Any] = {
-        name: nn.Parameter(parameter.float(), requires_grad=False)
-        for name, parameter in layer.named_parameters(recurse=False)
-    }
-    twin = object.__new__(type(layer))
-    vars(twin).update(vars(layer) | {"_parameters": {**vars(layer)["_parameters"], **wide}})
-    return inner(twin, *inputs)
 
 
 def giving_back(network: nn.Module, inner: Inner, *inputs: Any) -> Any:

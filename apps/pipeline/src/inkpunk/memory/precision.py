@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import torch
+from inkpunk_winograd import why_not_bfloat16
 from torch import Tensor, nn
 
 from inkpunk.memory.devices import DeviceError
@@ -16,7 +17,9 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 
 def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    """Turn "auto" into half precision on an accelerator and float32 on a CPU, which has no fast half.
+    """Turn "auto" into half precision on an accelerator and float32 on a CPU, where half of it is a choice.
+
+    A CPU that does not multiply bfloat16 faster than float32 gets float32 for it, and that is said.
 
     Raises:
         DeviceError: for a name other than auto, float32, float16 and bfloat16.
@@ -25,7 +28,18 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.float16 if device.type in ("cuda", "mps") else torch.float32
     if name not in DTYPES:
         raise DeviceError(f"dtype {name!r}: use auto, {', '.join(DTYPES)}")
+    if narrows(DTYPES[name], device) and (why := why_not_bfloat16()):
+        logging.getLogger("inkpunk").warning("bfloat16: %s; float32 is faster here, and is taken", why)
+        return torch.float32
     return DTYPES[name]
+
+
+def narrows(precision: torch.dtype, device: torch.device) -> bool:
+    """Whether networks in this precision take and give float32, and only multiply in theirs: bfloat16 on a CPU.
+
+    What lies between products costs nothing there in float32, and errs less.
+    """
+    return device.type == "cpu" and precision is torch.bfloat16
 
 
 class NotFiniteError(ValueError):

@@ -10,7 +10,7 @@ from inkpunk_weights import CheckpointError, open_checkpoint
 from torch import nn
 
 from inkpunk.memory.devices import choose_device
-from inkpunk.memory.precision import choose_dtype
+from inkpunk.memory.precision import choose_dtype, narrows
 from inkpunk.memory.residence import Residence
 from inkpunk.models.control_nets import ControlNets
 from inkpunk.models.hub import resolve_model, short_name
@@ -71,7 +71,8 @@ def assemble(
     tokenizer = read_tokenizer(checkpoint)
     learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
     offload, tiled = offload or low_memory, tiled or low_memory
-    halve = low_memory and precision is torch.float32
+    halve, narrow = low_memory and precision is torch.float32, narrows(precision, compute)
+    between = torch.float32 if narrow else precision  # what networks take and give
     waiting = torch.device("cpu") if offload else compute
     kept = None if halve else precision
     weights = {"text_encoder": checkpoint.text_encoder, "unet": checkpoint.unet}
@@ -81,10 +82,10 @@ def assemble(
     text_encoder, unet, vae = build_components(
         checkpoint, configs, device=waiting, dtype=kept, changed=plain.with_loras(opened)
     )
-    speed_up(text_encoder, unet, vae, device=compute, speed=speed)
+    speed_up(text_encoder, unet, vae, device=compute, speed=speed, narrow=narrow)
 
     def reside(network: nn.Module) -> Residence[Any]:
-        speed_up(network, device=compute, speed=speed)
+        speed_up(network, device=compute, speed=speed, narrow=narrow)
         return Residence(network, compute, offload, halve)
 
     nets = ControlNets(
@@ -92,7 +93,7 @@ def assemble(
     )
 
     def reside_uncompiled(network: nn.Module) -> Residence[Any]:  # it works once a picture
-        speed_up(network, device=compute, speed=replace(speed, compile=False))
+        speed_up(network, device=compute, speed=replace(speed, compile=False), narrow=narrow)
         return Residence(network, compute, offload, halve)
 
     pictures = ImagePrompts(
@@ -101,7 +102,7 @@ def assemble(
         configs.unet,
         waiting=waiting,
         compute=compute,
-        dtype=precision,
+        dtype=between,
         kept=kept,
         reside=reside_uncompiled,
     )
@@ -115,7 +116,7 @@ def assemble(
     )
     return {
         "tokenizer": tokenizer,
-        "loaded": Loaded(ema, halve, speed.told, deterministic, speed.threads),
+        "loaded": Loaded(ema, halve, narrow, speed.told, deterministic, speed.threads),
         "learned": learned,
         "text_encoder": Residence(text_encoder, compute, offload, halve),
         "unet": Residence(unet, compute, offload, halve),
@@ -132,7 +133,7 @@ def assemble(
         "linear_preview": read_preview(checkpoint),
         "tiny_vae": tiny or None,
         "device": compute,
-        "dtype": precision,
+        "dtype": between,
         "tiled": tiled,
         "name": _name(model),
         "path": path,

@@ -20,7 +20,7 @@ def facts_of_model(model: Model) -> dict[str, Any]:
         "noise_schedule": schedule_in_words(model.schedule),
         "ema": model.loaded.ema,
         "device": model.device.type,
-        "dtype": str(model.dtype).removeprefix("torch."),
+        "dtype": str(model.precision).removeprefix("torch."),
         "low_memory": model.loaded.halved,
         "tiled": model.tiled,
         "speed": model.loaded.speed,

@@ -45,6 +45,7 @@ class Loaded:
     Attributes:
         ema: whether its averaged weights were taken.
         halved: whether its weights of 32 bits were taken at 16.
+        narrow: whether its networks multiply in bfloat16, and compute all else in float32.
         speed: the ways of making it fast that were left out, or added.
         deterministic: whether no bit depends on what else there is: see `Pipeline.load`.
         fitting: whether passes get as many threads as they are worth: `Speed.threads`.
@@ -52,6 +53,7 @@ class Loaded:
 
     ema: bool = False
     halved: bool = False
+    narrow: bool = False
     speed: str = ""
     deterministic: bool = False
     fitting: bool = True

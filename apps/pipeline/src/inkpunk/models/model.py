@@ -48,7 +48,7 @@ class Model:
         schedule: the noise schedule that the UNet was trained with.
         prediction: what it was trained to predict, a name in `inkpunk_sampling.PREDICTIONS`.
         defaults: the settings used where a request leaves them open.
-        device, dtype: where, and in which precision, the networks compute. The sampler's own arithmetic is
+        device, dtype: where the networks compute, and what they take and give. The sampler's own arithmetic is
             float32 in any case: it costs nothing beside the UNet, and half precision would add up over the steps.
         tiled: decode and encode pictures in strips, in about half the memory.
         name, path: what the pictures' facts call the model, and the file that they hash.
@@ -140,13 +140,18 @@ class Model:
         )
 
     @property
+    def precision(self) -> torch.dtype:
+        """What the networks multiply in: `dtype`, or bfloat16 where only their products are in that."""
+        return torch.bfloat16 if self.loaded.narrow else self.dtype
+
+    @property
     def without_loras(self) -> Plain:
         """The model without adapters; one whose networks were given by hand is so now."""
         if self.plain is not None:
             return self.plain
         networks = {"text_encoder": self.text_encoder.tensors, "unet": self.unet.tensors}
         weights = {name: as_lazy(tensors) for name, tensors in networks.items()}
-        return Plain(weights, self.defaults, self.name, None if self.loaded.halved else self.dtype)
+        return Plain(weights, self.defaults, self.name, None if self.loaded.halved else self.precision)
 
     def with_tags(self: This, loras: tuple[Lora, ...]) -> This:
         """The same model with the adapters, too, that a prompt asks for; the last is remembered.

@@ -9,13 +9,14 @@ from typing import cast
 
 import torch
 from inkpunk_unet import ImagePrompt, UNet, cross_attentions
-from inkpunk_unet.attention import Attention, attend
-from inkpunk_winograd import Inner, changes, is_fit_for_attention, is_plain_inference, native_attention, wrap
+from inkpunk_unet.attention import Attention
+from inkpunk_unet.attention import attend as plainly
+from inkpunk_winograd import Inner, changes, is_plain_inference, wrap
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from inkpunk.speed.attention import natively
+from inkpunk.speed.attention import Natively
 from inkpunk.speed.memo import Memo
 
 Halves = tuple[Float[Tensor, "rows words width"], Float[Tensor, "rows tokens width"]]
@@ -83,9 +84,9 @@ class Look:
         query = heads(attention.query(tokens))
         values = cast(Tensor, self.value(pictures)).chunk(len(self.weights), dim=1)
         value = torch.cat([weight * each for weight, each in zip(self.weights, values, strict=True)], dim=1)
-        fast = natively in changes(attention)
-        attended = _attend(fast, query, heads(attention.key(words)), heads(attention.value(words)))
-        attended = attended + _attend(fast, query, heads(self.key(pictures)), heads(value))
+        attend = next((each.attend for each in changes(attention) if isinstance(each, Natively)), plainly)
+        attended = attend(query, heads(attention.key(words)), heads(attention.value(words)))
+        attended = attended + attend(query, heads(self.key(pictures)), heads(value))
         return attention.out(attended.transpose(1, 2).flatten(2))
 
 
@@ -114,9 +115,3 @@ def show(unet: UNet, network: ImagePrompt, weights: Sequence[float]) -> None:
             wrap(key, Memo())
             wrap(value, Memo())
         wrap(attention, Look(key, value, cut, tuple(weights)))
-
-
-def _attend(fast: bool, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    return (native_attention if fast and is_fit_for_attention(query, key, value) else attend)(
-        query, key, value
-    )

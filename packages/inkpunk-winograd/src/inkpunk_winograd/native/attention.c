@@ -11,19 +11,14 @@
 #include <immintrin.h>
 #endif
 
+#include "lanes.h"
 #include "team.h"
 
 /* As many sums as the registers hold beside what meets them. */
-#if defined(__AVX512F__)
-#define LANES 16
+#if LANES == 16
 #define KEYS 12 /* whose scores are summed at a time */
 #define SUMS 10 /* channels of the result that are summed at a time: a divisor of 40, 80 and 160 */
-#elif defined(__AVX__)
-#define LANES 8
-#define KEYS 6
-#define SUMS 5
 #else
-#define LANES 4
 #define KEYS 6
 #define SUMS 5
 #endif
@@ -34,7 +29,6 @@
 #define PACKS 16               /* of KEYS keys, that a thread packs at a time */
 #define LOG2_E 1.44269504f
 
-typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int bits __attribute__((vector_size(4 * LANES)));
 typedef vec pair[2]; /* a number for each of QUERIES */
 

@@ -8,6 +8,9 @@ from torch import Tensor
 
 from inkpunk_winograd.inference import is_plain_inference
 from inkpunk_winograd.native.library import functions, load
+from inkpunk_winograd.native.narrow_attention import narrow_attention
+from inkpunk_winograd.native.products import why_no_native_products
+from inkpunk_winograd.native.strides import strides_of
 from inkpunk_winograd.native.team import Team, team_of
 from inkpunk_winograd.native.threads import native_threads_for
 
@@ -37,6 +40,7 @@ def native_attention(
     value: Float[Tensor, "batch heads context width"],
     *,
     scale: float | None = None,
+    products: torch.dtype = torch.float32,
 ) -> Float[Tensor, "batch heads tokens width"]:
     """`softmax(query key^T scale) value`, head by head, as `torch.nn.functional.scaled_dot_product_attention`.
 
@@ -47,10 +51,14 @@ def native_attention(
         key: likewise, and so is `value`.
         value: one for each key.
         scale: 1 / sqrt(width), if None.
+        products: torch.bfloat16 rounds what is multiplied to it, and takes queries of bfloat16, too, as
+            `is_fit_for_attention` says for the same argument.
 
     Raises:
         RuntimeError: there are no kernels on this machine; it says why.
     """
+    if products is torch.bfloat16:
+        return narrow_attention(query, key, value, scale=query.shape[3] ** -0.5 if scale is None else scale)
     kernels = functions("attention")
     batch, heads, tokens, width = query.shape
     context = key.shape[2]
@@ -66,9 +74,9 @@ def native_attention(
         tokens=tokens,
         context=context,
         width=width,
-        query_strides=_strides(query),
-        key_strides=_strides(key),
-        value_strides=_strides(value),
+        query_strides=strides_of(query),
+        key_strides=strides_of(key),
+        value_strides=strides_of(value),
         team=team_of(native_threads_for(2.0 * batch * heads * tokens * context * width)),
     )
     kernels.inkpunk_attention_room.restype = ctypes.c_ssize_t
@@ -78,12 +86,17 @@ def native_attention(
     return result.transpose(1, 2)
 
 
-def is_fit_for_attention(query: Tensor, key: Tensor, value: Tensor) -> bool:
+def is_fit_for_attention(
+    query: Tensor, key: Tensor, value: Tensor, products: torch.dtype = torch.float32
+) -> bool:
     """Whether the kernels may be used: for plain inference, of shapes they take. What is wrong, torch says best."""
+    dtypes = {torch.float32, products}
     if (
         not is_plain_inference(query, key, value)
         or query.ndim != 4
-        or not query.dtype == key.dtype == value.dtype == torch.float32
+        or query.dtype not in dtypes
+        or not query.dtype == key.dtype == value.dtype
+        or (products is torch.bfloat16 and why_no_native_products() is not None)
     ):
         return False
     batch, heads, tokens, width = query.shape
@@ -95,8 +108,3 @@ def is_fit_for_attention(query: Tensor, key: Tensor, value: Tensor) -> bool:
         and batch * heads * tokens * context[0] > 0
         and query.stride(3) == key.stride(3) == value.stride(3) == 1
     )
-
-
-def _strides(heads: Tensor) -> ctypes.Array[ctypes.c_ssize_t]:
-    batch, head, token, _ = heads.stride()
-    return (ctypes.c_ssize_t * 3)(batch, token, head)

@@ -93,6 +93,6 @@ def _key(source: Path, compiler: str) -> str:
     processor = Path("/proc/cpuinfo")
     lines = processor.read_text(errors="replace").splitlines() if processor.exists() else []
     features = next((line for line in lines if line.startswith(("flags", "Features"))), platform.processor())
-    own = [path.read_text() for path in (source, source.with_name("team.h"))]
+    own = [path.read_text() for path in (source, *sorted(source.parent.glob("*.h")))]
     parts = [*own, compiler, *FLAGS, platform.machine(), features]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]

@@ -1,13 +1,13 @@
-"""The kernels of convolution.c, and the memory they work in."""
+"""The kernels of convolution.c."""
 
 import ctypes
-import threading
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from inkpunk_winograd.native.library import functions, load
+from inkpunk_winograd.native.room import ROOM
 from inkpunk_winograd.native.team import Team, team_of
 from inkpunk_winograd.native.threads import native_threads_for
 
@@ -22,25 +22,6 @@ class Work(ctypes.Structure):
         *((name, ctypes.c_ssize_t) for name in ("pairs", "block")),
         ("team", Team),
     ]
-
-
-class Room(threading.local):
-    """Memory to work in, which each thread keeps: asking the system for it anew would take longer than using it."""
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._numbers = torch.empty(0)
-
-    def take(self, count: int) -> Tensor:
-        """At least so many float32 numbers, whose values are of no meaning."""
-        if self._numbers.numel() < count:
-            self._numbers = torch.empty(0)  # let go of the old before asking for the new
-            with torch.device("cpu"):
-                self._numbers = torch.empty(count)
-        return self._numbers
-
-
-_room = Room()
 
 
 def native_conv2d(
@@ -80,7 +61,7 @@ def native_conv2d(
         pairs=pairs,
         team=team_of(native_threads_for(9.0 * batch * height * width * channels * weight.shape[0])),
     )
-    room = _room.take(plan(work, memory // result.itemsize))
+    room = ROOM.take(plan(work, memory // result.itemsize))
     work.own = room.data_ptr()
     kernels.inkpunk_winograd_run(ctypes.byref(work))
     return result

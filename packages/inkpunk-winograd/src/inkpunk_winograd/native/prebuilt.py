@@ -18,6 +18,8 @@ X86 = {
     "AVX2": "avx2",
 }  # by torch's name for the processor: it has looked what the system allows
 LEAST = "sse2"  # what every x86-64 has; many that torch calls no more have some more
+BFLOAT16 = "avx512bf16"  # the one level that products of bfloat16 are compiled for; who has less never asks
+NARROW = ("products", "narrow_attention")
 
 
 def level() -> str | None:
@@ -34,7 +36,7 @@ def prebuilt_library(kernel: str) -> ctypes.CDLL:
     Raises:
         NotBuiltError: none came, or it is not what was built.
     """
-    name = f"{kernel}-{level()}{SUFFIXES.get(platform.system(), '')}"
+    name = f"{kernel}-{BFLOAT16 if kernel in NARROW else level()}{SUFFIXES.get(platform.system(), '')}"
     try:
         hashes = json.loads((FOLDER / LIST).read_bytes())
         if name not in hashes:

@@ -3,7 +3,8 @@
 
 #include <stddef.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#include "lanes.h"
+
 #if defined(_WIN32)
 #define EXPORT __declspec(dllexport)
 #else
