@@ -39,6 +39,9 @@ def main() -> None:
         disagreements = run(arguments())
     except (Refused, OtherSettings) as refusal:
         sys.exit(f"{refusal}")
+    except KeyboardInterrupt:
+        print("Interrupted; the same command continues.", file=sys.stderr)
+        sys.exit(130)
     sys.exit(1 if disagreements else 0)
 
 
