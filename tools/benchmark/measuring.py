@@ -142,7 +142,8 @@ class Bench:
 
     def _add(self, figure: Figure) -> None:
         self.record.add(figure)
-        error = "" if figure.error is None else f", error {figure.error:.1e}"
+        unit = " levels" if figure.work.startswith("picture") else ""
+        error = "" if figure.error is None else f", error {figure.error:.1e}{unit}"
         print(
             f"{figure.work}: {figure.peer}, turn {figure.turn + 1}: {figure.seconds:.3f} s{error}", flush=True
         )
