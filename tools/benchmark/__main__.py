@@ -2,158 +2,143 @@
 
     uv run --group benchmark python -m tools.benchmark [--growth] [--picture 25] [--only step,decode]
 
-Builds a full-size model of random weights, lets all peers do the same work in turns, each in a process of its own,
-checks that they agree, and measures the machine's best float32 matrix product between the turns. Prints a table of
-medians, and writes it with a plot to runs/benchmark. Alone on the machine, or the figures mean nothing.
+Builds a full-size model of random weights, lets all peers do the same work in turns, in float32 and in 16 bits, each
+in a process of its own, compares their results with ours in float32, and measures the machine's best matrix products
+between the turns.
+
+Each figure is in runs/benchmark/figures.jsonl as soon as it is there; a table of medians and a
+plot stand beside it, written anew after each piece of work. The same command continues a run that was interrupted. A
+peer that fails is told, and left out of that row. Exit status 1 says that float32 results disagree. Alone on the
+machine, or the figures mean nothing.
 """
 
 import argparse
-import multiprocessing
+import sys
 import tempfile
-from collections.abc import Callable
-from importlib.metadata import version
-from multiprocessing.connection import Connection
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
 from pathlib import Path
-from statistics import median
 
-import numpy as np
 import torch
 
 from tools.make_checkpoint import make_checkpoint
-from tools.matmul_rate import matmul_rate
 
 from . import report
-from .peers import PEERS, PIPELINES, draw, load, serve
-from .work import GROWTH, TABLE, Work
+from .asked import KINDS, Refused, check_model, chosen, installed, pipelines_of
+from .figures import OtherSettings, Record
+from .measuring import LOAD, Bench, picture_name
+from .peers import PEERS
+from .work import GROWTH, TABLE
 
-AGREEMENT = 1e-3  # relative to the largest value: float32 through a whole network, sums in any order
-
-
-def start(target: Callable[..., None], *arguments: object) -> tuple[Connection, multiprocessing.Process]:
-    """Run a function in a process of its own; what it sends comes through the connection, or EOFError if it dies."""
-    context = multiprocessing.get_context("spawn")
-    here, there = context.Pipe()
-    process = context.Process(target=target, args=(*arguments, there), daemon=True)
-    process.start()
-    there.close()
-    return here, process
-
-
-class Worker:
-    """A peer in its own process, for one piece of work."""
-
-    def __init__(self, name: str, folder: Path, work: Work):
-        """Start it, and wait until it is ready."""
-        self.connection, self.process = start(serve, name, folder, work)
-        self.connection.recv()
-
-    def do(self) -> tuple[float, np.ndarray, int]:
-        """Seconds, result, and peak bytes."""
-        self.connection.send(True)
-        return self.connection.recv()
-
-    def stop(self) -> None:
-        """Let it end."""
-        self.connection.send(False)
-        self.process.join()
-
-
-def measure(works: list[Work], names: list[str], folder: Path, runs: int) -> report.Figures:
-    """Let the peers take turns at each piece of work."""
-    figures = report.Figures(names)
-    for work in works:
-        taking_part = [name for name in names if work in TABLE or PEERS[name].growth]
-        # one after the other, those who compile first: getting ready takes twice the memory of being so
-        started = {name: Worker(name, folder, work) for name in reversed(taking_part)}
-        workers = {name: started[name] for name in taking_part}
-        seconds: dict[str, list[float]] = {name: [] for name in workers}
-        results: dict[str, np.ndarray] = {}
-        peaks: dict[str, int] = dict.fromkeys(workers, 0)
-        for _ in range(runs):
-            for name, worker in workers.items():
-                figures.rate = max(figures.rate, matmul_rate())
-                spent, results[name], peak = worker.do()
-                seconds[name].append(spent)
-                peaks[name] = max(peaks[name], peak)
-        for worker in workers.values():
-            worker.stop()
-        first = results[names[0]]
-        for name, result in results.items():
-            error = float(np.abs(result - first).max() / np.abs(first).max())
-            if error > AGREEMENT:
-                raise SystemExit(
-                    f"{work.name}: {name} differs from {names[0]} by {error:.1e} of the largest value"
-                )
-        figures.seconds[work] = {name: median(times) for name, times in seconds.items()}
-        figures.peaks[work] = peaks
-        print(work.name, {name: [round(t, 3) for t in times] for name, times in seconds.items()}, flush=True)
-    return figures
-
-
-def load_times(names: list[str], folder: Path, runs: int) -> dict[str, float]:
-    """Median seconds from imports that are done to a pipeline that could draw, in turns, for who has one."""
-    seconds: dict[str, list[float]] = {name: [] for name in names if name in PIPELINES}
-    for _ in range(runs):
-        for name, times in seconds.items():
-            connection, process = start(load, name, folder)
-            times.append(connection.recv())
-            process.join()
-    return {name: median(times) for name, times in seconds.items()}
-
-
-def picture(name: str, folder: Path, steps: int, size: int) -> tuple[float, int]:
-    """Seconds and peak bytes of a whole picture."""
-    connection, process = start(draw, name, folder, steps, size)
-    figures = connection.recv()
-    process.join()
-    return figures
+PICTURE = 512  # pixels each way
 
 
 def main() -> None:
     """Measure, print, plot."""
+    try:
+        disagreements = run(arguments())
+    except (Refused, OtherSettings) as refusal:
+        sys.exit(f"{refusal}")
+    except KeyboardInterrupt:
+        print("Interrupted; the same command continues.", file=sys.stderr)
+        sys.exit(130)
+    sys.exit(1 if disagreements else 0)
+
+
+def arguments() -> argparse.Namespace:
+    """What the command line asks for."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="turns of each peer (default: %(default)s)")
     parser.add_argument("--peers", default=",".join(PEERS), help="some of: %(default)s")
     parser.add_argument(
-        "--only", default="", help="kinds of work: text,step,encode,decode; none for --picture alone"
+        "--only", default=",".join(KINDS), help="kinds of work: %(default)s; none for --picture alone"
     )
     parser.add_argument("--growth", action="store_true", help="also how time grows with size and pictures")
     parser.add_argument(
         "--picture", type=int, default=0, metavar="STEPS", help="also a whole picture of so many steps"
     )
     parser.add_argument(
+        "--again", action="store_true", help="measure anew what is asked for and there already"
+    )
+    parser.add_argument(
         "--size", choices=["full", "small"], default="full", help="small: only to try this out"
     )
     parser.add_argument("--model", type=Path, help="a diffusers folder that is there already")
     parser.add_argument("--out", type=Path, default=Path("runs/benchmark"))
-    arguments = parser.parse_args()
-    names, kinds = arguments.peers.split(","), arguments.only.split(",") if arguments.only else None
-    works = [*TABLE, *(GROWTH if arguments.growth else ())]
-    works = [work for work in works if kinds is None or work.kind in kinds]
-    with tempfile.TemporaryDirectory() as home:
-        folder = arguments.model or Path(home) / "model"
-        if not folder.exists():
-            make_checkpoint(folder, layout="diffusers-folder", size=arguments.size)
-        figures = measure(works, names, folder, arguments.runs)
-        print(report.table(figures, "so far"), flush=True)
-        figures.load = load_times(names, folder, arguments.runs)
-        if arguments.picture:
-            figures.pictures = {
-                name: picture(name, folder, arguments.picture, 512)
-                for name in PIPELINES
-                if name.split()[0] in names
-            }
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "diffusers"))
-    text = report.table(
-        figures, f"medians of {arguments.runs} runs, {torch.get_num_threads()} threads, {libraries}"
+    return parser.parse_args()
+
+
+def run(asked: argparse.Namespace) -> list[str]:
+    """Measure what is asked for; return who disagrees.
+
+    Raises:
+        Refused: before anything is started, for what could not be measured.
+        OtherSettings: if the figures that are there are of another model or machine.
+    """
+    names, lines = installed(chosen(asked.peers, list(PEERS), "--peers"))
+    if asked.runs < 1:
+        raise Refused(f"--runs {asked.runs}: 1 or more")
+    kinds = [] if asked.only == "none" else chosen(asked.only, KINDS, "--only")
+    if asked.model:
+        check_model(asked.model)
+    for line in lines:
+        print(line, flush=True)
+    works = [work for work in (*TABLE, *(GROWTH if asked.growth else ())) if work.kind in kinds]
+    libraries = {name: _version(name) for name in ("torch", "diffusers", "openvino")}
+    record = Record(
+        asked.out / "figures.jsonl",
+        {
+            "model": str(asked.model.resolve()) if asked.model else f"random weights, {asked.size}",
+            "threads": torch.get_num_threads(),
+            **libraries,
+        },
     )
-    print(text)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    (arguments.out / "table.md").write_text(text)
-    if figures.seconds:
-        report.plot(figures, arguments.out / "plot.png")
+    drawing = pipelines_of(names)
+    if asked.again:
+        whole = picture_name(asked.picture, PICTURE)
+        record.forget([*(work.name for work in works), LOAD, whole], [*names, *drawing])
+    elif record.figures:
+        print(f"{len(record.figures)} figures are there already; --again measures anew", flush=True)
+    remark = ", ".join(
+        [
+            f"medians of up to {asked.runs} turns",
+            f"{torch.get_num_threads()} threads",
+            *(f"{name} {number}" for name, number in libraries.items() if number),
+        ]
+    )
+
+    def tell() -> report.Summary:
+        summary = report.Summary(record.figures, record.failures)
+        (asked.out / "table.md").write_text(report.table(summary, remark))
+        if find_spec("matplotlib"):
+            report.plot(summary, asked.out / "plot.png")
+        return summary
+
+    with tempfile.TemporaryDirectory() as home:
+        folder = asked.model or Path(home) / "model"
+        if not asked.model:
+            make_checkpoint(folder, layout="diffusers-folder", size=asked.size)
+        bench = Bench(folder, record, asked.out / "results", asked.runs)
+        for work in works:
+            bench.measure(work, names)
+            tell()
+        bench.load([name for name in drawing if name in names])
+        tell()
+        for name in drawing if asked.picture else ():
+            bench.picture(name, asked.picture, PICTURE)
+            tell()
+    summary = tell()
+    print(report.table(summary, remark))
+    return summary.disagreements()
+
+
+def _version(library: str) -> str:
+    try:
+        return version(library)
+    except PackageNotFoundError:
+        return ""
 
 
 if __name__ == "__main__":
