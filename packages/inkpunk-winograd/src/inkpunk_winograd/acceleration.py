@@ -311,23 +311,27 @@ def accelerate(
         raise ValueError(f"dtype {dtype}: must be torch.float32 or torch.bfloat16")
     restore(module)
     parts = [*module.modules()]
-    narrow: set[nn.Module] = set()
-    if dtype is torch.bfloat16:
-        narrow = {part for part in parts if why_no_products(part) is None}
     for part in parts if threads and native and has_native_convolution(torch.float32) else ():
         if few := Threads.of(part):
             wrap(part, few)  # first, and so innermost: of what other changes leave to torch
-    for part in parts if dtype is torch.bfloat16 else ():
-        if part in narrow:
-            wrap(part, Products(native))
-        elif any(each.dtype is torch.bfloat16 for each in part.parameters(recurse=False)):
-            wrap(part, Wide())
+    narrow = (
+        {part: change for part in parts if (change := _narrowed(part, native))}
+        if dtype is torch.bfloat16
+        else {}
+    )
+    for part, change in narrow.items():
+        wrap(part, change)
     filtered = {part for part in parts if convolutions and is_eligible(part) and part not in narrow}
     for part in filtered:
         wrap(part, Filtered(memory, native, channels_last))
     for part in parts if channels_last else ():
         # kernels of one pixel have but one order, and give what they are given
-        if type(part) is nn.Conv2d and part not in filtered | narrow and part.kernel_size != (1, 1):
+        if (
+            type(part) is nn.Conv2d
+            and part not in filtered
+            and part not in narrow
+            and part.kernel_size != (1, 1)
+        ):
             wrap(part, ChannelsLast())
     for part in parts:
         if linears and type(part) is nn.Linear and part not in narrow and why_not_linear() is None:
@@ -363,6 +367,14 @@ def _is_plain(module: nn.Conv2d | nn.Linear, input: Tensor, dtypes: Collection[t
         and (input.dtype in dtypes if dtypes else input.is_floating_point())
         and input.numel() > 0
     )
+
+
+def _narrowed(module: nn.Module, native: bool) -> Products | Wide | None:
+    """What has a layer multiply in bfloat16, or one of such weights that does not compute in float32."""
+    if why_no_products(module) is None:
+        return Products(native)
+    narrow = any(each.dtype is torch.bfloat16 for each in module.parameters(recurse=False))
+    return Wide() if narrow else None
 
 
 def _fits(module: nn.Linear | nn.Conv2d, input: Tensor) -> bool:

@@ -15,6 +15,7 @@ from inkpunk_winograd.acceleration import (
     Filtered,
     Linear,
     Products,
+    Wide,
     may_attend,
     noting,
 )
@@ -106,6 +107,7 @@ _WAYS: dict[type, str] = {
     ChannelsLast: "channels last",
     Linear: "oneDNN",
     Products: "products of bfloat16",
+    Wide: "in float32, of bfloat16 weights",
     Attending: "native attention, where it calls torch's",
 }
 
