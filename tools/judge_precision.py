@@ -2,7 +2,7 @@
 
     uv run python -m tools.judge_precision [--count 200]
 
-Draws the same captions with the same seeds in both, prints the shares of right subjects and of right colours, and how far
+Draws the same captions with the same seeds in both, prints the shares of right subjects and colours, and how far
 the pictures lie apart. Where bfloat16 is not faster than float32 it is drawn in all the same, by torch.
 """
 

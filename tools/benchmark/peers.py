@@ -146,7 +146,7 @@ PEERS = {
     "diffusers": Peer(Diffusers, "diffusers"),
     "compiled": Peer(Compiled, "diffusers", growth=False),
     "openvino": Peer(OpenVINO, "openvino", growth=False),
-    "inkpunk bf16": Peer(Ours, "inkpunk", torch.bfloat16),
+    "inkpunk bf16": Peer(Ours, "inkpunk", torch.bfloat16, casts=False),
     "diffusers bf16": Peer(Diffusers, "diffusers", torch.bfloat16),
     "openvino bf16": Peer(OpenVINO, "openvino", torch.bfloat16, casts=False, growth=False),
 }

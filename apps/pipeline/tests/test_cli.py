@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -337,3 +338,34 @@ def test_a_model_that_goes_while_it_draws_loses_no_picture(
     assert result.exit_code == 0, result.output
     assert [read_facts(tmp_path / "out" / name).seed for name in files(tmp_path / "out")] == [7, 8]
     assert "no model hash: model cannot be read any more" in result.stderr
+
+
+def of_another_package(monkeypatch: pytest.MonkeyPatch, folder: Path, *names: str) -> None:
+    """Have another package add a command under these names, whatever else is installed."""
+    (folder / "added_by_a_test.py").write_text(
+        "import click\n\n@click.command(help='Of another package.')\ndef command():\n    click.echo('it runs')\n"
+    )
+    monkeypatch.syspath_prepend(folder)
+    found = [EntryPoint(name, "added_by_a_test:command", "inkpunk.commands") for name in names]
+    found.append(EntryPoint("broken", "gone_from_disk:command", "inkpunk.commands"))
+    monkeypatch.setattr("inkpunk.cli.entry_points", lambda group: found)
+
+
+def test_another_packages_command_joins_and_ours_come_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    of_another_package(monkeypatch, tmp_path, "added", "samplers")
+    assert "Of another package." in CliRunner().invoke(main, ["--help"]).output
+    assert CliRunner().invoke(main, ["added"]).output == "it runs\n"
+    assert "dpmpp_2m" in CliRunner().invoke(main, ["samplers"]).output
+
+
+def test_another_packages_broken_command_says_so_and_leaves_ours_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    of_another_package(monkeypatch, tmp_path)
+    told = CliRunner().invoke(main, ["broken", "--any", "thing"])
+    assert told.exit_code == 1
+    said = "broken: its package cannot be imported: No module named 'gone_from_disk'; install it anew"
+    assert told.output == f"Error: {said}\n"
+    assert CliRunner().invoke(main, ["--help"]).exit_code == 0

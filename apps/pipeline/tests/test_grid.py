@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from inkpunk import Enlarge, Facts, Pipeline, Request, RequestError, read_facts
 from inkpunk.cli import main
-from inkpunk.cli.axes import MOST_CELLS, OPTIONS, AxisError, read_axis
+from inkpunk.cli.axes import OPTIONS, read_axis
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
+from inkpunk.orders.axes import MOST_CELLS, AxisError
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.grid import draw_layout, lay_out
 from inkpunk.pictures.grid_facts import Axis, GridFacts

@@ -110,7 +110,8 @@ class Pipeline(Model):
             model: "sketch" (the model in the box), a checkpoint file, a diffusers folder, or a hub id such as
                 "Envvi/Inkpunk-Diffusion", which is downloaded on first use.
             device: "auto", "cuda", "mps", "cpu", or any device torch knows.
-            dtype: "auto" (float16 on an accelerator, float32 on a CPU), "float32", "float16" or "bfloat16".
+            dtype: "auto" (float16 on an accelerator, float32 on a CPU), "float32", "float16" or "bfloat16", in which
+                a CPU multiplies alone, if that is faster there; else it takes float32, and says so.
             offload: keep each network in main memory while it has nothing to do, for devices of little memory.
             tiled: decode and encode pictures strip by strip.
             low_memory: `offload` and `tiled`, and where the computing is in float32, weights of 16 bits that each

@@ -1,5 +1,6 @@
 """The `inkpunk` command: one file a subcommand. Nothing here imports torch before a command has work for it."""
 
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 import click
@@ -22,6 +23,10 @@ from inkpunk.cli.train import train
 from inkpunk.cli.travel import travel
 
 INTERRUPTED = 130  # what a shell reports of a program that was ended by Ctrl-C
+
+
+OTHERS = "inkpunk.commands"
+"""The entry-point group through which other packages add commands, each by its name."""
 
 
 class Commands(click.Group):
@@ -47,7 +52,41 @@ class Commands(click.Group):
             raise
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+class OpenCommands(Commands):
+    """Commands that other packages may add to; what they add is imported when it is named, or listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Ours, and those of other packages."""
+        return sorted({*super().list_commands(ctx), *_others()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """One of ours, or else of another package."""
+        ours = super().get_command(ctx, cmd_name)
+        if ours is not None or (other := _others().get(cmd_name)) is None:
+            return ours
+        try:
+            return other.load()
+        except Exception as error:  # of another package: the rest works without it
+            return _broken(cmd_name, error)
+
+
+def _others() -> dict[str, EntryPoint]:
+    return {each.name: each for each in entry_points(group=OTHERS)}
+
+
+def _broken(name: str, error: Exception) -> click.Command:
+    """What stands for a command that cannot be imported, and says so when it is called."""
+    said = f"{name}: its package cannot be imported: {error}; install it anew"
+
+    @click.command(name, help=said, add_help_option=False, context_settings={"ignore_unknown_options": True})
+    @click.argument("rest", nargs=-1)
+    def broken(rest: tuple[str, ...]) -> None:
+        raise click.ClickException(said)
+
+    return broken
+
+
+@click.group(cls=OpenCommands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="inkpunk", message="inkpunk %(version)s")
 def main() -> None:
     """Inkpunk-style Stable Diffusion v1.5: a prompt in, a picture out.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.axes import AxisError, OptionAxis, Settings, cross, read_axis
+from inkpunk.cli.axes import read_axis
 from inkpunk.cli.destinations import make_folder
 from inkpunk.cli.options import (
     model_options,
@@ -22,6 +22,7 @@ from inkpunk.cli.progress import with_progress
 from inkpunk.cli.prompt import say_what_is_cut
 from inkpunk.cli.refusing import refusals
 from inkpunk.cli.saving import SAVING_OPTIONS, Saving
+from inkpunk.orders.axes import AxisError, OptionAxis, Settings, cross
 from inkpunk.pictures.grid_facts import cell_name
 
 if TYPE_CHECKING:

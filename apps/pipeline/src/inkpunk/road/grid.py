@@ -5,11 +5,10 @@ from dataclasses import dataclass, fields, replace
 
 from PIL import Image
 
-from inkpunk.pictures.grid import draw_layout, lay_out
-from inkpunk.pictures.grid_facts import Axis, GridFacts, cell_name
-from inkpunk.pictures.grid_picture import GridPicture
+from inkpunk.pictures.grid import lay_out
+from inkpunk.pictures.grid_facts import Axis, cell_name
+from inkpunk.pictures.grid_picture import GridPicture, composed
 from inkpunk.pictures.picture import Picture
-from inkpunk.pictures.plain import over_paper
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request
 from inkpunk.road.errors import RequestError
@@ -96,16 +95,8 @@ def _drawn(
         if len(pictures) < len(plans):
             yield GridStep(done, total, pictures[-1])
     yield GridStep(
-        done, total, pictures[-1], _composed([[pictures[cell] for cell in row] for row in table], x, y)
+        done, total, pictures[-1], composed([[pictures[cell] for cell in row] for row in table], x, y)
     )
-
-
-def _composed(cells: Sequence[Sequence[Picture]], x: Axis, y: Axis | None) -> GridPicture:
-    facts = GridFacts(x, y, tuple(tuple(picture.facts for picture in row) for row in cells))
-    sizes = [[picture.image.size for picture in row] for row in cells]
-    layout = lay_out(sizes, x.labels, y.labels if y else [""], facts.base.prompt)
-    image = draw_layout([[over_paper(picture.image) for picture in row] for row in cells], layout)
-    return GridPicture(image, facts.base, facts)
 
 
 def _refuse_other_shapes(requests: Sequence[Sequence[Request]], x: Axis, y: Axis | None) -> None:

@@ -118,7 +118,8 @@ MODEL_OPTIONS = (
         default="auto",
         show_default=True,
         type=click.Choice(["auto", "float32", "float16", "bfloat16"]),
-        help="In which precision; auto is float16 on an accelerator, float32 on a CPU.",
+        help="In which precision; auto is float16 on an accelerator, float32 on a CPU; one with AMX is faster "
+        "in bfloat16, at an error.",
     ),
     click.option(
         "--offload", is_flag=True, help="Keep models that are not in use in main memory (slower, smaller)."

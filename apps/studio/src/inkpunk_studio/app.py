@@ -1,0 +1,90 @@
+"""The application: the desk, the addresses that programs call, and the page."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Any
+
+import anyio.to_thread
+from fastapi import APIRouter, FastAPI
+from pydantic import BaseModel
+
+from inkpunk_studio.importing import without_stubs
+from inkpunk_studio.settings import Settings
+from inkpunk_studio.work.desk import Desk
+
+ROUTERS = ("openai", "a1111", "jobs")
+"""Files of `http` whose `router(desk, settings)` has addresses."""
+
+
+class Health(BaseModel):
+    """How the studio is.
+
+    Attributes:
+        status: always "ok".
+        ready: whether a model is loaded, so that a picture is drawn at once.
+        model: the name of the model that is loaded, if any is.
+        waiting: jobs in the queue.
+    """
+
+    status: str = "ok"
+    ready: bool
+    model: str | None
+    waiting: int
+
+
+def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = True) -> FastAPI:
+    """The studio as an ASGI application, which starts its desk, unless it is, and closes it when it ends.
+
+    Args:
+        settings: what it may do.
+        desk: where pictures are asked for; a new one by default.
+        page: whether there is a page, beside the addresses for programs.
+    """
+    held = Desk(settings) if desk is None else desk
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncGenerator[None]:
+        if not held.is_open:
+            await anyio.to_thread.run_sync(held.start)
+        try:
+            yield
+        finally:
+            await anyio.to_thread.run_sync(held.close)
+
+    app = FastAPI(
+        title="inkpunk studio",
+        version=metadata.version("inkpunk-studio"),
+        lifespan=life,
+        docs_url=None,  # its page would fetch scripts from elsewhere
+        redoc_url=None,
+    )
+    app.include_router(_health(held))
+    for name in ROUTERS:
+        if (part := _part(f"http.{name}")) is not None:
+            app.include_router(part.router(held, settings))
+    if (guard := _part("http.guard")) is not None:
+        guard.install(app, settings)
+    if page:
+        with without_stubs():
+            part = import_module("inkpunk_studio.page.page")
+        app = part.mount(app, held, settings)
+    return app
+
+
+def _health(desk: Desk) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/health", tags=["health"])
+    async def health() -> Health:
+        """Whether the studio is there; answered at once, also while it draws."""
+        return Health(ready=desk.is_ready, model=desk.loaded, waiting=desk.waiting)
+
+    return router
+
+
+def _part(name: str) -> Any:
+    """A module of the studio."""
+    full = f"inkpunk_studio.{name}"
+    return import_module(full) if find_spec(full) else None

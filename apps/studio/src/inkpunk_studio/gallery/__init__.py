@@ -1,0 +1,1 @@
+"""The gallery: a folder of pictures, looked at as it is."""

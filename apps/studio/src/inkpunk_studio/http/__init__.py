@@ -1,0 +1,1 @@
+"""The addresses that other programs call, and what guards them."""

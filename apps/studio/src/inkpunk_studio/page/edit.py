@@ -1,0 +1,194 @@
+"""The tab Edit: a picture that is given, and what becomes of it: a part anew, more around it, larger, or followed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from inkpunk.orders.values import OrderError
+from inkpunk.pictures.canvas import SIDES
+
+from inkpunk_studio.page.drawing import QUIET, Shown, Stage, drawn_picture, stop
+from inkpunk_studio.page.fields import Field, field, told
+from inkpunk_studio.page.given import Given
+from inkpunk_studio.page.ordering import orders_of
+from inkpunk_studio.settings import Settings
+from inkpunk_studio.work.desk import Desk
+
+EDITING = "page: edit"
+"""As whom the page asks for edits, so that a reopened page shows each job in its own tab."""
+KINDS = ("canny", "softedge", "scribble", "tile", "depth")
+"""Of control pictures, as `inkpunk generate --control` makes hints of them; a ready hint may be of any other."""
+NOT_ENLARGED = "not"
+FACTORS = (NOT_ENLARGED, "1.5", "2", "3", "4")
+SHAPE = ("width", "height")
+
+
+@dataclass(frozen=True)
+class EditTab:
+    """What other tabs take from Edit.
+
+    Attributes:
+        prompt: what the whole picture shows.
+        editor: the picture, and the mask that is painted on it.
+        stage: where the pictures come.
+    """
+
+    prompt: Field
+    editor: gr.ImageEditor
+    stage: Stage
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The components of pictures that are given, and of what goes with each."""
+
+    editor: gr.ImageEditor
+    sides: tuple[gr.Number, ...]
+    factor: gr.Dropdown
+    control: tuple[Component, ...]
+    prompted: tuple[Component, ...]
+    placed: tuple[Component, ...]
+
+    @property
+    def components(self) -> list[Component]:
+        """All, in the order in which `read` takes what they show."""
+        return [self.editor, *self.sides, self.factor, *self.control, *self.prompted, *self.placed]
+
+    def read(self, shown: tuple[Any, ...]) -> Given:
+        """What is given.
+
+        Raises:
+            OrderError: for what cannot be.
+        """
+        rest = iter(shown)
+        given = Given()
+        editor, sides, factor = next(rest), [next(rest) for _ in self.sides], next(rest)
+        picture, kind, weight, begin, end, ready = (next(rest) for _ in self.control)
+        seen, much = (next(rest) for _ in self.prompted)
+        words, where = (next(rest) for _ in self.placed)
+        given.edited(editor)
+        given.extended(dict(zip(SIDES, sides, strict=True)))
+        given.followed(picture, kind, weight, (begin, end), ready=bool(ready))
+        given.prompted(seen, much)
+        given.placed(words or "", where)
+        if factor != NOT_ENLARGED:
+            given.values["enlarge"] = factor
+        return given
+
+
+def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tuple[Field, ...]) -> EditTab:
+    """Fill the tab Edit.
+
+    Args:
+        desk: that draws.
+        settings: what may be asked.
+        jobs: those that this browser asked for.
+        drawn_as: Draw's fields, which say the rest: the model, the sampler, the steps, the seed.
+    """
+    with gr.Row(elem_classes="easel"):
+        with gr.Column(elem_classes="asking", min_width=280):
+            prompt = field(
+                "prompt",
+                lines=3,
+                max_lines=8,
+                placeholder="what the whole picture shows",
+                max_length=settings.most_prompt,
+                elem_id="edit-prompt",
+            )
+            with gr.Row(elem_classes="go"):
+                go = gr.Button(
+                    "Draw",
+                    variant="primary",
+                    elem_id="edit-now",
+                    elem_classes="draws",
+                    scale=3,
+                    min_width=120,
+                )
+                halt = gr.Button("Stop", elem_id="edit-stop", elem_classes="stops", scale=1, min_width=80)
+        with gr.Column(elem_classes="picture", min_width=280):
+            editor = _editor()
+            stage = Stage.make("edit", jobs)
+            with gr.Row(elem_classes="after"):
+                on = gr.Button("Go on from this one", size="sm", elem_id="go-on", min_width=180)
+        with gr.Column(elem_classes="settings", min_width=280):
+            own = [field("strength", placeholder="0.75")]
+            with gr.Accordion("The mask", open=False):
+                own += [field(name) for name in ("masked-content", "only-masked")]
+            with gr.Accordion("Extend", open=False), gr.Row():
+                sides = [_side(side) for side in SIDES]
+            with gr.Accordion("Enlarge", open=False):
+                factor = gr.Dropdown(
+                    list(FACTORS), value=NOT_ENLARGED, label="So many times as large", elem_id="factor"
+                )
+            control = _control()
+            with gr.Accordion("Image prompt", open=False):
+                seen = _picture("A picture that says what to draw")
+                prompted = (seen, gr.Slider(0, 2, 1, step=0.05, label="Weight of the image prompt"))
+            with gr.Accordion("A prompt for a part", open=False):
+                words = gr.Textbox(label="Prompt of the part", max_length=settings.most_prompt)
+                placed = (words, _picture("Where it counts: white in this picture"))
+            with gr.Accordion("More", open=False):
+                own += [field(name) for name in ("guess", "resize", "match-colours", "keep-alpha")]
+            gr.Markdown("Model, sampler, steps, seed and all else are those of Draw.", elem_classes="hint")
+    pictures = Pictures(editor, tuple(sides), factor, control, prompted, placed)
+    its_own = ("prompt", "enlarge", *SHAPE, *(each.name for each in own))
+    fields = (prompt, *own, *(each for each in drawn_as if each.name not in its_own))
+    shown = [each.component for each in fields]
+
+    async def draw(request: gr.Request, known: list[str] | None, *values: Any) -> AsyncIterator[Shown]:
+        turn = stage.turns.take(request.session_hash)
+        count = len(pictures.components)
+        try:
+            given = await asyncio.to_thread(pictures.read, values[:count])
+            orders = orders_of(told(fields, values[count:]) | given.values, 1, 1)
+        except OrderError as error:
+            yield stage.refused(error)
+            return
+        async for each in stage.drawn(desk, turn, known or [], orders, given.attachments, client=EDITING):
+            yield each
+
+    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    go.click(draw, [jobs, *pictures.components, *shown], stage.outputs, **QUIET)
+    halt.click(partial(stop, desk), stage.current, None, **at_once)
+    on.click(partial(drawn_picture, desk), stage.current, editor, show_progress="hidden")
+    return EditTab(prompt, editor, stage)
+
+
+def _editor() -> gr.ImageEditor:
+    pink = "#ff3d7fcc"
+    return gr.ImageEditor(
+        type="pil",
+        image_mode="RGBA",
+        format="png",
+        label="Picture: paint over what is to be drawn anew",
+        sources=("upload", "clipboard"),
+        transforms=(),
+        layers=False,
+        brush=gr.Brush(default_size=24, colors=[pink], default_color=pink, color_mode="fixed"),
+        buttons=["fullscreen"],
+        elem_id="editor",
+    )
+
+
+def _side(side: str) -> gr.Number:
+    return gr.Number(0, precision=0, minimum=0, step=8, label=f"{side.capitalize()}, pixels", min_width=110)
+
+
+def _picture(label: str) -> gr.Image:
+    return gr.Image(type="pil", label=label, sources=["upload", "clipboard"], buttons=["fullscreen"])
+
+
+def _control() -> tuple[Component, ...]:
+    with gr.Accordion("Follow a picture", open=False):
+        picture = _picture("Control picture")
+        kind = gr.Dropdown(list(KINDS), value=KINDS[0], allow_custom_value=True, label="What of it")
+        weight = gr.Slider(0, 2, 1, step=0.05, label="Weight of the control picture")
+        with gr.Row():
+            begin = gr.Slider(0, 1, 0, step=0.05, label="From this part of the steps", min_width=140)
+            end = gr.Slider(0, 1, 1, step=0.05, label="To this part", min_width=140)
+        ready = gr.Checkbox(label="It is a hint already: lines, a pose, a depth map")
+    return picture, kind, weight, begin, end, ready

@@ -1,0 +1,109 @@
+"""Pictures that are given on the page: what an order says of them, and the files that go with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+
+from inkpunk.orders.values import OrderError
+from PIL import Image, ImageChops
+
+from inkpunk_studio.work.attachments import Attachment
+
+PAINTED = 128  # the alpha from which a stroke counts: its soft edge would be drawn anew by half
+_STRONG = [0] * PAINTED + [255] * (256 - PAINTED)
+
+
+@dataclass
+class Given:
+    """What was given so far.
+
+    Attributes:
+        values: of options, by their names.
+        attachments: the pictures that they name.
+    """
+
+    values: dict[str, object] = field(default_factory=dict)
+    attachments: list[Attachment] = field(default_factory=list)
+
+    def attach(self, picture: Image.Image) -> str:
+        """Keep a picture, and tell its name."""
+        held = BytesIO()
+        picture.save(held, "PNG", compress_level=1)
+        attachment = Attachment(held.getvalue())
+        self.attachments.append(attachment)
+        return attachment.name
+
+    def edited(self, editor: Mapping[str, Any] | None) -> None:
+        """Take what an editor holds: a picture to begin from, and a mask where something is painted on it.
+
+        Raises:
+            OrderError: where it holds no picture.
+        """
+        background = (editor or {}).get("background")
+        if not isinstance(background, Image.Image) or is_blank(background):
+            raise OrderError("there is no picture; drop one, paste one, or take one from Draw")
+        self.values["init"] = self.attach(_plain(background))
+        if mask := painted((editor or {}).get("layers") or [], background.size):
+            self.values["mask"] = self.attach(mask)
+
+    def extended(self, sides: Mapping[str, int | float | None]) -> None:
+        """Take how many pixels are added on each side."""
+        told = [f"{side}={int(much)}" for side, much in sides.items() if much]
+        if told:
+            self.values["extend"] = ",".join(told)
+
+    def followed(
+        self,
+        picture: Image.Image | None,
+        kind: str,
+        weight: int | float,
+        between: tuple[int | float, int | float],
+        *,
+        ready: bool,
+    ) -> None:
+        """Take a control picture, where one is given."""
+        if picture is not None:
+            name, (begin, end) = self.attach(picture), between
+            told = f"{kind}:{name}:{weight:g}:{begin:g}-{end:g}"
+            self.values["hint" if ready else "control"] = (told,)
+
+    def prompted(self, picture: Image.Image | None, weight: int | float) -> None:
+        """Take an image prompt, where one is given."""
+        if picture is not None:
+            self.values["image-prompt"] = (f"{self.attach(picture)}:{weight:g}",)
+
+    def placed(self, prompt: str, mask: Image.Image | None) -> None:
+        """Take a prompt for a part.
+
+        Raises:
+            OrderError: for one of the two without the other.
+        """
+        if (mask is None) != (not prompt.strip()):
+            raise OrderError(
+                "a prompt for a part takes both: the words, and a picture that is white where they count"
+            )
+        if mask is not None:
+            self.values["region"] = (f"{prompt.strip()}@{self.attach(mask)}",)
+
+
+def painted(layers: list[Any], size: tuple[int, int]) -> Image.Image | None:
+    """What was painted on any layer, white on black; None where nothing was."""
+    mask = Image.new("L", size)
+    for layer in layers:
+        if isinstance(layer, Image.Image):
+            alpha = layer.convert("RGBA").getchannel("A").point(_STRONG)
+            mask = ImageChops.lighter(mask, alpha if alpha.size == size else alpha.resize(size))
+    return mask if mask.getbbox() else None
+
+
+def is_blank(picture: Image.Image) -> bool:
+    """Whether nothing of it can be seen, as an editor's empty canvas."""
+    return picture.mode == "RGBA" and picture.getchannel("A").getbbox() is None
+
+
+def _plain(picture: Image.Image) -> Image.Image:
+    """Without its alpha where that hides nothing."""
+    if picture.mode == "RGBA" and picture.getchannel("A").getextrema() == (255, 255):
+        return picture.convert("RGB")
+    return picture

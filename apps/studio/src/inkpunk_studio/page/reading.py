@@ -1,0 +1,94 @@
+"""How a prompt is understood, as one types: how many tokens, in which chunks, with which weights."""
+
+from collections.abc import Iterator, Mapping
+from functools import cache
+from html import escape
+from itertools import groupby
+
+from inkpunk.orders.options import settings_of
+from inkpunk.orders.order import Order
+from inkpunk.orders.values import OrderError
+from inkpunk.request import Request
+from inkpunk.road.errors import RequestError
+from inkpunk.road.settings import fields_of
+from inkpunk_clip import Timeline, Tokenizer, understand
+
+CHUNK = 75  # tokens of a prompt that fit into one of the text encoder's windows
+STEPS = 25  # where the page leaves them to the model: for prompts that change on the way
+LANGUAGE = ("prompt", "negative", "seed", "steps", "like", "emphasis", "plain-prompt")
+"""The options that decide how prompts are read."""
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """The one tokenizer."""
+    return Tokenizer()
+
+
+def reading_of(values: Mapping[str, object]) -> tuple[str, str]:
+    """Tell how the prompt and the negative prompt are understood, as HTML each.
+
+    Args:
+        values: of options, by their names; only those of `LANGUAGE` count.
+    """
+    try:
+        told = Order.read({"prompt": "", **{name: values[name] for name in LANGUAGE if name in values}})
+        request = Request(**fields_of(**settings_of({"seed": 0, **told.values})))
+        steps = request.steps or STEPS
+        texts, loras = request.asked_of(request.seeds[0])
+        prompt, negative = (
+            understand(text, steps, tokenizer(), None, request.language, composed=composed)
+            for text, composed in zip(texts, (True, False), strict=True)
+        )
+    except (OrderError, RequestError, ValueError) as error:
+        return _problem(str(error)), ""
+    adapters = "".join(f"<li>adapter {escape(str(each.file))}: {each.weight:g}</li>" for each in loras)
+    cut = request.language.chunking == "cut"
+    return _shown("prompt", prompt, steps, adapters, cut), _shown("negative prompt", negative, steps, "", cut)
+
+
+def _problem(text: str) -> str:
+    return f'<p class="reading problem">{escape(text)}</p>'
+
+
+def _shown(name: str, parts: tuple[Timeline, ...], steps: int, more: str, cut: bool) -> str:
+    counts = [sum(len(chunk.text) for chunk in part.moments[0].chunks) for part in parts]
+    count, chunks = sum(counts), max(len(part.moments[0].chunks) for part in parts)
+    room = CHUNK * max(1, chunks)
+    told = f"{count} of {CHUNK if cut else room} tokens"
+    several = [f"{len(parts)} parts"] if len(parts) > 1 else []
+    several += [f"{chunks} chunks"] if chunks > 1 else []
+    title = " · ".join([told, *several])
+    if not count and not more:
+        return f'<p class="reading" aria-label="{name}">{title}</p>'
+    body = "".join(_part(place, part, len(parts), steps) for place, part in enumerate(parts, start=1))
+    return (
+        f'<details class="reading"><summary aria-label="How the {name} is read: {title}">{title}</summary>'
+        f"<ul>{body}{more}</ul></details>"
+    )
+
+
+def _part(place: int, part: Timeline, parts: int, steps: int) -> str:
+    ends = [*(moment.step for moment in part.moments[1:]), steps]
+    lines = list[str]()
+    for moment, end in zip(part.moments, ends, strict=True):
+        if moment.step >= end:
+            continue
+        when = f"steps {moment.step + 1} to {end}" if len(part.moments) > 1 else ""
+        which = f"part {place}, weight {part.weight:g}" if parts > 1 or part.weight != 1 else ""
+        for number, chunk in enumerate(moment.chunks, start=1):
+            chunked = f"chunk {number}" if len(moment.chunks) > 1 else ""
+            title = ", ".join(each for each in (which, when, chunked) if each)
+            head = f"<b>{title}</b> " if title else ""
+            lines.append(f"<li>{head}{''.join(_words(chunk.text))}</li>")
+    return "".join(lines)
+
+
+def _words(tokens: tuple[tuple[int, float], ...]) -> Iterator[str]:
+    for weight, group in groupby(tokens, key=lambda each: each[1]):
+        pieces = "".join(f"<i>{escape(tokenizer().piece(token))}</i>" for token, _ in group)
+        if weight == 1:
+            yield pieces
+        else:
+            kind = "more" if weight > 1 else "less"
+            yield f'<span class="{kind}">{pieces}<sup>{weight:.3g}</sup></span>'

@@ -1,0 +1,56 @@
+"""Whose turn it is on a page: the newest asking owns the stage, and whoever came before leaves it."""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from threading import Lock
+
+MOST_PAGES = 10_000  # open at once; a page that is forgotten only keeps what its last asking shows
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An asking of a page.
+
+    Attributes:
+        page: which.
+        number: of its askings, from 1.
+    """
+
+    page: str
+    number: int
+
+
+class Turns:
+    """The newest turn of each page."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._newest: OrderedDict[str, Turn] = OrderedDict()
+        self._typed: dict[str, str] = {}
+        self._lock = Lock()
+
+    def take(self, page: str | None) -> Turn:
+        """Take the next turn of a page."""
+        with self._lock:
+            before = self._newest.pop(page or "", None)
+            turn = Turn(page or "", before.number + 1 if before else 1)
+            self._newest[turn.page] = turn
+            while len(self._newest) > MOST_PAGES:
+                page, _ = self._newest.popitem(last=False)
+                self._typed.pop(page, None)
+            return turn
+
+    def note_typed(self, turn: Turn, job: str) -> None:
+        """Note the job that a page asked for while somebody typed."""
+        with self._lock:
+            self._typed[turn.page] = job
+
+    def take_typed(self, turn: Turn) -> str | None:
+        """The job that the page asked for before while somebody typed, once."""
+        with self._lock:
+            return self._typed.pop(turn.page, None)
+
+    def is_newest(self, turn: Turn) -> bool:
+        """Whether nobody came after it."""
+        with self._lock:
+            return self._newest.get(turn.page) == turn

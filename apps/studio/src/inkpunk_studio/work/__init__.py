@@ -1,0 +1,1 @@
+"""The one queue: jobs, the desk that takes them, the worker that draws them."""

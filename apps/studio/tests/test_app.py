@@ -1,0 +1,117 @@
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from click.testing import CliRunner
+from inkpunk import Order
+from inkpunk.cli import main as inkpunk
+from inkpunk_studio.app import create_app
+from inkpunk_studio.command import main, studio
+from inkpunk_studio.work.desk import Desk
+
+PATIENCE = 60.0
+
+
+def test_health_is_answered_while_the_desk_draws(
+    open_desk: Any, gate: Any, order: Callable[..., Order]
+) -> None:
+    desk: Desk = open_desk(load=gate)
+    for _ in range(3):
+        desk.submit([order()], client="test")
+
+    async def ask() -> Any:
+        app = create_app(desk.settings, desk, page=False)
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:7860") as client:
+            return (await client.get("/health")).json()
+
+    told = asyncio.run(ask())
+    assert told["status"] == "ok"
+    assert told["waiting"] in (2, 3)
+
+
+FOLDERS = ("pictures", "state")
+
+
+def folders(place: Path) -> list[str]:
+    return [text for name in FOLDERS for text in (f"--{name}", str(place / name))]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[subprocess.Popen[str], str, Path]]:
+    """The studio in a process of its own, its address, and the folder that it works in."""
+    place = tmp_path_factory.mktemp("served")
+    command = (sys.executable, "-m", "inkpunk_studio", "--no-page", "--port", "0", *folders(place))
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            found = re.search(r"http://\S+", process.stderr.readline())
+            assert found
+            yield process, found[0], place
+        finally:
+            process.kill()
+
+
+def test_the_command_says_where_it_answers(served: tuple[subprocess.Popen[str], str, Path]) -> None:
+    with httpx.Client(transport=httpx.HTTPTransport(retries=10), timeout=PATIENCE) as client:
+        assert client.get(f"{served[1]}/health").json()["status"] == "ok"
+
+
+def test_an_address_that_is_taken_is_told_in_one_line(
+    served: tuple[subprocess.Popen[str], str, Path], tmp_path: Path
+) -> None:
+    port = served[1].rpartition(":")[2]
+    told = CliRunner().invoke(main, ["--port", port, *folders(tmp_path)])
+    assert told.exit_code == 1
+    assert told.output.startswith(f"Error: 127.0.0.1:{port}: ") and told.output.count("\n") == 1
+
+
+def test_two_studios_do_not_draw_the_same_jobs(served: tuple[subprocess.Popen[str], str, Path]) -> None:
+    told = CliRunner().invoke(main, ["--port", "0", *folders(served[2])])
+    assert told.exit_code == 1
+    assert told.output.endswith("state: another studio works there; end it, or give another --state\n")
+
+
+def test_an_interrupt_ends_it_quietly(served: tuple[subprocess.Popen[str], str, Path]) -> None:
+    process = served[0]
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+    assert process.stderr is not None and process.stderr.read() == ""
+
+
+def test_another_address_demands_a_token() -> None:
+    told = CliRunner().invoke(main, ["--host", "0.0.0.0"], env={"INKPUNK_TOKEN": ""})
+    assert told.exit_code == 2
+    assert "give a --token" in told.output
+
+
+def test_inkpunk_has_the_command() -> None:
+    assert inkpunk.get_command(inkpunk.make_context("inkpunk", ["samplers"]), "studio") is studio
+    told = CliRunner().invoke(inkpunk, ["--help"])
+    assert "\n  studio " in told.output
+
+
+@pytest.mark.parametrize("module", ["torch", "gradio", "fastapi", "uvicorn"])
+def test_help_waits_for_no_large_library(module: str) -> None:
+    script = (
+        "import sys; from click.testing import CliRunner; from inkpunk.cli import main; "
+        f"assert 'studio' in CliRunner().invoke(main, ['--help']).output; sys.exit({module!r} in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_gradio_is_imported_without_writing_into_its_folder() -> None:
+    script = (
+        "import inspect, pathlib; from inkpunk_studio.importing import without_stubs\n"
+        "written = []; pathlib.Path.write_text = lambda path, *rest, **options: written.append(path)\n"
+        "with without_stubs(): import gradio\n"
+        "assert not written, written; assert inspect.getfile(gradio.Button)"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
