@@ -58,6 +58,13 @@ IN_ENCODER = {
 }
 VAE_CONFIG = VAEConfig(widths=(8, 8, 16, 16), layers=1, groups=4)
 
+
+@pytest.fixture(autouse=True)
+def a_processor_that_multiplies_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever this one does, so that all do the same: without kernels torch's own operations take their place."""
+    monkeypatch.setattr("inkpunk.memory.precision.why_not_bfloat16", lambda: None)
+
+
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 
 

@@ -16,10 +16,11 @@ Network = TypeVar("Network", bound=nn.Module)
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
+def choose_dtype(name: str, device: torch.device, *, plain: bool = False) -> torch.dtype:
     """Turn "auto" into half precision on an accelerator and float32 on a CPU, where half of it is a choice.
 
-    A CPU that does not multiply bfloat16 faster than float32 gets float32 for it, and that is said.
+    A CPU that does not multiply bfloat16 faster than float32 gets float32 for it, and that is said, unless networks
+    are `plain`: to be trained, say.
 
     Raises:
         DeviceError: for a name other than auto, float32, float16 and bfloat16.
@@ -28,7 +29,7 @@ def choose_dtype(name: str, device: torch.device) -> torch.dtype:
         return torch.float16 if device.type in ("cuda", "mps") else torch.float32
     if name not in DTYPES:
         raise DeviceError(f"dtype {name!r}: use auto, {', '.join(DTYPES)}")
-    if narrows(DTYPES[name], device) and (why := why_not_bfloat16()):
+    if not plain and narrows(DTYPES[name], device) and (why := why_not_bfloat16()):
         logging.getLogger("inkpunk").warning("bfloat16: %s; float32 is faster here, and is taken", why)
         return torch.float32
     return DTYPES[name]

@@ -24,7 +24,7 @@ from inkpunk.models.tiny_vaes import TinyVAEs
 from inkpunk.models.vocabulary import read_tokenizer
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
 from inkpunk.road.road import LATENT_CHANNELS
-from inkpunk.speed import Speed, speed_up
+from inkpunk.speed import PLAIN, Speed, speed_up
 
 EDITING_CHANNELS = 8
 
@@ -55,7 +55,8 @@ def assemble(
     Arguments and errors are those of `Pipeline.load`.
     """
     compute = choose_device(device)
-    precision = choose_dtype(dtype, compute)
+    plainly = speed == PLAIN
+    precision = choose_dtype(dtype, compute, plain=plainly)
     path = resolve_model(str(model), half=precision is torch.float16)
     checkpoint = open_checkpoint(path, ema=ema)
     refuse_problems(checkpoint)
@@ -71,7 +72,7 @@ def assemble(
     tokenizer = read_tokenizer(checkpoint)
     learned = read_learned([Path(each) for each in embeddings], tokenizer, configs.text_encoder)
     offload, tiled = offload or low_memory, tiled or low_memory
-    halve, narrow = low_memory and precision is torch.float32, narrows(precision, compute)
+    halve, narrow = low_memory and precision is torch.float32, narrows(precision, compute) and not plainly
     between = torch.float32 if narrow else precision  # what networks take and give
     waiting = torch.device("cpu") if offload else compute
     kept = None if halve else precision

@@ -61,7 +61,7 @@ class Speed:
         return "; ".join([*words, *(["compiled"] if self.compile else [])])
 
 
-#: The networks as they are, for comparison.
+#: The networks as they are, for comparison and for training: in bfloat16 they compute all in it, even on a CPU.
 PLAIN = Speed(**dict.fromkeys((way.name for way in fields(Speed)), False))
 
 
