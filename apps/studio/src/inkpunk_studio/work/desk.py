@@ -31,7 +31,7 @@ class Desk:
 
     Everything may be asked from any thread, and nothing waits for the drawing but `wait`.
 
-    Attributes:
+    Beside its methods, it has:
         settings: what may be asked of it.
         models: which there are.
         asking: reads orders as the settings allow.
