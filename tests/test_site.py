@@ -97,12 +97,14 @@ def test_a_readmes_links_stay_within_the_site(tmp_path: Path):
     page = readme(
         member,
         "[its sampler](../inkpunk-sampling#samplers), [code](\nsrc/inkpunk_vae/vae.py), [paper](https://arxiv.org)\n"
-        "```bash\necho [code](src)\n```\n![a sheet](../inkpunk-sketch/sheet.png)\n",
+        "```bash\necho [code](src)\n```\n![a sheet](../inkpunk-sketch/sheet.png)\n"
+        '<img src="../inkpunk-sketch/sheet.png" width="9">\n',
         tmp_path,
     )
     assert page == (
         "[its sampler](../inkpunk-sampling/index.md#samplers), code, [paper](https://arxiv.org)\n"
         "```bash\necho [code](src)\n```\n![a sheet](sheet.png)\n"
+        '<img src="sheet.png" width="9">\n'
     )
     assert (tmp_path / "sheet.png").exists()
 

@@ -19,7 +19,7 @@ MEMBERS = [
     for file in sorted(ROOT.glob("packages/*/pyproject.toml")) + sorted(ROOT.glob("apps/*/pyproject.toml"))
 ]
 LINKED = re.compile(r"(?<!!)\[((?:[^\[\]]|\[[^\]]*\])+)\]\(\s*([^)\s#]*)(#[^)\s]*)?\)")
-IMAGE = re.compile(r"!\[([^\]]*)\]\(\s*([^)\s]+)\)")
+IMAGE = re.compile(r"""(!\[[^\]]*\]\(\s*|<img src=")([^)"\s]+)""")
 
 
 def lay_out(source: Path, walk: Mapping[str, Any], *, config: Path, address: str) -> None:
@@ -83,7 +83,7 @@ def readme(member: Path, text: str, folder: Path) -> str:
     def picture(found: re.Match[str]) -> str:
         path = (member / found[2]).resolve()
         shutil.copyfile(path, folder / path.name)
-        return f"![{found[1]}]({path.name})"
+        return f"{found[1]}{path.name}"
 
     def link(found: re.Match[str]) -> str:
         words, target, anchor = found[1], found[2], found[3] or ""
@@ -118,15 +118,7 @@ def _entries(module: str) -> Iterator[str]:
     home = importlib.import_module(module)
     kinds: dict[str, list[str]] = {"Classes": [], "Functions": [], "Values and types": []}
     for name in home.__all__:
-        value = getattr(home, name)
-        kind = (
-            "Classes"
-            if inspect.isclass(value)
-            else "Functions"
-            if inspect.isfunction(value)
-            else "Values and types"
-        )
-        kinds[kind].append(name)
+        kinds[_kind(getattr(home, name))].append(name)
     for kind, members in kinds.items():
         if members:
             yield from ("", f"## {kind}", "")
