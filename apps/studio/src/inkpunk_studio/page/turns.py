@@ -45,8 +45,13 @@ class Turns:
         with self._lock:
             self._typed[turn.page] = job
 
+    def typed(self, turn: Turn) -> str | None:
+        """The job that the page asked for before while somebody typed."""
+        with self._lock:
+            return self._typed.get(turn.page)
+
     def take_typed(self, turn: Turn) -> str | None:
-        """The job that the page asked for before while somebody typed, once."""
+        """As `typed`, once: whoever takes it sees to what becomes of it."""
         with self._lock:
             return self._typed.pop(turn.page, None)
 
