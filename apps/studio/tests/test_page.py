@@ -93,6 +93,13 @@ def test_the_newest_asking_of_a_page_owns_its_stage() -> None:
     assert [turns.is_newest(each) for each in (first, other, second)] == [False, True, True]
 
 
+def test_an_asking_that_comes_late_owns_nothing() -> None:
+    turns = Turns()
+    newer, older, another = turns.take("a", 20.0), turns.take("a", 10.0), turns.take("b", 10.0)
+    assert [turns.is_newest(each) for each in (newer, older, another)] == [True, False, True]
+    assert turns.is_newest(turns.take("a"))  # nobody knows when
+
+
 def test_a_stage_says_why_it_refuses_without_markup() -> None:
     shown = Stage(gr.HTML(), gr.HTML(), gr.State(), gr.BrowserState()).refused(OrderError("<script>"))
     assert "<script" not in "".join(map(str, shown))

@@ -51,6 +51,8 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 }
 """Options out of sight, by the titles that they stand under."""
 REST = "More"
+CLOCK = "(_, ...others) => [performance.timeOrigin + performance.now(), ...others]"
+"""What the browser gives as an event's first input, however late the event comes."""
 AT_ONCE: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
 """How events are followed that take no time."""
 
@@ -62,12 +64,14 @@ class DrawTab:
     Attributes:
         fields: those of the tab's options.
         typing: whether it draws while one types.
+        clock: what `CLOCK` gives to events.
         stage: where the pictures come.
         to_edit: the button that takes the picture to Edit.
     """
 
     fields: tuple[Field, ...]
     typing: gr.Checkbox
+    clock: gr.Number
     stage: Stage
     to_edit: gr.Button
 
@@ -97,7 +101,7 @@ def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
                 to_edit = gr.Button("Edit this picture", size="sm", elem_id="to-edit", min_width=120)
         with gr.Column(elem_classes="settings", min_width=280):
             typing, count, dice, shown = _settings(desk, settings)
-    tab = DrawTab((prompt, negative, *shown), typing, stage, to_edit)
+    tab = DrawTab((prompt, negative, *shown), typing, gr.Number(0, visible=False), stage, to_edit)
     _drawing(desk, settings, tab, go, count)
     _live(desk, tab)
     _read(tab, read)
@@ -222,9 +226,9 @@ def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count:
     stage = tab.stage
 
     async def draw(
-        request: gr.Request, known: list[str] | None, many: int | float | None, *values: Any
+        at: int | float, request: gr.Request, known: list[str] | None, many: int | float | None, *values: Any
     ) -> AsyncIterator[Shown]:
-        turn = stage.turns.take(request.session_hash)
+        turn = stage.turns.take(request.session_hash, at)
         former = stage.turns.take_typed(turn)
         try:
             await asyncio.to_thread(stop, desk, former)
@@ -237,22 +241,25 @@ def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count:
             forget(desk, former)
 
     shown = [each.component for each in tab.fields]
-    go.click(draw, [stage.jobs, count, *shown], stage.outputs, **QUIET)
+    go.click(draw, [tab.clock, stage.jobs, count, *shown], stage.outputs, js=CLOCK, **QUIET)
 
 
 def _live(desk: Desk, tab: DrawTab) -> None:
     """Draw while somebody types."""
     stage, model, prompt = tab.stage, tab.field("model"), tab.field("prompt")
 
-    async def draw_typed(request: gr.Request, wanted: bool, *values: Any) -> AsyncIterator[Shown]:
+    async def draw_typed(
+        at: int | float, request: gr.Request, wanted: bool, *values: Any
+    ) -> AsyncIterator[Shown]:
         yield (stays(),) * len(stage.outputs)
         asked = told(tab.fields, values)
         if wanted and _is_quick(desk, asked.get(model.name)) and prompt.name in asked:
-            async for each in drawn_live(desk, stage, request.session_hash, asked):
+            turn = stage.turns.take(request.session_hash, at)
+            async for each in drawn_live(desk, stage, turn, asked):
                 yield each
 
     shown = [each.component for each in tab.fields]
-    prompt.component.input(draw_typed, [tab.typing, *shown], stage.outputs, **QUIET)
+    prompt.component.input(draw_typed, [tab.clock, tab.typing, *shown], stage.outputs, js=CLOCK, **QUIET)
 
 
 def _read(tab: DrawTab, read: list[gr.HTML]) -> None:

@@ -8,6 +8,7 @@ from inkpunk.orders.values import OrderError
 from inkpunk_studio.page.drawing import Shown, Stage, forget, stop
 from inkpunk_studio.page.ordering import orders_of
 from inkpunk_studio.page.shared import TYPING, stays
+from inkpunk_studio.page.turns import Turn
 from inkpunk_studio.work.desk import Desk
 
 PAUSE = 0.25  # seconds without a key before what was typed is drawn: shorter than the pause between two words
@@ -16,17 +17,18 @@ SEED = 0
 
 
 async def drawn_live(
-    desk: Desk, stage: Stage, page: str | None, asked: Mapping[str, object]
+    desk: Desk, stage: Stage, turn: Turn, asked: Mapping[str, object]
 ) -> AsyncIterator[Shown]:
     """Draw what was typed, unless somebody types on; the picture before it is given up at once.
 
     Args:
         desk: that draws.
         stage: where it is shown.
-        page: on which one was typed.
+        turn: of the key.
         asked: by the names of options.
     """
-    turn = stage.turns.take(page)
+    if not stage.turns.is_newest(turn):
+        return
     await asyncio.to_thread(stop, desk, stage.turns.typed(turn))
     await asyncio.sleep(PAUSE)
     if not stage.turns.is_newest(turn):
