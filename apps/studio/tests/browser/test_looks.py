@@ -25,8 +25,7 @@ def test_nothing_juts_out_and_axe_finds_no_serious_fault_by_day_and_by_night(vis
         for tab in TABS:
             visit.tab(tab)
             visit.page.wait_for_selector("[role=tabpanel]:visible")
-            for folded in visit.page.locator("button.label-wrap:visible:not(.open)").all():
-                folded.click()
+            visit.unfold_all()
             assert visit.page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
             found = axe.run(visit.page)["violations"]
             serious = [

@@ -35,7 +35,6 @@ def test_what_waits_is_moved_and_cancelled_and_survives_a_closed_page(visit: Vis
     for prompt in ("a fox that waits", "an owl that waits"):
         page.fill("#prompt textarea", prompt)
         page.click("#draw-now")
-        page.wait_for_selector("#draw-stage .paper")
         visit.waits_in_the_queue(prompt)
     visit.reopen()
     visit.tab("Queue")

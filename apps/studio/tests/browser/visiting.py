@@ -128,7 +128,14 @@ class Visit:
             self.labelled(label).fill(text)
 
     def unfold(self, title: str) -> None:
-        self.page.get_by_role("button", name=title, exact=True).and_(self.page.locator(":visible")).click()
+        """Open an accordion."""
+        self.page.locator("button.label-wrap:visible:not(.open)").filter(has_text=title).click()
+
+    def unfold_all(self) -> None:
+        """Open all accordions that are seen."""
+        folded = self.page.locator("button.label-wrap:visible:not(.open)")
+        while folded.count():
+            folded.first.click()
 
     def type_no_more(self) -> None:
         """Have nothing drawn while one types."""
@@ -165,7 +172,7 @@ class Visit:
     def choose(self, box: str, name: str) -> None:
         """Choose from a list."""
         self.page.locator(f"{box} input").click()
-        self.page.locator("[role=option]:visible").get_by_text(name, exact=True).click()
+        self.page.locator(f'[role=option][aria-label="{name}"]').click()
 
     def look_at(self, words: str) -> None:
         """Search the gallery, and open the newest picture that is found."""
@@ -177,7 +184,7 @@ class Visit:
 
     def open_picture(self, path: Path) -> None:
         """Open a picture of the gallery."""
-        self.page.locator("#gallery button", has_text=path.stem).click()
+        self.page.locator(f"#gallery button:has(img[alt='{path.stem}'])").click()
         self.page.locator("#opened dd", has_text=path.name).wait_for()
 
     def paint_ready(self) -> None:

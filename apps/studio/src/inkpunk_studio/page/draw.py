@@ -228,7 +228,7 @@ def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count:
     async def draw(
         at: int | float, request: gr.Request, known: list[str] | None, many: int | float | None, *values: Any
     ) -> AsyncIterator[Shown]:
-        turn = stage.turns.take(request.session_hash, at)
+        turn = stage.turns.take(request.session_hash, float(at))
         former = stage.turns.take_typed(turn)
         try:
             await asyncio.to_thread(stop, desk, former)
@@ -254,7 +254,7 @@ def _live(desk: Desk, tab: DrawTab) -> None:
         yield (stays(),) * len(stage.outputs)
         asked = told(tab.fields, values)
         if wanted and _is_quick(desk, asked.get(model.name)) and prompt.name in asked:
-            turn = stage.turns.take(request.session_hash, at)
+            turn = stage.turns.take(request.session_hash, float(at))
             async for each in drawn_live(desk, stage, turn, asked):
                 yield each
 
