@@ -43,7 +43,7 @@ def test_a_key_gives_up_what_was_drawn_for_those_before(visit: Visit) -> None:
     visit.page.wait_for_selector("#draw-stage img.preview")
     former = visit.studio.newest("typing")
     visit.page.locator("#prompt textarea").press_sequentially(" at dusk", delay=40)
-    assert visit.studio.desk.wait(former.id, 20).state == "cancelled"
+    assert visit.studio.desk.wait(former.id, 60.0).state == "cancelled"
     visit.page.click("#draw-stop")
     visit.page.wait_for_selector("#draw-stage .empty .note")
 
@@ -58,7 +58,7 @@ def test_a_page_that_is_opened_again_goes_on_where_it_was_and_stops_within_a_ste
     visit.page.wait_for_selector("#draw-stage img.preview")
     assert visit.studio.desk.job(job.id).state == "drawing"
     visit.page.keyboard.press("Escape")  # it knows which one it shows
-    stopped = visit.studio.desk.wait(job.id, 20)
+    stopped = visit.studio.desk.wait(job.id, 60.0)
     assert stopped.state == "cancelled"
     assert len(stopped.drawn) < int(LONG["Pictures"])
     visit.page.wait_for_selector("#draw-stage .note >> text=Stopped")
@@ -67,7 +67,7 @@ def test_a_page_that_is_opened_again_goes_on_where_it_was_and_stops_within_a_ste
 def test_the_button_stops_too_and_what_cannot_be_drawn_is_told(visit: Visit) -> None:
     job = visit.ask_for_long()
     visit.page.click("#draw-stop")
-    assert visit.studio.desk.wait(job.id, 20).state == "cancelled"
+    assert visit.studio.desk.wait(job.id, 60.0).state == "cancelled"
     visit.page.wait_for_selector("#draw-stage .note >> text=Stopped")
     visit.fill(Steps="many")
     visit.page.click("#draw-now")

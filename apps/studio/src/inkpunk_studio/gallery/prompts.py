@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from os import SEEK_CUR
 from pathlib import Path
 from threading import Lock
 
@@ -14,6 +15,9 @@ from inkpunk_studio.gallery.shelf import Hung
 
 REMEMBERED = 20_000
 """Pictures whose prompts are kept in memory: some MB, as prompts are."""
+PNG, TEXT, PIXELS, CHECKSUM = b"\x89PNG\r\n\x1a\n", b"tEXt", b"IDAT", 4
+"""How a PNG begins, what chunks of Latin-1 and of pixels are called, and the bytes that follow each chunk."""
+MOST_TEXT = 2**20
 LONGEST = 2000
 """Characters of a prompt that are kept to be searched."""
 
@@ -50,15 +54,37 @@ class Prompts:
 
 
 def _searched(path: Path) -> str:
-    """No more of a recipe than its prompts: to check all of it takes ten times as long."""
+    """No more of a recipe than its prompts: to check all of it takes several times as long."""
     try:
-        texts = (recipe := read_recipe(path)).texts
-        if OURS in texts:
-            told = json.loads(texts[OURS])
-            prompts = told.get("prompt", ""), told.get("negative_prompt", "")
-        else:
-            values = read_others(recipe).values
-            prompts = values.get("prompt", ""), values.get("negative", "")
-    except (PictureError, ValueError, AttributeError, RecursionError):
+        prompts = _prompts(path)
+    except (PictureError, OSError, ValueError, AttributeError, RecursionError):
         return ""
     return "\n".join(map(str, prompts))[:LONGEST].casefold()
+
+
+def _prompts(path: Path) -> tuple[object, object]:
+    ours: bytes | str | None = _ours_in_png(path)
+    if ours is None:
+        recipe = read_recipe(path)
+        ours = recipe.texts.get(OURS)
+        if ours is None:
+            values = read_others(recipe).values
+            return values.get("prompt", ""), values.get("negative", "")
+    told = json.loads(ours)
+    return told.get("prompt", ""), told.get("negative_prompt", "")
+
+
+def _ours_in_png(path: Path) -> bytes | None:
+    """Our own text in a PNG, which stands before its pixels; None where there is none."""
+    with path.open("rb") as file:
+        if file.read(len(PNG)) != PNG:
+            return None
+        while len(head := file.read(8)) == 8 and head[4:] != PIXELS:
+            size = int.from_bytes(head[:4], "big")
+            if head[4:] == TEXT and size < MOST_TEXT:
+                name, _, text = file.read(size).partition(b"\0")
+                if name == OURS.encode():
+                    return text
+                size = 0
+            file.seek(size + CHECKSUM, SEEK_CUR)
+    return None

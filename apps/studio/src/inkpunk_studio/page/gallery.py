@@ -109,9 +109,9 @@ def _panel(room: Room, listing: Listing, panel: gr.Column) -> None:
         amount = gr.Slider(0.01, 1, AMOUNT, step=0.01, label="Variation strength", min_width=160, scale=2)
         vary = gr.Button("Vary", elem_id="vary", min_width=80)
     with gr.Row():
-        replay = gr.Button("Draw it again", elem_id="replay", min_width=110)
-        mark = gr.Button("Mark to compare", elem_id="mark", min_width=130)
-        compare = gr.Button("Compare with the marked one", elem_id="compare", min_width=180)
+        replay = gr.Button("Draw again", elem_id="replay", min_width=110)
+        mark = gr.Button("Mark for comparing", elem_id="mark", min_width=130)
+        compare = gr.Button("Compare", elem_id="compare", min_width=180)
     slider = gr.ImageSlider(
         label="Left the marked one, right the other",
         visible=False,

@@ -126,13 +126,14 @@ def used(models: Models, name: str | None) -> tuple[Any, Any]:
 
 def table(known: tuple[Known, ...], current: str) -> str:
     """The models that are there."""
-    rows = "".join(
-        f"<tr><td>{escape(each.name)}</td><td>{'in use' if each.name == current else ''}</td>"
-        f"<td>{escape(each.hash or '')}</td><td>{size(each.bytes)}</td></tr>"
-        for each in known
-    )
+    rows = "".join(_row(each, in_use=each.name == current) for each in known)
     head = "".join(f'<th scope="col">{title}</th>' for title in ("Model", "", "Hash", "Size"))
     return f'<table class="models"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _row(model: Known, *, in_use: bool) -> str:
+    cells = escape(model.name), "in use" if in_use else "", escape(model.hash or ""), size(model.bytes)
+    return "<tr>" + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
 
 def size(count: int | None) -> str:
