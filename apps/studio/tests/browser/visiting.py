@@ -202,7 +202,7 @@ class Visit:
             self.page.wait_for_timeout(400)
 
     def paint(self) -> None:
-        """Paint over some of the editor's middle, and wait until the page knows of it."""
+        """Paint over some of the editor's middle."""
         self.paint_ready()
         box = self.page.locator("#editor canvas").first.bounding_box()
         assert box is not None
@@ -210,8 +210,8 @@ class Visit:
         self.page.mouse.move(x - 20, y)
         self.page.mouse.down()
         self.page.mouse.move(x, y, steps=6)
-        with self.page.expect_response(lambda answer: "upload" in answer.url):
-            self.page.mouse.up()
+        self.page.mouse.up()
+        self.page.locator("#editor button[aria-label=Undo]:not([disabled])").wait_for()
 
     def waits_in_the_queue(self, prompt: str) -> None:
         until(
