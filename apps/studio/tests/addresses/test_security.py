@@ -136,9 +136,9 @@ def test_the_token_is_compared_in_a_time_that_tells_nothing(
 def test_a_link_with_the_token_has_the_browser_keep_it(guarded: TestClient) -> None:
     answer = guarded.get("/v1/models", params={"token": TOKEN, "a": "b"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/v1/models?a=b")
-    kept = answer.headers["set-cookie"]
+    kept = answer.headers["set-cookie"]  # lax: a link in another page would be followed without a strict one
     assert TOKEN not in kept
-    assert {"HttpOnly", "SameSite=strict"} <= {*kept.split("; ")}
+    assert {"HttpOnly", "SameSite=lax"} <= {*kept.split("; ")}
     assert guarded.get("/v1/models").status_code == 200  # the cookie is sent
     away = guarded.get(
         "http://192.168.1.5:7860//elsewhere.example/", params={"token": TOKEN}, follow_redirects=False
