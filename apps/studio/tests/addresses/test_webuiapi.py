@@ -85,7 +85,11 @@ def test_while_it_draws_it_tells_how_far_it_is_and_interrupting_ends_it(api: Any
     finally:
         api.interrupt()
         drawing.join(PATIENCE)
-    assert len(results[0].images) < 4
+    told = results[0]
+    assert 1 <= len(told.images) <= 4  # the last as it stood
+    assert [each.info["parameters"] for each in told.images] == told.info["infotexts"]
+    assert told.images[-1].size == (256, 256)
+    assert any("interrupted" in line for line in told.json["warnings"])
     api.util_wait_for_ready(check_interval=0.05)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
@@ -72,8 +72,12 @@ class Refusal(Exception):
 
 def answer_to(refusal: Refusal) -> JSONResponse:
     """A refusal as an answer."""
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(ceil(refusal.retry_after))}
-    return JSONResponse(body_of(refusal), refusal.status, headers)
+    return JSONResponse(body_of(refusal), refusal.status, headers_of(refusal))
+
+
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """What its headers tell."""
+    return {} if refusal.retry_after is None else {"Retry-After": str(ceil(refusal.retry_after))}
 
 
 def body_of(refusal: Refusal) -> dict[str, Any]:
@@ -104,7 +108,13 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 
 class Route(APIRoute):
-    """A route whose refusals have one form: `APIRouter(route_class=Route)`."""
+    """A route whose refusals have one form: `APIRouter(route_class=Route)`.
+
+    Attributes:
+        answer: makes an answer of a refusal.
+    """
+
+    answer: ClassVar[Callable[[Refusal], JSONResponse]] = staticmethod(answer_to)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with what it raises in words."""
@@ -116,9 +126,14 @@ class Route(APIRoute):
             except Exception as error:
                 if (refusal := refusal_of(error)) is None:
                     raise
-                return answer_to(refusal)
+                return self.answer(refusal)
 
         return handle_in_words
+
+
+def shortly(value: object) -> str:
+    """A value as a message tells it; of what may be nested without end, its kind."""
+    return repr(value)[:60] if isinstance(value, str | int | float) else type(value).__name__
 
 
 def _of_validation(error: RequestValidationError) -> Refusal:

@@ -3,7 +3,7 @@
 import gc
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -42,6 +42,10 @@ class Begun:
     def preview(self) -> Image.Image:
         """What it looks like."""
         return self.pipeline.preview(self.step)[0]
+
+    def as_it_stands(self) -> "Begun":
+        """The same as if it were done: what the last step expects to come of it is what comes."""
+        return replace(self, step=replace(self.step, latents=self.step.denoised))
 
 
 class Easel:
@@ -147,6 +151,10 @@ def _drawn(facts: Facts, place: int, path: Path, seconds: float) -> Drawn:
 
 def free() -> None:
     """Give back the memory of what is not used any more."""
+    kept = gc.get_freeze_count()
+    gc.unfreeze()  # a model may be among what was set aside
     gc.collect()
+    if kept:
+        gc.freeze()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
