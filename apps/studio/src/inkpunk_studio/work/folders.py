@@ -18,11 +18,11 @@ from inkpunk_studio.work.inspecting import (
 )
 
 OF_NETWORKS = re.compile(r"control|t2i|ip[-_]?adapter", re.IGNORECASE)
-"""What a repository of the hub is called whose networks are listed: the cache may hold language models by the dozen."""
+"""What repositories are called whose networks are listed: the cache may hold language models by the dozen."""
 
 
 def weights_in(folder: Path) -> Iterator[tuple[str, Path, Inspected]]:
-    """What lies below a folder, each by its path within it without its ending; what is in one network not once more."""
+    """What lies below a folder, by the path within it without its ending; what is in one network not once more."""
     for path in _within(folder):
         name = path.relative_to(folder)
         if path.is_file():

@@ -134,7 +134,8 @@ class Networks:
                 return None  # which is on the hub
             there = _some(self._places("control network"))
             raise OrderError(
-                f"control {hint}: no network here reads it for this model; name one as control-net {hint}=NAME, of {there}"
+                f"control {hint}: no network here reads it for this model; name one as control-net {hint}=NAME, "
+                f"of {there}"
             )
         return min(fitting, key=lambda each: each.inspected.family != "ControlNet").told
 
@@ -263,14 +264,8 @@ def hint_of(place: Place) -> str | None:
 
 def _network(kind: NetworkKind, place: Place) -> Network:
     path = Path(place.told).expanduser()
-    return Network(
-        place.name,
-        kind,
-        place.inspected.family,
-        hint_of(place),
-        bytes_of(path),
-        mark_of(path) if path.exists() else "",
-    )
+    mark = mark_of(path) if path.exists() else ""
+    return Network(place.name, kind, place.inspected.family, hint_of(place), bytes_of(path), mark)
 
 
 def _given(told: str, kind: NetworkKind, hint: str | None = None) -> Place:
