@@ -52,6 +52,15 @@ def test_a_job_draws_its_orders_with_their_recipes(desk: Desk, order: Make) -> N
     assert job.began and job.ended and job.made <= job.began <= job.ended
 
 
+def test_the_name_of_what_is_loaded_is_looked_for_once(
+    desk: Desk, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.wait(desk.submit([order()], client="test").id, PATIENCE)
+    assert desk.loaded == "sketch"
+    monkeypatch.setattr(desk.models, "name_of", None)  # which looks through folders
+    assert desk.loaded == "sketch"
+
+
 def test_the_same_order_twice_is_two_pictures(desk: Desk, order: Make) -> None:
     jobs = [desk.wait(desk.submit([order()], client="test").id) for _ in range(2)]
     first, second = (job.drawn[0].path for job in jobs)

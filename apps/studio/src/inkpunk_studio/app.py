@@ -39,6 +39,13 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
     """
     # torch comes with them, and so after a desk may have begun
     from inkpunk_studio.http import a1111, guard, jobs, openai
+
+    held = Desk(settings) if desk is None else desk
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncGenerator[None]:
+        if not held.is_open:
+            await anyio.to_thread.run_sync(held.start)
         try:
             yield
         finally:

@@ -121,6 +121,7 @@ def test_what_else_it_asks_is_answered(api: Any) -> None:
     assert api.get_upscalers()[0]["name"] == "None"
     assert api.get_latent_upscale_modes()[0]["name"] == "None"
     assert {"ram", "cuda"} <= api.get_memory().keys()
-    for ask in (api.get_sd_vae, api.get_loras, api.get_embeddings, api.get_scripts, api.get_cmd_flags):
-        assert ask() is not None
+    lists = ("sd_vae", "loras", "embeddings", "scripts", "cmd_flags", "samplers", "schedulers", "sd_models")
+    for name in (*lists, "hypernetworks", "face_restorers", "realesrgan_models", "prompt_styles"):
+        assert getattr(api, f"get_{name}")() is not None
     assert api.refresh_checkpoints() is None
