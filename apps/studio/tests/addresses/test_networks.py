@@ -16,9 +16,9 @@ SMALL: dict[str, Any] = {"prompt": "nvinkpunk raven", "steps": 2, "width": 64, "
 
 
 @pytest.fixture(scope="module")
-def shelved(shelf: Path, tmp_path_factory: pytest.TempPathFactory, running: Any) -> Iterator[Any]:
+def shelved(shelf: Path, tmp_path_factory: pytest.TempPathFactory, run_studio: Any) -> Iterator[Any]:
     root = tmp_path_factory.mktemp("shelved")
-    with running(pictures=root / "pictures", state=root / "state", models=(shelf,), hub=None) as studio:
+    with run_studio(pictures=root / "pictures", state=root / "state", models=(shelf,), hub=None) as studio:
         yield studio
 
 

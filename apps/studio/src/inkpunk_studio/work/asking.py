@@ -122,7 +122,8 @@ class Asking:
         """A message without the folders of this machine that a job's pictures and the weights are in."""
         settings = self._settings
         known = (folder, *settings.models, settings.hub, settings.choice.lora_folder, settings.upscalers)
-        for each in {str(Path(each).expanduser()) for each in known if each is not None}:
+        folders = {str(Path(each).expanduser()) for each in known if each is not None}
+        for each in sorted(folders, key=len, reverse=True):
             if Path(each).is_absolute():  # one that is relative is no secret
                 text = text.replace(f"{each}/", "").replace(f"{each}\\", "").replace(each, "")
         return text
