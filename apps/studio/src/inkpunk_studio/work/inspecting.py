@@ -127,8 +127,8 @@ def _inspected(path: Path, changed: int, size: int) -> Inspected:
     try:
         checkpoint = open_checkpoint(path)
     except CheckpointError as error:
-        if error.found in READERS:
-            return _readable(READERS[error.found], path)
+        if error.found is not None:
+            return _readable(READERS[error.found], path) if error.found in READERS else OTHER
         return Inspected("model") if path.suffix in CHECKPOINTS and path.is_file() else OTHER
     return _with_unet(checkpoint.unet) if path.suffix in CHECKPOINTS and path.is_file() else OTHER
 
@@ -178,7 +178,7 @@ def _adapter(path: Path) -> Inspected:
     return Inspected("adapter", "LoRA")
 
 
-READERS: Mapping[str | None, Callable[[Path], Inspected]] = {
+READERS: Mapping[str, Callable[[Path], Inspected]] = {
     "control network": _control,
     "image prompt": _image_prompt,
     "image encoder": _image_encoder,
