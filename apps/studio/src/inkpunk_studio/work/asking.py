@@ -40,9 +40,7 @@ class Asking:
         check_order(order, self._settings)
         told = order.values.get("model")
         name = self._models.named(self._models.current if told is None else str(told))
-        named = Order({**order.values, "model": name, **self._networks(order)})
-        _ = self.needs(named)
-        return named
+        return Order({**order.values, "model": name, **self._networks(order)})
 
     def _networks(self, order: Order) -> dict[str, Value]:
         networks, choice, named = self._models.networks, order.choice, dict[str, Value]()
@@ -110,7 +108,7 @@ class Asking:
         from inkpunk_weights import CheckpointError
 
         try:
-            _ = self.loras(order)
+            _ = self.loras(order), self.needs(order)
             request = Order(self._settled(order, folder)).request()
             check_request(request, self._settings, side)
         except (OrderError, RequestError, CheckpointError) as error:
