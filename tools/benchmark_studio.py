@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -217,7 +217,7 @@ async def _cancel(client: httpx.AsyncClient, seen: Seen, goes_on: Callable[[], b
 
 
 @contextmanager
-def _studio(*options: str, **how: Sequence[str]) -> Iterator[Studio]:
+def _studio(*options: str, **how: Sequence[str]) -> Generator[Studio]:
     with tempfile.TemporaryDirectory() as folder:
         studio = Studio.start(Path(folder), *options, **how)
         try:

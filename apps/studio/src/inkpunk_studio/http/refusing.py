@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from math import ceil
-from typing import Any, ClassVar
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
@@ -108,13 +108,12 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 
 class Route(APIRoute):
-    """A route whose refusals have one form: `APIRouter(route_class=Route)`.
+    """A route whose refusals have one form: `APIRouter(route_class=Route)`."""
 
-    Attributes:
-        answer: makes an answer of a refusal.
-    """
-
-    answer: ClassVar[Callable[[Refusal], JSONResponse]] = staticmethod(answer_to)
+    @staticmethod
+    def refused(refusal: Refusal) -> JSONResponse:
+        """Make an answer of a refusal."""
+        return answer_to(refusal)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with what it raises in words."""
@@ -126,7 +125,7 @@ class Route(APIRoute):
             except Exception as error:
                 if (refusal := refusal_of(error)) is None:
                     raise
-                return self.answer(refusal)
+                return self.refused(refusal)
 
         return handle_in_words
 

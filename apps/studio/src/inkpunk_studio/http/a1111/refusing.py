@@ -33,4 +33,7 @@ def answer_to(refusal: Refusal) -> JSONResponse:
 class Route(refusing.Route):
     """A route that refuses in AUTOMATIC1111's form."""
 
-    answer = staticmethod(answer_to)
+    @staticmethod
+    def refused(refusal: Refusal) -> JSONResponse:
+        """Make an answer of a refusal."""
+        return answer_to(refusal)
