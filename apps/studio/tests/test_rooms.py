@@ -12,6 +12,7 @@ from hypothesis import given as any_of
 from hypothesis import strategies as st
 from inkpunk.models.hub_errors import HubError
 from inkpunk.orders.axes import AxisError
+from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError
 from inkpunk.pictures.facts import PictureError
@@ -31,7 +32,7 @@ from inkpunk_studio.page.recipe import ALL, card, names_of, values_here
 from inkpunk_studio.page.room import Room
 from inkpunk_studio.page.shared import DRAW, EDIT, Shared
 from inkpunk_studio.page.stage import note
-from inkpunk_studio.page.weights import Fetching, adapters_in, what_adapter, what_it_is
+from inkpunk_studio.page.weights import Fetching, adapters_of, what_adapter, what_it_is
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import Drawn, Job, Progress
@@ -328,12 +329,14 @@ def test_an_adapter_is_added_once_with_its_weight() -> None:
     assert with_adapter("ink.safetensors:1", None, 1) == "ink.safetensors:1"
 
 
-def test_only_adapters_that_are_listed_are_looked_at(tmp_path: Path) -> None:
-    (tmp_path / "broken.safetensors").write_bytes(b"no adapter")
-    (tmp_path / "notes.txt").write_text("none")
-    assert adapters_in(tmp_path) == ["broken.safetensors"]
-    assert str(tmp_path) not in what_adapter(tmp_path, "broken.safetensors")
-    assert "not among those listed" in what_adapter(tmp_path, "../notes.txt")
+def test_only_adapters_that_are_listed_are_looked_at(settings: Settings, shelf: Path) -> None:
+    models = Models(replace(settings, choice=ModelChoice(lora_folder=str(shelf))))
+    assert {*adapters_of(models)} == {"lcm", "lighthouse", "lighthouse-too"}
+    for name in adapters_of(models):
+        told = what_adapter(models, name)
+        assert "rank" in told
+        assert str(shelf) not in told
+    assert "not among those listed" in what_adapter(models, "../notes.txt")
 
 
 def test_sizes_are_read_at_a_glance() -> None:

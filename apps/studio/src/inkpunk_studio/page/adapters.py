@@ -1,26 +1,23 @@
 """Adapters as the page chooses them: one of those that are there, and a weight, as a line of Draw's."""
 
-from pathlib import Path
-
 import gradio as gr
 
-from inkpunk_studio.page.weights import adapters_in
+from inkpunk_studio.page.weights import adapters_of
+from inkpunk_studio.work.models import Models
 
 USUAL_WEIGHT = 0.8
 
 
-def adapter_choice(folder: str | Path | None, name: str) -> tuple[gr.Dropdown, gr.Slider]:
+def adapter_choice(models: Models, name: str) -> tuple[gr.Dropdown, gr.Slider]:
     """Make the components that choose an adapter and its weight.
 
     Args:
-        folder: of adapters.
+        models: whose adapters may be chosen.
         name: of the choice, within the page.
     """
-    if folder is None:
-        gr.Markdown("Start the studio with `--lora-folder FOLDER` to have some here.", elem_classes="hint")
     with gr.Row():
         chosen = gr.Dropdown(
-            adapters_in(folder), label="Adapter", value=None, elem_id=f"{name}-adapter", min_width=140
+            adapters_of(models), label="Adapter", value=None, elem_id=f"{name}-adapter", min_width=140
         )
         weight = gr.Slider(
             -2, 2, USUAL_WEIGHT, step=0.05, label="Weight", elem_id=f"{name}-weight", min_width=140

@@ -23,11 +23,13 @@ from inkpunk_studio.page.stage import EMPTY
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import PICTURE_OPTIONS
 from inkpunk_studio.work.desk import Desk
-from inkpunk_studio.work.limits import ACCEPTED
+from inkpunk_studio.work.limits import ACCEPTED, NETWORKS
+from inkpunk_studio.work.models import Models
 
 IN_SIGHT = ("prompt", "negative", "model", "sampler", "steps", "guidance", "width", "height", "seed")
 OF_EDIT = (
     *PICTURE_OPTIONS,
+    *NETWORKS,
     "strength",
     "resize",
     "match-colours",
@@ -187,7 +189,7 @@ def _settings(desk: Desk, settings: Settings) -> tuple[gr.Checkbox, gr.Number, g
         with gr.Accordion(title, open=False):
             made = {name: field(name, [*desk.asking.upscalers()]) for name in names}
             if "lora" in made:
-                _adapters(settings, made["lora"])
+                _adapters(desk.models, made["lora"])
             hidden += made.values()
 
     def may_be_typed(chosen: str | None) -> gr.Checkbox:
@@ -214,9 +216,9 @@ def _model_field(desk: Desk) -> Field:
     return Field("model", box, show, lambda shown: None if shown in (None, DEFAULT) else shown)
 
 
-def _adapters(settings: Settings, lines: Field) -> None:
+def _adapters(models: Models, lines: Field) -> None:
     """Beside the adapters' lines, a way to write one without knowing how."""
-    name, weight = adapter_choice(settings.choice.lora_folder, "draw")
+    name, weight = adapter_choice(models, "draw")
     add = gr.Button("Add it", size="sm", elem_id="draw-add-adapter")
     add.click(with_adapter, [lines.component, name, weight], lines.component, **AT_ONCE)
 

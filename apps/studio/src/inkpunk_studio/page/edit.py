@@ -11,6 +11,7 @@ from gradio.components import Component
 from inkpunk.orders.values import OrderError
 from inkpunk.pictures.canvas import SIDES
 
+from inkpunk_studio.page.controls import PLACES, Followed, Seen, followed, given_picture, seen
 from inkpunk_studio.page.draw import AT_ONCE, draw_and_stop
 from inkpunk_studio.page.drawing import QUIET, Shown, Stage, drawn_picture, stop
 from inkpunk_studio.page.fields import Field, field, told
@@ -20,8 +21,6 @@ from inkpunk_studio.page.shared import EDITING
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
-KINDS = ("canny", "softedge", "scribble", "tile", "depth")
-"""Of control pictures, as `inkpunk generate --control` makes hints of them; a ready hint may be of any other."""
 NOT_ENLARGED = "off"
 FACTORS = (NOT_ENLARGED, "1.5", "2", "3", "4")
 SHAPE = ("width", "height")
@@ -49,14 +48,15 @@ class Pictures:
     editor: gr.ImageEditor
     sides: tuple[gr.Number, ...]
     factor: gr.Dropdown
-    control: tuple[Component, ...]
-    prompted: tuple[Component, ...]
+    followed: tuple[Followed, ...]
+    seen: Seen
     placed: tuple[Component, ...]
 
     @property
     def components(self) -> list[Component]:
         """All, in the order in which `read` takes what they show."""
-        return [self.editor, *self.sides, self.factor, *self.control, *self.prompted, *self.placed]
+        told = [*(part for each in self.followed for part in each.components), *self.seen.components]
+        return [self.editor, *self.sides, self.factor, *told, *self.placed]
 
     def read(self, shown: tuple[Any, ...]) -> Given:
         """What is given.
@@ -67,13 +67,11 @@ class Pictures:
         rest = iter(shown)
         given = Given()
         editor, sides, factor = next(rest), [next(rest) for _ in self.sides], next(rest)
-        picture, kind, weight, begin, end, ready = (next(rest) for _ in self.control)
-        seen, much = (next(rest) for _ in self.prompted)
-        words, where = (next(rest) for _ in self.placed)
         given.edited(editor)
         given.extended(dict(zip(SIDES, sides, strict=True)))
-        given.followed(picture, kind, weight, (begin, end), ready=bool(ready))
-        given.prompted(seen, much)
+        for each in (*self.followed, self.seen):
+            each.read(given, tuple(next(rest) for _ in each.components))
+        words, where = (next(rest) for _ in self.placed)
         given.placed(words or "", where)
         if factor != NOT_ENLARGED:
             given.values["enlarge"] = factor
@@ -113,13 +111,11 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
                 sides = [_side(side) for side in SIDES]
             with gr.Accordion("Enlarge", open=False):
                 factor = gr.Dropdown(list(FACTORS), value=NOT_ENLARGED, label="Scale", elem_id="factor")
-            control = _control()
-            with gr.Accordion("Image prompt", open=False):
-                seen = _picture("A picture that says what to draw")
-                prompted = (seen, gr.Slider(0, 2, 1, step=0.05, label="Weight of the image prompt"))
+            control = tuple(followed(desk.models, place) for place in PLACES)
+            prompted = seen(desk.models)
             with gr.Accordion("Regional prompt", open=False):
                 words = gr.Textbox(label="Prompt of the region", max_length=settings.most_prompt)
-                placed = (words, _picture("Region: white where the prompt counts"))
+                placed = (words, given_picture("Region: white where the prompt counts"))
             with gr.Accordion("More", open=False):
                 own += [field(name) for name in ("guess", "resize", "match-colours", "keep-alpha")]
             gr.Markdown("Model, sampler, steps, seed and all else are as Draw has them.", elem_classes="hint")
@@ -164,19 +160,3 @@ def _editor() -> gr.ImageEditor:
 
 def _side(side: str) -> gr.Number:
     return gr.Number(0, precision=0, minimum=0, step=8, label=f"{side.capitalize()}, pixels", min_width=110)
-
-
-def _picture(label: str) -> gr.Image:
-    return gr.Image(type="pil", label=label, sources=["upload", "clipboard"], buttons=["fullscreen"])
-
-
-def _control() -> tuple[Component, ...]:
-    with gr.Accordion("Follow a picture", open=False):
-        picture = _picture("Control picture")
-        kind = gr.Dropdown(list(KINDS), value=KINDS[0], allow_custom_value=True, label="What of it")
-        weight = gr.Slider(0, 2, 1, step=0.05, label="Weight of the control picture")
-        with gr.Row():
-            begin = gr.Slider(0, 1, 0, step=0.05, label="From this part of the steps", min_width=140)
-            end = gr.Slider(0, 1, 1, step=0.05, label="To this part", min_width=140)
-        ready = gr.Checkbox(label="It is a hint already: lines, a pose, a depth map")
-    return picture, kind, weight, begin, end, ready

@@ -52,7 +52,7 @@ def models_tab(desk: Desk, settings: Settings, shared: Shared) -> Dependency:
     with gr.Accordion("Download from Hugging Face", open=False):
         _download(desk, settings, shown)
     with gr.Accordion("Adapters", open=False):
-        _adapters(settings, shared)
+        _adapters(desk.models, shared)
 
     def come(opened: gr.SelectData) -> tuple[Any, ...]:
         return listing(desk.models) if opens(opened, MODELS) else (stays(),) * len(shown)
@@ -92,15 +92,14 @@ def _download(desk: Desk, settings: Settings, shown: list[Any]) -> None:
     get.click(fetched, wanted, [coming, *shown], **QUIET)
 
 
-def _adapters(settings: Settings, shared: Shared) -> None:
-    folder = settings.choice.lora_folder
-    adapter, weight = adapter_choice(folder, "one")
+def _adapters(models: Models, shared: Shared) -> None:
+    adapter, weight = adapter_choice(models, "one")
     told = gr.Textbox(label="What the adapter is", lines=4, interactive=False, elem_id="adapter-report")
     add = gr.Button("Add it to Draw", elem_id="add-adapter")
     lines = next(each for each in shared.fields if each.name == "lora")
 
     def tell(name: str | None) -> str:
-        return what_adapter(folder, name) if name else ""
+        return what_adapter(models, name) if name else ""
 
     def added(before: str | None, name: str | None, much: int | float) -> tuple[Any, ...]:
         return shared.opened(DRAW), with_adapter(before, name, much)
