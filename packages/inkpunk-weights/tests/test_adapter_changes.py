@@ -9,6 +9,7 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from inkpunk_weights import Change, CheckpointError, LazyTensors, Spec, merged
+from inkpunk_weights.adapters.changes import IN_CACHE
 from torch import Tensor
 
 ROUNDING = 2.0**-24  # of a float32, at most
@@ -181,6 +182,22 @@ def test_merging_what_is_not_finite_is_refused_and_a_weight_that_is_not_is_no_fa
     with pytest.raises(CheckpointError, match="NaN or infinity"):
         merged(torch.zeros(1, 2), [(sound, 1.0), (damaged, 1.0)])
     assert merged(torch.tensor([[math.inf, 0.0]]), [(sound, 1.0)]).tolist() == [[math.inf, 1.0]]
+
+
+def test_factors_whose_product_might_have_overflowed_are_refused_only_where_it_does() -> None:
+    apart = change("LoRA", {"up": torch.tensor([[1e30, 0.0]]), "down": torch.tensor([[1.0], [1e30]])})
+    assert merged(torch.zeros(1, 1), [(apart, 1.0)]).item() == pytest.approx(1e30, rel=1e-6)
+    meeting = change("LoRA", {"up": torch.tensor([[0.0, 1e30]]), "down": torch.tensor([[1.0], [1e30]])})
+    with pytest.raises(CheckpointError, match="NaN or infinity"):
+        merged(torch.zeros(1, 1), [(meeting, 1.0)])
+
+
+def test_a_weight_of_more_rows_than_are_summed_at_once_gets_all_of_the_product() -> None:
+    made = {"up": (3, 2), "down": (2, IN_CACHE // 2 + 1)}
+    parts = drawn(made, torch.float32, 0)
+    found = merged(torch.ones(3, made["down"][1]), [(change("LoRA", parts), 1.0)])
+    # two products and a sum, each rounded
+    torch.testing.assert_close(found, 1 + parts["up"] @ parts["down"], rtol=0, atol=16 * ROUNDING)
 
 
 @settings(deadline=None)
