@@ -20,7 +20,6 @@ from inkpunk_weights.lazy import LazyTensors
 
 LORA, LOHA, LOKR, FULL = "LoRA", "LoHa", "LoKr", "full"
 MAGNITUDE = "magnitude"
-IN_CACHE = 2**18  # numbers of a weight that are summed at once: 1 MiB, half a core's cache
 
 Shape = tuple[int, ...]
 Weight = Float[Tensor, "outs *ins"]
@@ -124,23 +123,12 @@ def merged(weight: Weight, changes: Sequence[tuple[Change, float]]) -> Weight:
         if not _product_is_finite(up, down):
             for change, _ in products:
                 change.difference(weight)  # refuses, if that is so
-        result = _plus_product(weight.flatten(1), up, down).view(weight.shape)
+        result = torch.addmm(weight.float().flatten(1), up, down).view(weight.shape)
     else:
         result = weight.to(torch.float32, copy=True)
     for change, strength in changes:
         if not change.is_one_product:
             result.add_(change.difference(weight), alpha=strength)
-    return result
-
-
-def _plus_product(
-    weight: Float[Tensor, "outs ins"], up: Float[Tensor, "outs rank"], down: Float[Tensor, "rank ins"]
-) -> Float[Tensor, "outs ins"]:
-    """weight + up @ down in float32, some rows after the others: they are still in the cache when they are summed."""
-    result = torch.empty(weight.shape, dtype=torch.float32, device=weight.device)
-    rows = max(1, IN_CACHE // weight.shape[1])
-    for some, own, factor in zip(result.split(rows), weight.split(rows), up.split(rows), strict=True):
-        some.copy_(own).addmm_(factor, down)
     return result
 
 
