@@ -28,6 +28,13 @@ def test_a_member_is_complete(member: Path) -> None:
     assert "```python" in (member / "README.md").read_text() or member.name == "pipeline"
 
 
+@pytest.mark.parametrize("member", [each for each in MEMBERS if project(each)["dependencies"]], ids=by_name)
+def test_a_members_own_tests_check_the_types_and_shapes_of_its_every_call(member: Path) -> None:
+    settings = tomllib.loads((member / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    modules = [path.parent.name for path in member.glob("src/*/py.typed")]
+    assert f"--jaxtyping-packages={','.join(modules)},beartype.beartype" in settings["addopts"]
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=by_name)
 def test_the_changelog_begins_with_the_version(member: Path) -> None:
     newest = re.search(r"^## (\S+)", (member / "CHANGELOG.md").read_text(), re.MULTILINE)
