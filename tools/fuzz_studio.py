@@ -47,6 +47,28 @@ def picture() -> bytes:
 
 
 IN_BASE64 = base64.b64encode(picture()).decode()
+SCALAR = st.none() | st.booleans() | st.integers() | st.floats(-1e9, 1e9) | st.text(max_size=9)
+ANYTHING = st.recursive(
+    SCALAR,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+CHOSEN = (
+    "CLIP_stop_at_last_layers",
+    "emphasis",
+    "img2img_color_correction",
+    "samples_format",
+    "sd_vae",
+    "none_such",
+)
+UNIT = st.fixed_dictionaries(
+    {"module": st.sampled_from(["canny", "none", "none such"]), "image": st.just(IN_BASE64)},
+    optional=dict.fromkeys(("enabled", "weight", "guidance_start", "guidance_end", "control_mode"), ANYTHING),
+)
+CONTROL = st.fixed_dictionaries(
+    {"kind": st.sampled_from(["canny", "none such"]), "picture": st.just(IN_BASE64)},
+    optional=dict.fromkeys(("weight", "start", "end"), ANYTHING),
+)
 SANE: dict[str, st.SearchStrategy[Any]] = {
     "prompt": st.text(max_size=20),
     "size": st.sampled_from([f"{SIDE}x{SIDE}", f"{SIDE - 1}x8"]),
@@ -62,6 +84,14 @@ SANE: dict[str, st.SearchStrategy[Any]] = {
     "init_images": st.just([IN_BASE64]),
     "batch_size": st.just(1),
     "n_iter": st.just(1),
+    "enable_hr": st.booleans(),
+    "denoising_strength": st.floats(0, 1),
+    "styles": st.lists(st.text(max_size=9), max_size=2),
+    "override_settings": st.dictionaries(st.sampled_from(CHOSEN), ANYTHING, max_size=3),
+    "alwayson_scripts": st.fixed_dictionaries(
+        {"ControlNet": st.fixed_dictionaries({"args": st.lists(UNIT, max_size=2)})}
+    ),
+    "control": st.lists(CONTROL, max_size=2),
 }
 
 NEEDED = ("prompt", "width", "height", "size", "steps", "image")  # for a picture to be drawn

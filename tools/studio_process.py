@@ -1,15 +1,19 @@
 """The studio in a process of its own, for tools that measure it or end it."""
 
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 
 PATIENCE = 120.0  # seconds until it answers
+HERE = (sys.executable, "-m", "inkpunk_studio")
 
 
 @dataclass(frozen=True)
@@ -27,12 +31,16 @@ class Studio:
     seconds: float
 
     @classmethod
-    def start(cls, folder: Path, *options: str) -> "Studio":
+    def start(cls, folder: Path, *options: str, command: Sequence[str] = HERE) -> "Studio":
         """Start one over a folder of pictures and of unfinished work, and wait until it is ready."""
         begin = time.perf_counter()
         folders = ("--pictures", str(folder / "pictures"), "--state", str(folder / "state"))
-        command = (sys.executable, "-m", "inkpunk_studio", "--port", "0", *folders, *options)
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            (*command, "--port", "0", *folders, *options),
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
         assert process.stderr is not None
         found = re.search(r"http://\S+", line := process.stderr.readline())
         assert found, line
@@ -43,6 +51,6 @@ class Studio:
         return cls(process, found[0], time.perf_counter() - begin)
 
     def kill(self) -> None:
-        """End it by SIGKILL."""
-        self.process.kill()
+        """End it by SIGKILL, and whatever it was started through."""
+        os.killpg(self.process.pid, signal.SIGKILL)
         self.process.communicate()

@@ -1,9 +1,11 @@
 import asyncio
+import logging
 import re
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,10 @@ import pytest
 from click.testing import CliRunner
 from inkpunk import Order
 from inkpunk.cli import main as inkpunk
+from inkpunk_studio import serving
 from inkpunk_studio.app import create_app
 from inkpunk_studio.command import main, studio
+from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
 PATIENCE = 60.0
@@ -115,3 +119,36 @@ def test_gradio_is_imported_without_writing_into_its_folder() -> None:
         "assert not written, written; assert inspect.getfile(gradio.Button)"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+@pytest.fixture
+def unserved(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Has `serve` return where it would wait for requests; gives what it would have served by."""
+    configs = list[Any]()
+    monkeypatch.setattr(serving.uvicorn.Server, "run", lambda self, sockets: configs.append(self.config))
+    monkeypatch.setattr(serving.sys, "setswitchinterval", lambda seconds: None)
+    monkeypatch.setattr(serving.gc, "freeze", lambda: None)
+    return configs
+
+
+def test_the_line_that_is_printed_has_the_token_and_no_log_does(
+    settings: Settings,
+    unserved: list[Any],
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    serving.serve(replace(settings, host="0.0.0.0", port=0, token="a b&c"), page=False)
+    told = capsys.readouterr()
+    assert re.fullmatch(r"Inkpunk studio: http://127\.0\.0\.1:\d+/\?token=a\+b%26c\n", told.err)
+    assert (told.out, "a b&c" in caplog.text, "a+b" in caplog.text) == ("", False, False)
+    assert [each.access_log for each in unserved] == [False]
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [("127.0.0.1", "http://127.0.0.1:1"), ("::", "http://[::1]:1"), ("box", "http://box:1")],
+)
+def test_without_a_token_the_address_is_all(settings: Settings, host: str, address: str) -> None:
+    token = None if host == "127.0.0.1" else "x"
+    assert serving.link(replace(settings, host=host, token=token), 1).removesuffix("/?token=x") == address

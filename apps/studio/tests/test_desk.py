@@ -52,6 +52,15 @@ def test_a_job_draws_its_orders_with_their_recipes(desk: Desk, order: Make) -> N
     assert job.began and job.ended and job.made <= job.began <= job.ended
 
 
+def test_the_name_of_what_is_loaded_is_looked_for_once(
+    desk: Desk, order: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.wait(desk.submit([order()], client="test").id, PATIENCE)
+    assert desk.loaded == "sketch"
+    monkeypatch.setattr(desk.models, "name_of", None)  # which looks through folders
+    assert desk.loaded == "sketch"
+
+
 def test_the_same_order_twice_is_two_pictures(desk: Desk, order: Make) -> None:
     jobs = [desk.wait(desk.submit([order()], client="test").id) for _ in range(2)]
     first, second = (job.drawn[0].path for job in jobs)
@@ -106,6 +115,37 @@ def test_a_job_that_is_drawn_stops_within_a_step_and_saves_nothing(
     job = desk.wait(id, PATIENCE)
     assert (job.state, job.drawn, job.stopping) == ("cancelled", (), False)
     assert not [*desk.settings.pictures.iterdir()]
+
+
+def test_a_picture_that_is_wanted_as_it_stands_is_kept_beside_its_job(
+    open_desk: Any, gate: Any, order: Make
+) -> None:
+    desk = open_desk(load=gate)
+    id = desk.submit(
+        [order(seed=seed, steps=20, enlarge=enlarge) for seed, enlarge in ((1, "1.5"), (2, "1.5"))],
+        client="test",
+    ).id
+    gate.let_pass(3)
+    until(lambda: desk.job(id).progress.step == 3)
+    desk.cancel(id, keep=True)
+    gate.let_pass(1)
+    job = desk.wait(id, PATIENCE)
+    assert (job.state, job.drawn) == ("cancelled", ())
+    assert job.unfinished is not None
+    with Image.open(job.unfinished.path) as image:
+        image.load()
+    assert (read_facts(job.unfinished.path).seed, job.unfinished.seed) == (1, 1)
+    assert not [*desk.settings.pictures.iterdir()]
+
+
+def test_where_nothing_is_begun_nothing_is_kept(open_desk: Any, gate: Any, order: Make) -> None:
+    desk = open_desk(load=gate)
+    first, second = (desk.submit([order()], client="test").id for _ in range(2))
+    until(lambda: desk.job(first).state == "drawing")
+    assert desk.cancel(second, keep=True).unfinished is None
+    desk.cancel(first)
+    gate.let_pass(1)
+    assert desk.wait(first, PATIENCE).unfinished is None
 
 
 def test_skipping_ends_a_picture_and_goes_on_with_the_next(open_desk: Any, gate: Any, order: Make) -> None:

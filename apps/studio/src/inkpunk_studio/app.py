@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib import import_module, metadata
-from importlib.util import find_spec
-from typing import Any
+from importlib import metadata
 
 import anyio.to_thread
 from fastapi import APIRouter, FastAPI
@@ -13,9 +11,6 @@ from pydantic import BaseModel
 from inkpunk_studio.importing import without_stubs
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
-
-ROUTERS = ("openai", "a1111", "jobs")
-"""Files of `http` whose `router(desk, settings)` has addresses."""
 
 
 class Health(BaseModel):
@@ -42,6 +37,9 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         desk: where pictures are asked for; a new one by default.
         page: whether there is a page, beside the addresses for programs.
     """
+    # torch comes with them, and so after a desk may have begun
+    from inkpunk_studio.http import a1111, guard, jobs, networks, openai
+
     held = Desk(settings) if desk is None else desk
 
     @asynccontextmanager
@@ -61,15 +59,13 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         redoc_url=None,
     )
     app.include_router(_health(held))
-    for name in ROUTERS:
-        if (part := _part(f"http.{name}")) is not None:
-            app.include_router(part.router(held, settings))
-    if (guard := _part("http.guard")) is not None:
-        guard.install(app, settings)
+    for each in (openai, a1111, jobs, networks):
+        app.include_router(each.router(held, settings))
+    guard.install(app, settings)
     if page:
         with without_stubs():
-            part = import_module("inkpunk_studio.page.page")
-        app = part.mount(app, held, settings)
+            from inkpunk_studio.page.page import mount
+        app = mount(app, held, settings)
     return app
 
 
@@ -82,9 +78,3 @@ def _health(desk: Desk) -> APIRouter:
         return Health(ready=desk.is_ready, model=desk.loaded, waiting=desk.waiting)
 
     return router
-
-
-def _part(name: str) -> Any:
-    """A module of the studio."""
-    full = f"inkpunk_studio.{name}"
-    return import_module(full) if find_spec(full) else None

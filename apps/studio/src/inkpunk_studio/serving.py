@@ -1,19 +1,30 @@
 """Serving the application by uvicorn, until it is ended."""
 
+import gc
 import socket
+import sys
 import webbrowser
 from contextlib import closing, suppress
 from threading import Timer
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import click
 import uvicorn
+from inkpunk.orders.choice import ModelChoice
 
 from inkpunk_studio.app import create_app
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.journal import StateTakenError
 
+if TYPE_CHECKING:
+    from inkpunk.pipeline import Pipeline
+
 STOPPING_SECONDS = 5  # that answers under way may take when the studio is ended
+SWITCH_SECONDS = 0.0005
+"""After which a thread lets others on. Python's 5 ms, times the forty that may read requests, would be 0.2 s in which
+nobody is answered."""
 
 
 def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None:
@@ -34,7 +45,8 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             f"{settings.host}:{settings.port}: {error.strerror}; give another --port"
         ) from error
     with closing(listening):
-        desk = Desk(settings)
+        sys.setswitchinterval(SWITCH_SECONDS)
+        desk = Desk(settings, load=_loaded)
         try:
             desk.start()  # torch and the model come while the page is imported
         except StateTakenError as error:
@@ -48,18 +60,27 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, timeout_graceful_shutdown=STOPPING_SECONDS
             )
-            address = _address(settings.host, listening.getsockname()[1])
+            address = link(settings, listening.getsockname()[1])
             click.echo(f"Inkpunk studio: {address}", err=True)
+            gc.freeze()
             if opens:
                 Timer(1.0, webbrowser.open, [address]).start()
             with suppress(KeyboardInterrupt):  # which is how a server is ended
                 uvicorn.Server(config).run(sockets=[listening])
 
 
-def _address(host: str, port: int) -> str:
-    """What a browser is to be given."""
-    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    return f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
+def link(settings: Settings, port: int) -> str:
+    """What a browser on this machine is to be given; with the token, where there is one, which it keeps."""
+    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
+    address = f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
+    return address if settings.token is None else f"{address}/?{urlencode({'token': settings.token})}"
+
+
+def _loaded(choice: ModelChoice) -> "Pipeline":
+    """A model, and nothing that is there by then is looked through for garbage again: it takes 0.2 s each time."""
+    pipeline = choice.load()
+    gc.freeze()
+    return pipeline
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -129,12 +129,25 @@ def test_what_is_not_there_is_named(http: httpx.Client) -> None:
         restore_faces=True,
         styles=["Base"],
         script_name="X/Y/Z plot",
+        refiner_checkpoint="another",
+        s_churn=0.5,
+        disable_extra_networks=[[[]]],
         alwayson_scripts={"ADetailer": {"args": [True]}, "idle": {"args": [False]}},
         scheduler="none such",
         a_field_of_tomorrow=1,
     )
     lines = " ".join(told["warnings"])
-    assert all(each in lines for each in ("restore_faces", "Base", "X/Y/Z", "ADetailer", "none such"))
+    named = (
+        "restore_faces",
+        "Base",
+        "X/Y/Z",
+        "ADetailer",
+        "none such",
+        "refiner",
+        "s_churn",
+        "disable_extra",
+    )
+    assert all(each in lines for each in named)
     assert "idle" not in lines
 
 
@@ -174,6 +187,26 @@ def test_options_are_written_back_whole(http: httpx.Client) -> None:
     options = http.get("/sdapi/v1/options").json()
     assert http.post("/sdapi/v1/options", json=options).json() is None
     assert http.get("/sdapi/v1/options").json() == options
+
+
+def test_styles_are_listed_and_laid_around_the_prompt(http: httpx.Client, studio: Any) -> None:
+    file = studio.settings.pictures / "styles.csv"
+    file.write_text('name,prompt,negative_prompt\nink,"{prompt}, ink splash",blue\n')
+    try:
+        assert http.get("/sdapi/v1/prompt-styles").json() == [
+            {"name": "ink", "prompt": "{prompt}, ink splash", "negative_prompt": "blue"}
+        ]
+        info = json.loads(drawn(http, styles=["ink"])["info"])
+        assert (info["prompt"], info["negative_prompt"]) == ("nvinkpunk raven, ink splash", "blue")
+    finally:
+        file.unlink()
+
+
+def test_the_option_for_a_pictures_colours_is_followed(http: httpx.Client) -> None:
+    picture = text(Image.new("RGB", (64, 64), "teal"))
+    told = drawn(http, "img2img", init_images=[picture], override_settings={"img2img_color_correction": True})
+    assert "Match colours" in json.loads(told["info"])["infotexts"][0]
+    assert drawn(http, override_settings={"img2img_color_correction": True})["warnings"] == []
 
 
 def test_an_option_that_cannot_be_changes_none(http: httpx.Client) -> None:
@@ -224,6 +257,8 @@ def test_a_picture_is_made_larger_to_a_size_or_by_a_factor(http: httpx.Client) -
         json={"image": text(Image.new("L", (2000, 2000))), "upscaling_resize": 4},
     )
     assert answer.status_code == 422
+    named = http.post("/sdapi/v1/extra-single-image", json={"image": picture, "upscaler_1": "R-ESRGAN 4x+"})
+    assert "Lanczos was taken" in named.json()["html_info"]
 
 
 def test_an_infotext_is_read_and_taken_apart(http: httpx.Client) -> None:

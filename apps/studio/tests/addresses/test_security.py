@@ -18,6 +18,7 @@ from inkpunk_studio.app import create_app
 from inkpunk_studio.http import fetching, guard
 from inkpunk_studio.http.guard import BodyGuard
 from inkpunk_studio.http.openai.files import Files
+from inkpunk_studio.serving import link
 from inkpunk_studio.settings import Settings, SettingsError
 from inkpunk_studio.work.desk import Desk
 from PIL import Image
@@ -136,9 +137,9 @@ def test_the_token_is_compared_in_a_time_that_tells_nothing(
 def test_a_link_with_the_token_has_the_browser_keep_it(guarded: TestClient) -> None:
     answer = guarded.get("/v1/models", params={"token": TOKEN, "a": "b"}, follow_redirects=False)
     assert (answer.status_code, answer.headers["location"]) == (303, "/v1/models?a=b")
-    kept = answer.headers["set-cookie"]
+    kept = answer.headers["set-cookie"]  # lax: a link in another page would be followed without a strict one
     assert TOKEN not in kept
-    assert {"HttpOnly", "SameSite=strict"} <= {*kept.split("; ")}
+    assert {"HttpOnly", "SameSite=lax"} <= {*kept.split("; ")}
     assert guarded.get("/v1/models").status_code == 200  # the cookie is sent
     away = guarded.get(
         "http://192.168.1.5:7860//elsewhere.example/", params={"token": TOKEN}, follow_redirects=False
@@ -146,6 +147,14 @@ def test_a_link_with_the_token_has_the_browser_keep_it(guarded: TestClient) -> N
     assert away.headers.get("location", "/here").startswith("/") and not away.headers.get(
         "location", "/"
     ).startswith("//")
+
+
+def test_the_link_that_is_printed_opens_the_studio(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, token="a b&c=ü/?#")
+    client = calling(settings)
+    opened = client.get(link(settings, 7860).replace("/?", "/health?"))
+    assert (opened.status_code, str(opened.url)) == (200, "http://127.0.0.1:7860/health")
+    assert client.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("told", ["", "Bearer", "Bearer ", "Basic Og==", "anything"])

@@ -17,10 +17,10 @@ from inkpunk_studio.work.job import Job, NoSuchJobError
 BEAT_SECONDS = 15.0
 """After which a stream that has nothing to tell says so: proxies close what is silent for a minute."""
 BEAT = ": still here\n\n"
-
-
-class ClientLeftError(Exception):
-    """Who asked does not wait for the answer any more."""
+STEERERS = 4
+"""Threads of those who cancel and move, apart from all others: they wait for no burst of requests to be read."""
+LEFT = 499
+"""The status that others log for a client that has left; nobody reads it."""
 
 
 class EventStream(StreamingResponse):
@@ -79,15 +79,14 @@ async def over(desk: Desk, job: Job, request: Request) -> Job:
     """Wait until a job is over; it is cancelled where its asker leaves before.
 
     Raises:
-        ClientLeftError: the asker has left.
-        Refusal: the job was given up, or the studio is ended.
+        Refusal: the asker has left, or the job is not there any more.
     """
     ending = asyncio.ensure_future(_last(desk, job))
     leaving = asyncio.ensure_future(_left(request))
     try:
         await asyncio.wait({ending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         if not ending.done():
-            raise ClientLeftError
+            raise Refusal(LEFT, "who asked has left")
         return ending.result()
     finally:
         leaving.cancel()

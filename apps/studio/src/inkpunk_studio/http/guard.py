@@ -170,7 +170,7 @@ class TokenGuard:
         rest = urlencode([(name, value) for name, value in _query(scope) if name != "token"])
         path = "/" + scope["path"].lstrip("/\\")  # "//elsewhere" would lead away
         answer = RedirectResponse(path + (f"?{rest}" if rest else ""), status_code=303)
-        answer.set_cookie(COOKIE, self._cookie, httponly=True, samesite="strict")
+        answer.set_cookie(COOKIE, self._cookie, httponly=True, samesite="lax")
         return answer
 
 

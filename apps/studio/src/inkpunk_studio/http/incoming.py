@@ -15,6 +15,7 @@ from inkpunk.pictures.reading import with_alpha
 from PIL import Image, UnidentifiedImageError
 
 from inkpunk_studio.http.fetching import FetchError, fetch
+from inkpunk_studio.http.outgoing import png_of
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import Attachment
 
@@ -52,9 +53,7 @@ class Incoming:
     @classmethod
     def of(cls, image: Image.Image) -> "Incoming":
         """A picture that was made of one that came."""
-        buffer = BytesIO()
-        image.save(buffer, format="png", compress_level=1)
-        return cls(buffer.getvalue(), image)
+        return cls(png_of(image), image)
 
     def within(self, most_pixels: int) -> "Incoming":
         """The picture itself, or where it has more pixels than are drawn, a smaller one of its shape."""
@@ -127,7 +126,7 @@ def _decoded(name: str, text: str) -> bytes:
     data_uri = DATA_URI.match(text)
     if text[:5].lower() == "data:" and not data_uri:
         raise IncomingError(f"{name}: a data URI that is not base64; send data:image/png;base64,...")
-    plain = re.sub(r"\s+", "", text[data_uri.end() :] if data_uri else text)
+    plain = "".join((text[data_uri.end() :] if data_uri else text).split())
     plain = plain.replace("-", "+").replace("_", "/").rstrip("=")
     try:
         return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)

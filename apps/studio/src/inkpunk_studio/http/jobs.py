@@ -8,31 +8,30 @@ A job goes on when its asker leaves; it is cancelled by whoever says so.
 """
 
 from collections.abc import AsyncGenerator
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Response
 from fastapi import Path as InPath
 from inkpunk.orders.values import OrderError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, TypeAdapter
 
-from inkpunk_studio.http.events import EventStream, event, with_beats
+from inkpunk_studio.http.events import STEERERS, EventStream, event, with_beats
 from inkpunk_studio.http.options import Asked, asked
+from inkpunk_studio.http.outgoing import MEDIA, file_of, png_of
 from inkpunk_studio.http.refusing import ErrorOut, Refusal, Route
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.events import Watch
 from inkpunk_studio.work.job import Drawn, Job, State
 
-MEDIA = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp", ".avif": "image/avif"}
 REFUSALS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (400, 404, 413, 429)}
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
 FILES: dict[int | str, dict[str, Any]] = {
-    200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA.values()}}
+    200: {"content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA}}
 }
 WHOLE = 2**53  # what JSON's readers hold exactly
 
@@ -128,6 +127,7 @@ class JobOut(BaseModel):
     ended: float | None
 
 
+JOBS = TypeAdapter(list[JobOut])
 Id = Annotated[str, InPath(max_length=100)]
 
 
@@ -135,18 +135,20 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
     addresses = APIRouter(prefix="/jobs", route_class=Route, tags=["jobs"], responses=REFUSALS)
 
+    steering = CapacityLimiter(STEERERS)
+
     @addresses.post("", status_code=202)
     async def submit(body: JobIn, response: Response) -> JobOut:
         """Ask for pictures; the answer comes at once, with the job's place in the queue."""
         read = await to_thread.run_sync(_asked, body, settings)
-        job = await to_thread.run_sync(_submitted, desk, read)
+        job = await to_thread.run_sync(read.submitted, desk, "jobs")
         response.headers["Location"] = f"/jobs/{job.id}"
         return told(job)
 
-    @addresses.get("")
-    async def jobs() -> list[JobOut]:
+    @addresses.get("", response_model=list[JobOut])
+    async def jobs() -> Response:
         """All: those that wait in their order, the one that is drawn, and what is over, newest first."""
-        return [told(each) for each in desk.jobs()]
+        return Response(await to_thread.run_sync(_all_told, desk), media_type="application/json")
 
     @addresses.get("/events", response_class=Response, responses=EVENTS)
     async def all_events() -> Response:
@@ -174,15 +176,14 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
         """The picture of one of a job's orders, by its place from 0, with its recipe in it."""
         path = _path(desk.job(id), index)
         try:
-            data = await to_thread.run_sync(path.read_bytes)
+            return await file_of(path)
         except OSError as error:
             raise Refusal(404, f"picture {index}: was deleted from the gallery") from error
-        return Response(data, media_type=MEDIA.get(path.suffix.lower(), "application/octet-stream"))
 
     @addresses.post("/{id}/cancel")
     async def cancel(id: Id) -> JobOut:
         """Take a job out of the queue, or have it stop within a step; what is drawn of it stays."""
-        return told(await to_thread.run_sync(desk.cancel, id))
+        return told(await to_thread.run_sync(desk.cancel, id, limiter=steering))
 
     @addresses.post("/{id}/skip")
     async def skip(id: Id) -> JobOut:
@@ -192,7 +193,7 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
     @addresses.post("/{id}/move")
     async def move(id: Id, body: Move) -> JobOut:
         """Move a job that waits to another place in the queue."""
-        return told(await to_thread.run_sync(desk.move, id, body.place))
+        return told(await to_thread.run_sync(desk.move, id, body.place, limiter=steering))
 
     return addresses
 
@@ -222,6 +223,10 @@ def told(job: Job) -> JobOut:
     )
 
 
+def _all_told(desk: Desk) -> bytes:
+    return JOBS.dump_json([told(each) for each in desk.jobs()])
+
+
 def _asked(body: JobIn, settings: Settings) -> Asked:
     pictures = len(body.orders) * body.count
     if pictures > settings.most_pictures:
@@ -232,10 +237,6 @@ def _asked(body: JobIn, settings: Settings) -> Asked:
         tuple({one.name: one for each in read for one in each.attachments}.values()),
         tuple(dict.fromkeys(line for each in read for line in each.warnings)),
     )
-
-
-def _submitted(desk: Desk, read: Asked) -> Job:
-    return desk.submit(read.orders, client="jobs", warnings=read.warnings, attachments=read.attachments)
 
 
 async def _events(watch: Watch) -> AsyncGenerator[str]:
@@ -263,8 +264,4 @@ def _path(job: Job, index: int) -> Path:
 
 def _preview(desk: Desk, id: str) -> bytes | None:
     shown = desk.preview(id)
-    if shown is None:
-        return None
-    buffer = BytesIO()
-    shown.save(buffer, format="png")
-    return buffer.getvalue()
+    return None if shown is None else png_of(shown)

@@ -12,9 +12,12 @@ from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError
 from inkpunk.road.given import GivenError
 
+from inkpunk_studio.http.beside import networks_beside
 from inkpunk_studio.http.incoming import Incoming, IncomingError, read_text
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import MASK_WORDS, Attachment
+from inkpunk_studio.work.desk import Desk
+from inkpunk_studio.work.job import Job
 from inkpunk_studio.work.limits import ACCEPTED
 
 BY_ARGUMENT = {told.replace("_", "-"): option for option, told in ARGUMENTS.items()}
@@ -42,6 +45,10 @@ class Asked:
     orders: tuple[Order, ...]
     attachments: tuple[Attachment, ...]
     warnings: tuple[str, ...]
+
+    def submitted(self, desk: Desk, client: str) -> Job:
+        """Lay it on a desk; raises as `Desk.submit`. It blocks while it is written down."""
+        return desk.submit(self.orders, client=client, warnings=self.warnings, attachments=self.attachments)
 
 
 def asked(
@@ -71,13 +78,12 @@ def asked(
         return add(name, read_text(name, picture, settings))
 
     def add(name: str, incoming: Incoming) -> str:
-        if name == "init":
-            incoming = incoming.within(settings.most_pixels)
-        attachment = incoming.attachment
+        attachment = incoming.within(settings.most_pixels).attachment
         attachments[attachment.name] = attachment
         return attachment.name
 
     seed = _seed(told.pop("seed", None))
+    told |= networks_beside(told)
     settled = {name: _with_names(name, value, attach) for name, value in told.items()}
     settled |= {name: add(name, incoming) for name, incoming in (given or {}).items()}
     order = Order.read(settled)

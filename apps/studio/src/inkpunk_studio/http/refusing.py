@@ -72,8 +72,12 @@ class Refusal(Exception):
 
 def answer_to(refusal: Refusal) -> JSONResponse:
     """A refusal as an answer."""
-    headers = {} if refusal.retry_after is None else {"Retry-After": str(ceil(refusal.retry_after))}
-    return JSONResponse(body_of(refusal), refusal.status, headers)
+    return JSONResponse(body_of(refusal), refusal.status, headers_of(refusal))
+
+
+def headers_of(refusal: Refusal) -> dict[str, str]:
+    """What its headers tell."""
+    return {} if refusal.retry_after is None else {"Retry-After": str(ceil(refusal.retry_after))}
 
 
 def body_of(refusal: Refusal) -> dict[str, Any]:
@@ -106,6 +110,11 @@ def refusal_of(error: Exception) -> Refusal | None:
 class Route(APIRoute):
     """A route whose refusals have one form: `APIRouter(route_class=Route)`."""
 
+    @staticmethod
+    def refused(refusal: Refusal) -> JSONResponse:
+        """Make an answer of a refusal."""
+        return answer_to(refusal)
+
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """FastAPI's handler, with what it raises in words."""
         handle = super().get_route_handler()
@@ -116,9 +125,14 @@ class Route(APIRoute):
             except Exception as error:
                 if (refusal := refusal_of(error)) is None:
                     raise
-                return answer_to(refusal)
+                return self.refused(refusal)
 
         return handle_in_words
+
+
+def shortly(value: object) -> str:
+    """A value as a message tells it; of what may be nested without end, its kind."""
+    return repr(value)[:60] if isinstance(value, str | int | float) else type(value).__name__
 
 
 def _of_validation(error: RequestValidationError) -> Refusal:

@@ -41,7 +41,7 @@ class Book:
         self._jobs = dict[str, Job]()
         self._queue = list[str]()
         self._drawing: str | None = None
-        self._skip = False
+        self._skip = self._keep = False
         self._last = self._reserved = 0
         self._closed = False
 
@@ -121,8 +121,12 @@ class Book:
         with self._changed:
             return tuple(self._queue)
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str, *, keep: bool = False) -> Job:
         """Take a job out of the queue, or have the one that is drawn stop; one that is over stays as it is.
+
+        Args:
+            id: of the job.
+            keep: whether the picture that is drawn is kept as it stands.
 
         Raises:
             NoSuchJobError: there is none.
@@ -135,7 +139,7 @@ class Book:
                 self._jobs[id] = replace(job, state="cancelled", ended=time.time())
                 self._changed.notify_all()
             elif job.state == "drawing":
-                behind = [id]
+                behind, self._keep = [id], keep
                 self._jobs[id] = replace(job, stopping=True)
             else:
                 behind = []
@@ -199,7 +203,7 @@ class Book:
             if self._closed or not self._queue:
                 return None
             id = self._queue.pop(0)
-            self._drawing, self._skip = id, False
+            self._drawing, self._skip, self._keep = id, False, False
             job = self._jobs[id] = replace(self._jobs[id], state="drawing", began=time.time())
             changed = [id, *self._queue]
         self._tell(changed)
@@ -261,6 +265,16 @@ class Book:
         """Whether the job that is drawn is asked to stop."""
         with self._changed:
             return self._of(id).stopping
+
+    def keeps(self, id: str) -> bool:
+        """Whether the picture of this job that is drawn is kept as it stands, where that is asked to stop."""
+        with self._changed:
+            return self._keep and id == self._drawing
+
+    def keep(self, id: str, unfinished: Drawn) -> None:
+        """Note the picture that a job was stopped in."""
+        with self._changed:
+            self._jobs[id] = replace(self._of(id), unfinished=unfinished)
 
     def skips(self, id: str) -> bool:
         """Whether the picture of this job that is drawn is to be skipped."""

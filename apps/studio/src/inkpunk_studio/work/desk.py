@@ -53,6 +53,7 @@ class Desk:
         self._book = Book(settings.most_waiting, self._watches.tell)
         self._journal: Journal | None = None
         self._worker: Worker | None = None
+        self._named: tuple[ModelChoice, str] | None = None
 
     # -- from start to end
 
@@ -142,14 +143,18 @@ class Desk:
         """All: those that wait in their order, then the one that is drawn, then those that are over, newest first."""
         return self._book.jobs()
 
-    def cancel(self, id: str) -> Job:
+    def cancel(self, id: str, *, keep: bool = False) -> Job:
         """Take a job out of the queue, or have it stop within a step if it is drawn; one that is over stays as it is.
+
+        Args:
+            id: of the job.
+            keep: whether the picture that is drawn is kept as it stands, as the job's `unfinished`.
 
         Raises:
             NoSuchJobError: as `job`.
         """
         before = self._book.job(id)
-        job = self._book.cancel(id)
+        job = self._book.cancel(id, keep=keep)
         if before.state == "waiting" and job.is_over:
             self._kept.write(job)
         return job
@@ -220,9 +225,10 @@ class Desk:
         choice = self._worker and self._worker.loaded
         if choice is None:
             return None
-        with suppress(OrderError):
-            return self.models.name_of(choice.model)
-        return None
+        if self._named is None or self._named[0] != choice:  # folders are looked through to find it
+            with suppress(OrderError):
+                self._named = choice, self.models.name_of(choice.model)
+        return self._named[1] if self._named and self._named[0] == choice else None
 
     @property
     def _kept(self) -> Journal:

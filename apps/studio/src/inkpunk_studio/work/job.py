@@ -78,6 +78,8 @@ class Job:
         made, began, ended: when, in Unix seconds.
         skipped: orders that somebody had skipped, from 0.
         stopping: whether it is asked to stop; it does within a step.
+        unfinished: the picture that it was stopped in, as it stood then, where who stopped it wanted it; it is in no
+            gallery, and goes with the job.
         tries: how often its drawing was begun, or gone on with, without a picture since.
     """
 
@@ -95,6 +97,7 @@ class Job:
     ended: float | None = None
     skipped: tuple[int, ...] = ()
     stopping: bool = False
+    unfinished: Drawn | None = None
     tries: int = 0
 
     @property

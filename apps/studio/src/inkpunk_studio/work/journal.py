@@ -1,13 +1,11 @@
 """The journal of jobs: a file each, so that whatever ends the studio, the next start goes on."""
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from secrets import token_hex
 from typing import Any
 
 from inkpunk.orders.claims import Claims
@@ -15,6 +13,7 @@ from inkpunk.orders.order import Order
 
 from inkpunk_studio.work.attachments import Attachment
 from inkpunk_studio.work.job import Drawn, Job, Progress
+from inkpunk_studio.work.writing import UNFINISHED, replace_json
 
 VERSION = 1
 THE_FOLDER = 0  # what is claimed of it
@@ -49,7 +48,7 @@ class Journal:
         if not self._claims.take(THE_FOLDER):
             self._claims.close()
             raise StateTakenError(f"{folder}: another studio works there; end it, or give another --state")
-        for each in folder.glob("*.tmp"):
+        for each in folder.glob(UNFINISHED):
             each.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -70,11 +69,11 @@ class Journal:
 
     def write(self, job: Job) -> None:
         """Write how a job is."""
-        _replace(self.folder_of(job.id) / "job.json", _told(job))
+        replace_json(self.folder_of(job.id) / "job.json", _told(job))
 
     def write_order(self, ids: Sequence[str]) -> None:
         """Write in which order jobs wait, after somebody has moved one."""
-        _replace(self._order, [*ids])
+        replace_json(self._order, [*ids])
 
     def forget(self, id: str) -> None:
         """Delete a job and the pictures that came with it; not those that were drawn."""
@@ -151,9 +150,3 @@ def _told(job: Job) -> dict[str, Any]:
         "ended": job.ended,
         "tries": job.tries,
     }
-
-
-def _replace(path: Path, told: object) -> None:
-    temporary = path.with_name(f"{token_hex(8)}.tmp")
-    temporary.write_bytes(json.dumps(told, ensure_ascii=True).encode())
-    os.replace(temporary, path)  # noqa: PTH105  # one that is being read is replaced on Windows, too

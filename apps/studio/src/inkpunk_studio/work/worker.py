@@ -12,7 +12,7 @@ from inkpunk.pictures.formats import ending_of
 from inkpunk.pictures.picture import slug
 
 from inkpunk_studio.settings import Settings
-from inkpunk_studio.work.asking import Asking, without_folder
+from inkpunk_studio.work.asking import Asking
 from inkpunk_studio.work.book import Book
 from inkpunk_studio.work.job import Job, NoSuchJobError
 from inkpunk_studio.work.journal import Journal
@@ -89,7 +89,7 @@ class Worker(Thread):
                     if self._draw(easel, job.id, place) == "stopped":
                         break
             except Exception as failure:  # of this job; there are others
-                error = without_folder(in_words(failure), self._journal.folder_of(job.id))
+                error = self._asking.plainly(in_words(failure), self._journal.folder_of(job.id))
                 if is_shortage(failure):
                     easel.clear()
             finally:
@@ -117,23 +117,36 @@ class Worker(Thread):
         if path.exists():
             self._note(self._book.add(id, drawn_before(path, place)))
             return "over"
-        begun = None
+        begun, stopped = None, False
         with closing(easel.draw(self._asking, order, self._journal.folder_of(id))) as steps:
             for begun in steps:
                 self._loaded = easel.choice
                 self._show((id, begun))
                 step, spent = begun.step, time.perf_counter() - start
                 self._book.advance(id, step.index, step.total, spent / step.index)
-                if self._book.closed or self._book.stops(id):
-                    return "stopped"
+                if stopped := self._book.closed or self._book.stops(id):
+                    break
                 if self._book.skips(id):
                     self._note(self._book.pass_over(id, place))
                     return "over"
         assert begun is not None  # a run has a step
+        if stopped:
+            if self._book.keeps(id):
+                self._keep(id, begun, place, start)
+            return "stopped"
         for note in begun.pipeline.notes_of(begun.request):
             self._book.warn(id, note)
         self._note(self._book.add(id, save(begun, order, place, path, start)))
         return "over"
+
+    def _keep(self, id: str, begun: "Begun", place: int, start: float) -> None:
+        """Keep a picture as it stands, beside its job; one that is of no use yet is not missed."""
+        from inkpunk_studio.work.drawing import save
+
+        order = self._book.job(id).orders[place]
+        path = self._journal.folder_of(id) / f"unfinished{ending_of(order.form)}"
+        with suppress(Exception):
+            self._book.keep(id, save(begun.as_it_stands(), order, place, path, start))
 
     def _note(self, job: Job) -> None:
         """Write a job down; where that cannot be, as on a full disk, it is drawn nevertheless."""

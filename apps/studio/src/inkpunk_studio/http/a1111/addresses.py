@@ -1,8 +1,10 @@
 """The addresses of AUTOMATIC1111's API."""
 
+from contextlib import suppress
+from functools import partial
 from typing import Annotated, Any
 
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Body, Request, Response
 
 from inkpunk_studio.http.a1111 import listing
@@ -16,22 +18,24 @@ from inkpunk_studio.http.a1111.fields import (
     PictureIn,
     TextToImage,
 )
-from inkpunk_studio.http.a1111.info import images_out
+from inkpunk_studio.http.a1111.info import told_of
 from inkpunk_studio.http.a1111.options import Options
 from inkpunk_studio.http.a1111.pictures import enlarged, png_info
 from inkpunk_studio.http.a1111.progress import CLIENT, Tasks, current, progress
 from inkpunk_studio.http.a1111.refusing import ErrorOut, Route
-from inkpunk_studio.http.events import ClientLeftError, over
+from inkpunk_studio.http.a1111.styles import Style, styles
+from inkpunk_studio.http.events import STEERERS, over
 from inkpunk_studio.http.options import Asked
 from inkpunk_studio.http.refusing import Refusal
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
-from inkpunk_studio.work.job import Job, NoSuchJobError
+from inkpunk_studio.work.job import NoSuchJobError
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorOut} for code in (404, 410, 413, 422, 429, 503)
 }
-LEFT = 499
+OPTIONS = "options.json"
+"""Where they are kept, in the folder of the studio's state."""
 MOST_EXTRA = 64  # pictures that are made larger at once
 Warned = dict[str, list[str]] | None
 
@@ -39,7 +43,7 @@ Warned = dict[str, list[str]] | None
 def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
     addresses = APIRouter(prefix="/sdapi/v1", route_class=Route, tags=["a1111"], responses=REFUSALS)
-    options, tasks = Options(desk.models), Tasks()
+    options, tasks = Options(desk.models, settings.state / OPTIONS), Tasks()
     asker = Asker(desk, settings, options)
     _draw(addresses, asker, tasks)
     _steer(addresses, desk, tasks)
@@ -51,15 +55,11 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
 
 def _draw(addresses: APIRouter, asker: Asker, tasks: Tasks) -> None:
     async def answer(request: Request, fields: Drawing, asked: Asked) -> Response:
-        job = await to_thread.run_sync(_submitted, asker.desk, asked)
+        job = await to_thread.run_sync(asked.submitted, asker.desk, CLIENT)
         tasks.add(fields.force_task_id, job.id)
-        try:
-            job = await over(asker.desk, job, request)
-        except ClientLeftError:
-            return Response(status_code=LEFT)
-        send = fields.send_images is not False
-        told = await to_thread.run_sync(lambda: images_out(job, send_images=send))
-        return Response(told.model_dump_json(), media_type="application/json")
+        job = await over(asker.desk, job, request)
+        told = partial(told_of, job, send_images=fields.send_images is not False)
+        return Response(await to_thread.run_sync(told), media_type="application/json")
 
     @addresses.post("/txt2img", response_model=ImagesOut)
     async def txt2img(request: Request, fields: TextToImage) -> Response:
@@ -72,11 +72,9 @@ def _draw(addresses: APIRouter, asker: Asker, tasks: Tasks) -> None:
         return await answer(request, fields, await to_thread.run_sync(asker.image_to_image, fields))
 
 
-def _submitted(desk: Desk, asked: Asked) -> Job:
-    return desk.submit(asked.orders, client=CLIENT, warnings=asked.warnings, attachments=asked.attachments)
-
-
 def _steer(addresses: APIRouter, desk: Desk, tasks: Tasks) -> None:
+    steering = CapacityLimiter(STEERERS)
+
     @addresses.get("/progress")
     async def told(skip_current_image: bool = False, id_task: str | None = None) -> dict[str, Any]:
         """How far it is; `id_task`: of a request with this `force_task_id`, or of a job."""
@@ -85,9 +83,10 @@ def _steer(addresses: APIRouter, desk: Desk, tasks: Tasks) -> None:
 
     @addresses.post("/interrupt")
     async def interrupt() -> dict[str, Any]:
-        """Stop what is drawn for clients of this API, within a step; its finished pictures are answered."""
+        """Stop what is drawn for clients of this API, within a step; its last picture is answered as it stands."""
         if job := current(desk):
-            await to_thread.run_sync(_unless_gone, desk.cancel, job.id)
+            with suppress(NoSuchJobError):
+                await to_thread.run_sync(partial(desk.cancel, job.id, keep=True), limiter=steering)
         return {}
 
     @addresses.post("/skip")
@@ -95,15 +94,9 @@ def _steer(addresses: APIRouter, desk: Desk, tasks: Tasks) -> None:
         """Go on with the next picture of what is drawn for clients of this API."""
         job = current(desk)
         if job is not None and job.state == "drawing":
-            await to_thread.run_sync(_unless_gone, desk.skip, job.id)
+            with suppress(NoSuchJobError):
+                desk.skip(job.id)
         return {}
-
-
-def _unless_gone(act: Any, id: str) -> None:
-    try:
-        act(id)
-    except NoSuchJobError:
-        return
 
 
 def _choose(addresses: APIRouter, desk: Desk, options: Options) -> None:
@@ -159,6 +152,11 @@ def _list(addresses: APIRouter, desk: Desk, settings: Settings) -> None:
         """Adapters that a prompt may name."""
         return await to_thread.run_sync(listing.loras, settings)
 
+    @addresses.get("/prompt-styles")
+    async def prompt_styles() -> list[Style]:
+        """Prompts with room for another, of the `styles.csv` in the folders of models and pictures."""
+        return [*(await to_thread.run_sync(styles, settings)).values()]
+
     @addresses.get("/embeddings")
     async def embeddings() -> dict[str, Any]:
         """Learned words."""
@@ -169,7 +167,6 @@ def _list(addresses: APIRouter, desk: Desk, settings: Settings) -> None:
     @addresses.get("/hypernetworks")
     @addresses.get("/face-restorers")
     @addresses.get("/realesrgan-models")
-    @addresses.get("/prompt-styles")
     @addresses.get("/extensions")
     async def none_of_these() -> list[dict[str, Any]]:
         """There are none here."""

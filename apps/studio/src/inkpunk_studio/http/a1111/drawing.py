@@ -14,9 +14,10 @@ from inkpunk_studio.http.a1111 import options as choices
 from inkpunk_studio.http.a1111.controls import scripts
 from inkpunk_studio.http.a1111.fields import Drawing, ImageToImage, TextToImage
 from inkpunk_studio.http.a1111.options import CHECKPOINT, Options
+from inkpunk_studio.http.a1111.styles import styled, styles
 from inkpunk_studio.http.incoming import Incoming, read_text
 from inkpunk_studio.http.options import MOST_SEED, Asked, asked
-from inkpunk_studio.http.refusing import Refusal
+from inkpunk_studio.http.refusing import Refusal, shortly
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
@@ -29,6 +30,19 @@ RESIZES = ("stretch", "fill", "pad", "stretch")
 """By number: just resize, crop and resize, resize and fill, and of latents."""
 FILLS = ("blurred", "original", "noise", "blank")
 """By number, what a masked part begins as."""
+NOT_HERE: Mapping[str, tuple[tuple[object, ...], str]] = {
+    "restore_faces": ((False,), "there is no such network here"),
+    "script_name": (("", "None", "none"), "there is no such script here"),
+    "refiner_checkpoint": (("", "None"), "one model draws a picture here from its first step to its last"),
+    "infotext": (("",), "is not read; send its settings as fields"),
+    "disable_extra_networks": ((False,), "adapters that a prompt names are taken"),
+    "initial_noise_multiplier": ((1,), "is always 1 here"),
+    "s_churn": ((0,), "is always 0 here"),
+    "s_tmin": ((0,), "is always 0 here"),
+    "s_noise": ((1,), "is always 1 here"),
+    "s_min_uncond": ((0,), "is always 0 here"),
+}
+"""Fields for what is not there: the values by which they ask for nothing, and what to tell of others."""
 SAME = ("", "use same sampler", "use same scheduler", "use same checkpoint", "automatic")
 
 
@@ -86,14 +100,21 @@ class Asker:
     def _common(self, fields: Drawing, init: str | None) -> tuple[dict[str, Any], list[str]]:
         told: Mapping[str, Any] = fields.override_settings or {}
         warnings = choices.unknown(told)
-        values: dict[str, Any] = {"like": LIKE, "prompt": fields.prompt or ""}
-        if fields.negative_prompt:
-            values["negative"] = fields.negative_prompt
+        prompt, negative, lines = styled(
+            fields.prompt or "", fields.negative_prompt or "", fields.styles or (), styles(self.settings)
+        )
+        warnings += lines
+        values: dict[str, Any] = {"like": LIKE, "prompt": prompt}
+        if negative:
+            values["negative"] = negative
         if name := told.get(CHECKPOINT):
             values["model"] = self.desk.models.named(str(name))
             if fields.override_settings_restore_afterwards is False:
                 warnings += self.options.write({CHECKPOINT: name})
-        read, lines = choices.values_of(self.options.over(told), PROGRAMS[LIKE].last_layer)
+        chosen = self.options.over(told)
+        read, lines = choices.values_of(chosen, PROGRAMS[LIKE].last_layer)
+        if init is not None and chosen["img2img_color_correction"]:
+            read["match-colours"] = True
         values |= read
         warnings += lines
         if fields.steps is not None:
@@ -106,7 +127,7 @@ class Asker:
         width, height = fields.seed_resize_from_w or 0, fields.seed_resize_from_h or 0
         if width > 0 and height > 0:
             values["seed-resize"] = f"{width}x{height}"
-        followed, lines = scripts(fields.alwayson_scripts, init)
+        followed, lines = scripts(fields.alwayson_scripts, init, self.desk.models.networks)
         return values | followed, [*warnings, *lines, *_not_followed(fields)]
 
     def _larger(self, fields: TextToImage, values: dict[str, Any], warnings: list[str]) -> None:
@@ -247,22 +268,12 @@ def _one_of(name: str, number: int, names: tuple[str, ...]) -> int:
 
 def _not_followed(fields: Drawing) -> list[str]:
     """A line for each field that asks for what is not there."""
-    lines = list[str]()
-    if fields.restore_faces:
-        lines.append("restore_faces: there is no such network here")
-    if fields.styles:
-        lines.append(f"styles: there are none here; {', '.join(fields.styles)[:100]} changes nothing")
-    if fields.script_name and fields.script_name.lower() != "none":
-        lines.append(f"script_name {fields.script_name[:60]!r}: there is no such script here")
-    if fields.s_churn:
-        lines.append("s_churn: is always 0 here")
-    if fields.s_tmin:
-        lines.append("s_tmin: is always 0 here")
-    if fields.s_noise not in (None, 1):
-        lines.append("s_noise: is always 1 here")
-    if fields.infotext:
-        lines.append("infotext: is not read; send its settings as fields")
-    return lines
+    told = fields.model_extra or {}
+    return [
+        f"{name} {shortly(told[name])}: {why}"
+        for name, (usual, why) in NOT_HERE.items()
+        if told.get(name) is not None and told[name] not in usual
+    ]
 
 
 def _on_white(image: Image.Image) -> Image.Image:

@@ -21,6 +21,8 @@ class Body(BaseModel):
 class Drawing(Body):
     """What txt2img and img2img have in common; None is what the server's own usual value stands for."""
 
+    model_config = ConfigDict(extra="allow")
+
     prompt: str | None = None
     negative_prompt: str | None = None
     styles: list[str] | None = None
@@ -38,20 +40,14 @@ class Drawing(Body):
     cfg_scale: Number | None = None
     width: Side | None = None
     height: Side | None = None
-    restore_faces: bool | None = None
     tiling: bool | None = None
     eta: Number | None = None
-    s_churn: Number | None = None
-    s_tmin: Number | None = None
-    s_noise: Number | None = None
     denoising_strength: Number | None = None
     override_settings: Objects | None = None
     override_settings_restore_afterwards: bool | None = None
-    script_name: str | None = None
     alwayson_scripts: Objects | None = None
     send_images: bool | None = None
     force_task_id: str | None = None
-    infotext: str | None = None
 
 
 class TextToImage(Drawing):

@@ -1,6 +1,5 @@
 """What is answered of a job that is over: its pictures, and `info` in AUTOMATIC1111's form."""
 
-import base64
 import json
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from inkpunk.pictures.others.infotext import Infotext, split
 
 from inkpunk_studio.http.a1111.fields import ImagesOut
 from inkpunk_studio.http.events import unless_drawn
+from inkpunk_studio.http.outgoing import base64_of
 from inkpunk_studio.http.refusing import Refusal
 from inkpunk_studio.work.job import Drawn, Job
 
@@ -22,8 +22,8 @@ MEANT = {
 """Keys of infotexts that have fields of their own."""
 
 
-def images_out(job: Job, *, send_images: bool) -> ImagesOut:
-    """A job's pictures. It blocks while it reads them; one that was interrupted has those that were done.
+def told_of(job: Job, *, send_images: bool) -> str:
+    """A job's pictures, as JSON; the last of one that was interrupted is as it stood. It blocks while it reads them.
 
     Raises:
         Refusal: it failed, or its pictures are gone.
@@ -32,22 +32,25 @@ def images_out(job: Job, *, send_images: bool) -> ImagesOut:
     if refusal and job.state not in ("done", "cancelled"):
         raise refusal
     try:
-        images = [_in_base64(each) for each in job.drawn] if send_images else []
+        images = [base64_of(each.path.read_bytes()) for each in _shown(job)] if send_images else []
     except OSError as error:
         raise Refusal(410, "a picture was deleted as soon as it was drawn") from error
     warnings = [*job.warnings]
     if job.state == "cancelled":
-        warnings.append("it was interrupted; pictures that were not done are left out")
-    return ImagesOut(images=images, info=json.dumps(info(job, warnings)), warnings=warnings, job=job.id)
+        last = "the last picture is as it stood then" if job.unfinished else "no picture was begun"
+        warnings.append(f"it was interrupted; {last}")
+    told = ImagesOut(images=images, info=json.dumps(info(job, warnings)), warnings=warnings, job=job.id)
+    return told.model_dump_json()
 
 
 def info(job: Job, warnings: list[str]) -> Mapping[str, Any]:
     """What a job's pictures are, by AUTOMATIC1111's names; with none drawn, what was asked for."""
-    order, texts = job.orders[0].values, [each.infotext for each in job.drawn]
+    shown = _shown(job)
+    order, texts = job.orders[0].values, [each.infotext for each in shown]
     drawn = [_read(each) for each in texts]
     pairs = dict(drawn[0].pairs) if drawn else {}
-    seeds = [each.seed for each in job.drawn] or [each.seed or 0 for each in job.orders]
-    places = [each.order for each in job.drawn] or list(range(len(job.orders)))
+    seeds = [each.seed for each in shown] or [each.seed or 0 for each in job.orders]
+    places = [each.order for each in shown] or list(range(len(job.orders)))
     varied = [_varied(str(job.orders[place].values.get("vary", "0:0"))) for place in places]
     prompts = [each.prompt for each in drawn] or [str(order.get("prompt", ""))] * len(seeds)
     negatives = [each.negative for each in drawn] or [str(order.get("negative", ""))] * len(seeds)
@@ -99,8 +102,8 @@ def _read(text: str) -> Infotext:
         return Infotext(text, "", (), (), 0)
 
 
-def _in_base64(drawn: Drawn) -> str:
-    return base64.b64encode(drawn.path.read_bytes()).decode()
+def _shown(job: Job) -> tuple[Drawn, ...]:
+    return job.drawn if job.unfinished is None else (*job.drawn, job.unfinished)
 
 
 def _varied(text: str) -> tuple[int, float]:

@@ -1,13 +1,17 @@
 """The options that clients read and write back whole: those that change something here, and a few they look for."""
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from inkpunk.orders.values import OrderError
 
-from inkpunk_studio.http.refusing import Refusal
+from inkpunk_studio.http.refusing import Refusal, shortly
 from inkpunk_studio.work.models import Known, Models
+from inkpunk_studio.work.writing import replace_json
 
 CHECKPOINT, HASH = "sd_model_checkpoint", "sd_checkpoint_hash"
 FOLLOWED: Mapping[str, Any] = {
@@ -26,16 +30,22 @@ FIXED: Mapping[str, Any] = {
     "upscaler_for_img2img": "None",
 }
 """What clients look for, and cannot be had otherwise."""
+NOTHING: tuple[object, ...] = (None, "", [], {})
+"""Values by which an option that is not here asks for nothing."""
 EMPHASES = {"Original": "mean", "No norm": "plain", "Ignore": "ignore"}
 MOST_TOLD = 20  # options that are named in warnings
 
 
 class Options:
-    """The server's options, for as long as it runs; safe to ask from any thread."""
+    """The server's options, kept in a file; safe to ask from any thread.
 
-    def __init__(self, models: Models) -> None:
-        self._models, self._lock = models, Lock()
-        self._values = dict(FOLLOWED)
+    The model is not: the studio begins with the one that it is started with.
+    """
+
+    def __init__(self, models: Models, file: Path) -> None:
+        """Take up those of an earlier run; one that cannot be any more is as usual."""
+        self._models, self._file, self._lock = models, file, Lock()
+        self._values = {**FOLLOWED, **_kept(file)}
 
     def read(self) -> dict[str, Any]:
         """All of them."""
@@ -59,6 +69,8 @@ class Options:
                 raise Refusal(404, str(error)) from error
         with self._lock:
             self._values |= values
+            with suppress(OSError):  # a full disk: they are those of this run
+                replace_json(self._file, self._values)
         return warnings
 
     def over(self, told: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,6 +82,15 @@ class Options:
         with self._lock:
             values = dict(self._values)
         return values | {name: checked(name, told[name]) for name in FOLLOWED if told.get(name) is not None}
+
+
+def _kept(file: Path) -> dict[str, Any]:
+    values = dict[str, Any]()
+    with suppress(OSError, ValueError, AttributeError):
+        for name, value in json.loads(file.read_bytes()).items():
+            with suppress(Refusal, KeyError):
+                values[name] = checked(name, value)
+    return values
 
 
 def current(models: Models) -> Known:
@@ -94,14 +115,14 @@ def checked(name: str, value: Any) -> Any:
             return int(value)
     elif isinstance(value, str) and len(value) <= 1000:
         return value
-    raise Refusal(422, f"{name} {str(value)[:40]!r}: cannot be; {usual!r} is usual")
+    raise Refusal(422, f"{name} {shortly(value)}: cannot be; {usual!r} is usual")
 
 
 def unknown(told: Mapping[str, Any]) -> list[str]:
     """A line for each option that changes nothing here."""
     lines = list[str]()
     for name, value in told.items():
-        if name in FOLLOWED or name in (CHECKPOINT, HASH):
+        if name in FOLLOWED or name in (CHECKPOINT, HASH) or value in NOTHING:
             continue
         if name not in FIXED:
             lines.append(f"{name[:60]}: there is no such option here, and it changes nothing")

@@ -1,7 +1,5 @@
 """Pictures that come and go without being drawn: their recipes are read, and they are made larger."""
 
-import base64
-from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,6 +11,7 @@ from PIL import Image, ImageOps
 
 from inkpunk_studio.http.a1111.fields import Extra
 from inkpunk_studio.http.incoming import read_text
+from inkpunk_studio.http.outgoing import USUAL, base64_of, png_of
 from inkpunk_studio.http.refusing import Refusal
 from inkpunk_studio.settings import Settings
 
@@ -73,9 +72,7 @@ def enlarged(image: str, extra: Extra, settings: Settings) -> tuple[str, list[st
         larger = ImageOps.fit(came, (width, height), how)
     else:
         larger = came.resize((width, height), how)
-    buffer = BytesIO()
-    larger.save(buffer, format="png")
-    return base64.b64encode(buffer.getvalue()).decode(), warnings
+    return base64_of(png_of(larger, USUAL)), warnings
 
 
 def _size(size: tuple[int, int], extra: Extra) -> tuple[int, int]:
@@ -93,7 +90,10 @@ def _size(size: tuple[int, int], extra: Extra) -> tuple[int, int]:
 def _not_followed(extra: Extra) -> list[str]:
     lines = list[str]()
     if extra.upscaler_1 not in (None, *FILTERS):
-        lines.append(f"upscaler_1 {extra.upscaler_1[:60]!r}: is not there; Lanczos was taken")
+        lines.append(
+            f"upscaler_1 {extra.upscaler_1[:60]!r}: does not enlarge what is not drawn; Lanczos was taken, and "
+            "Nearest can be"
+        )
     if extra.upscaler_2 not in (None, "None"):
         lines.append("upscaler_2: a second one is not mixed in here")
     if extra.gfpgan_visibility or extra.codeformer_visibility:

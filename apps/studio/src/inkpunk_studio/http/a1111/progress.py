@@ -1,13 +1,12 @@
 """How far it is: the job that is drawn, or one that is asked for by its client's own id."""
 
-import base64
 import time
 from collections import OrderedDict
 from contextlib import suppress
-from io import BytesIO
 from threading import Lock
 from typing import Any
 
+from inkpunk_studio.http.outgoing import base64_of, png_of
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import Job, NoSuchJobError
 
@@ -100,8 +99,4 @@ def _told(job: Job | None, *, count: int, number: int) -> dict[str, Any]:
 
 def _in_base64(desk: Desk, job: Job) -> str | None:
     image = desk.preview(job.id)
-    if image is None:
-        return None
-    buffer = BytesIO()
-    image.save(buffer, format="png", compress_level=1)
-    return base64.b64encode(buffer.getvalue()).decode()
+    return None if image is None else base64_of(png_of(image))

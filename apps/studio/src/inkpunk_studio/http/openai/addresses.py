@@ -7,9 +7,9 @@ from anyio import to_thread
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 
-from inkpunk_studio.http.events import ClientLeftError, EventStream, over, with_beats
+from inkpunk_studio.http.events import EventStream, over, with_beats
 from inkpunk_studio.http.openai import asking
-from inkpunk_studio.http.openai.answers import Streaming, events, images, usual_quality
+from inkpunk_studio.http.openai.answers import Streaming, events, told_of, usual_quality
 from inkpunk_studio.http.openai.fields import (
     DrawnFields,
     Edit,
@@ -23,22 +23,14 @@ from inkpunk_studio.http.openai.fields import (
 from inkpunk_studio.http.openai.files import Files
 from inkpunk_studio.http.openai.uploads import uploaded
 from inkpunk_studio.http.options import Asked
+from inkpunk_studio.http.outgoing import file_of
 from inkpunk_studio.http.refusing import ErrorOut, Refusal, Route
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
-from inkpunk_studio.work.job import Job
 
 REFUSALS: dict[int | str, dict[str, Any]] = {
     code: {"model": ErrorOut} for code in (400, 404, 410, 413, 422, 429, 503)
 }
-MEDIA = {
-    "png": "image/png",
-    "jpg": "image/jpeg",
-    "jpeg": "image/jpeg",
-    "webp": "image/webp",
-    "avif": "image/avif",
-}
-LEFT = 499  # what others log for a client that has left; nobody reads it
 
 
 def router(desk: Desk, settings: Settings) -> APIRouter:
@@ -47,21 +39,18 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
     files = Files(settings.keep_results, settings.most_results)
 
     async def answer(request: Request, fields: Fields, kind: str, asked: Asked) -> Response:
-        job = await to_thread.run_sync(_submitted, desk, asked)
+        job = await to_thread.run_sync(asked.submitted, desk, "openai")
         quality = usual_quality(fields) if isinstance(fields, DrawnFields) else "auto"
         if isinstance(fields, DrawnFields) and fields.stream:
             how = Streaming(kind, fields.partial_images or 0, quality)
             return EventStream(with_beats(events(desk, job, how)))
-        try:
-            job = await over(desk, job, request)
-        except ClientLeftError:
-            return Response(status_code=LEFT)
+        job = await over(desk, job, request)
 
         def address(path: Path) -> str:
             return str(request.url_for("image_file", name=files.add(path)))
 
-        told = await to_thread.run_sync(images, job, quality, address if asking.wants_url(fields) else None)
-        return Response(told.model_dump_json(exclude_none=True), media_type="application/json")
+        told = await to_thread.run_sync(told_of, job, quality, address if asking.wants_url(fields) else None)
+        return Response(told, media_type="application/json")
 
     @addresses.post("/images/generations", response_model=ImagesOut, openapi_extra=_streams())
     async def generations(request: Request, fields: Generation) -> Response:
@@ -89,8 +78,7 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
         path = files.path(name)
         try:
             if path is not None:
-                data = await to_thread.run_sync(path.read_bytes)
-                return Response(data, media_type=MEDIA[path.suffix.lower().lstrip(".")])
+                return await file_of(path)
         except OSError:
             pass
         raise Refusal(404, "there is no such picture, or its address has expired")
@@ -110,10 +98,6 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
         return ModelOut(id=name)
 
     return addresses
-
-
-def _submitted(desk: Desk, asked: Asked) -> Job:
-    return desk.submit(asked.orders, client="openai", warnings=asked.warnings, attachments=asked.attachments)
 
 
 def _streams() -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What is answered: a job's pictures in OpenAI's forms, at once or as they come."""
 
-import base64
 import time
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from PIL import Image
 
 from inkpunk_studio.http.events import error_event, event, give_up, unless_drawn
 from inkpunk_studio.http.openai.fields import DrawnFields, ImageOut, ImagesOut, Usage
+from inkpunk_studio.http.outgoing import base64_of
 from inkpunk_studio.http.refusing import Refusal
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import Drawn, Job
@@ -37,8 +37,8 @@ class Streaming:
     quality: str
 
 
-def images(job: Job, quality: str | None, address: Callable[[Path], str] | None) -> ImagesOut:
-    """A job's pictures. It blocks while it reads them.
+def told_of(job: Job, quality: str | None, address: Callable[[Path], str] | None) -> str:
+    """A job's pictures, as JSON. It blocks while it reads them.
 
     Args:
         job: that is over.
@@ -55,7 +55,7 @@ def images(job: Job, quality: str | None, address: Callable[[Path], str] | None)
         size = _size(job.drawn[0].path)
     except OSError as error:
         raise Refusal(410, "a picture was deleted as soon as it was drawn") from error
-    return ImagesOut(
+    told = ImagesOut(
         created=int(job.made),
         data=data,
         output_format=job.orders[0].form,
@@ -64,6 +64,7 @@ def images(job: Job, quality: str | None, address: Callable[[Path], str] | None)
         job=job.id,
         warnings=[*job.warnings],
     )
+    return told.model_dump_json(exclude_none=True)
 
 
 async def events(desk: Desk, job: Job, how: Streaming) -> AsyncGenerator[str]:
@@ -117,7 +118,7 @@ def _image(drawn: Drawn, address: Callable[[Path], str] | None) -> ImageOut:
     told: dict[str, Any] = {"seed": drawn.seed, "infotext": drawn.infotext}
     if address is not None:
         return ImageOut(url=address(drawn.path), **told)
-    return ImageOut(b64_json=_base64(drawn.path.read_bytes()), **told)
+    return ImageOut(b64_json=base64_of(drawn.path.read_bytes()), **told)
 
 
 def _completed(job: Job, drawn: Drawn, how: Streaming) -> str:
@@ -125,7 +126,7 @@ def _completed(job: Job, drawn: Drawn, how: Streaming) -> str:
         data, size = drawn.path.read_bytes(), _size(drawn.path)
     except OSError as error:
         raise Refusal(410, "a picture was deleted as soon as it was drawn") from error
-    told = _told(f"{how.kind}.completed", job, _base64(data), size, how)
+    told = _told(f"{how.kind}.completed", job, base64_of(data), size, how)
     more = {"usage": Usage().model_dump(), "seed": drawn.seed, "infotext": drawn.infotext, "job": job.id}
     return event(told["type"], told | more | {"warnings": [*job.warnings]})
 
@@ -140,7 +141,7 @@ def _partial(job: Job, shown: Image.Image, index: int, how: Streaming) -> str:
     buffer = BytesIO()
     shown.save(buffer, format=FORMATS[order.form])
     kind = f"{how.kind}.partial_image"
-    told = _told(kind, job, _base64(buffer.getvalue()), f"{shown.width}x{shown.height}", how)
+    told = _told(kind, job, base64_of(buffer.getvalue()), f"{shown.width}x{shown.height}", how)
     return event(kind, told | {"partial_image_index": index})
 
 
@@ -154,10 +155,6 @@ def _told(kind: str, job: Job, data: str, size: str, how: Streaming) -> dict[str
         "background": "opaque",
         "output_format": job.orders[0].form,
     }
-
-
-def _base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
 
 
 def _size(path: Path) -> str:
