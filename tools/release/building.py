@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -60,6 +61,21 @@ def build(member: Member, repository: str, ref: str, out: Path, *, everywhere: b
     return sorted(path for path in (out / member.name).iterdir() if path.suffix in (".whl", ".gz"))
 
 
+def check(member: Member, files: list[Path]) -> None:
+    """Hold a member's files to what package pages show well, and its wheels to hold nothing but the package.
+
+    Raises:
+        ReleaseError: with what is wrong.
+    """
+    # compiled kernels are opened by ctypes: no modules, for all that their names end as such
+    kernels = ["--ignore", "W004"] if member.name in PLATFORMS else []
+    wheels = [file for file in files if file.suffix == ".whl"]
+    for command in (["twine", "check", "--strict", *files], ["check_wheel_contents", *kernels, *wheels]):
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+        if done.returncode:
+            raise ReleaseError(f"{member.name}: {command[0]}: {done.stdout}{done.stderr}")
+
+
 def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
     """Copy what is committed of a member into a folder, with its README's and its own addresses made absolute."""
     archive = subprocess.run(
@@ -68,7 +84,7 @@ def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as committed:
         committed.extractall(home, filter="data")
     readme, project = home / "README.md", home / "pyproject.toml"
-    readme.write_text(with_addresses(readme.read_text(), member.path, repository, ref))
+    readme.write_text(with_addresses(readme.read_text("utf-8"), member.path, repository, ref), "utf-8")
     github = f"https://github.com/{repository}"
     project.write_text(project.read_text() + LINKS.format(home=github, ref=ref, path=member.path))
 
