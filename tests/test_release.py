@@ -193,15 +193,32 @@ def test_members_are_found() -> None:
 
 def test_a_readme_shows_its_pictures_wherever_it_is_shown() -> None:
     readme = (
-        "![A sheet](sheet.png) [the app](../../README.md#use) [torch](https://pytorch.org) [here](#there)"
+        "![A sheet](sheet.png) [the app](../../README.md#use) [torch](https://pytorch.org) [here](#there) "
+        "[wrapped](\nsheet.png) "
+        '<img src="sheet.png" width="240"> <img src="https://pytorch.org/logo.png">'
     )
     told = with_addresses(readme, "packages/inkpunk-sketch", "owner/inkpunk", "inkpunk-sketch-v1.0.0")
     home = "owner/inkpunk/inkpunk-sketch-v1.0.0/packages/inkpunk-sketch"
     assert told == (
         f"![A sheet](https://raw.githubusercontent.com/{home}/sheet.png) "
         "[the app](https://github.com/owner/inkpunk/blob/inkpunk-sketch-v1.0.0/README.md#use) "
-        "[torch](https://pytorch.org) [here](#there)"
+        "[torch](https://pytorch.org) [here](#there) "
+        "[wrapped](https://github.com/owner/inkpunk/blob/inkpunk-sketch-v1.0.0/packages/inkpunk-sketch/sheet.png) "
+        f'<img src="https://raw.githubusercontent.com/{home}/sheet.png" width="240"> '
+        '<img src="https://pytorch.org/logo.png">'
     )
+
+
+@pytest.mark.parametrize("each", members(ROOT), ids=lambda each: each.name)
+def test_every_address_of_a_readme_leads_somewhere(each: Member) -> None:
+    told = with_addresses((each.folder / "README.md").read_text(), each.path, "owner/inkpunk", "ref")
+    beside = re.findall(r'(?:\]\(|src="|href=")((?!https?:|#)[^)"]*)', told)
+    assert not beside, "these would lead nowhere on a package's page"
+    ours = re.findall(
+        r"https://(?:raw.githubusercontent.com/owner/inkpunk|github.com/owner/inkpunk/blob)/ref/([^)#\"]*)",
+        told,
+    )
+    assert all((ROOT / path).exists() for path in ours), ours
 
 
 def test_what_is_published_is_what_git_has(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from posixpath import normpath
 
 from .members import Member, ReleaseError, git
 
-LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(\s*(?!\w+:|[#\s])([^)\s]+)\s*\)")
+IMAGE = re.compile(r'(<img src=")(?!\w+:)([^"]+)')
 LINKS = """
 [project.urls]
 Homepage = "{home}"
@@ -92,11 +93,16 @@ def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
 def with_addresses(readme: str, path: str, repository: str, ref: str) -> str:
     """A README whose relative links and pictures have addresses of their own, for pages that show it elsewhere."""
 
+    def address(link: str, picture: bool) -> str:
+        home = (
+            f"https://raw.githubusercontent.com/{repository}"
+            if picture
+            else f"https://github.com/{repository}/blob"
+        )
+        return f"{home}/{ref}/{normpath(f'{path}/{link}')}"
+
     def absolute(match: re.Match[str]) -> str:
         picture, text, link = match.groups()
-        place = normpath(f"{path}/{link}")
-        if picture:
-            return f"![{text}](https://raw.githubusercontent.com/{repository}/{ref}/{place})"
-        return f"[{text}](https://github.com/{repository}/blob/{ref}/{place})"
+        return f"{picture}[{text}]({address(link, bool(picture))})"
 
-    return LINK.sub(absolute, readme)
+    return IMAGE.sub(lambda match: match[1] + address(match[2], True), LINK.sub(absolute, readme))
