@@ -6,6 +6,7 @@ import re
 from typing import cast
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.json_values import MOST_VALUES, has_too_many_values
 
 MOST_CHARACTERS = 8_000_000  # of a recipe; ComfyUI's largest workflows have a tenth of it
 LINE = 160
@@ -27,6 +28,8 @@ def loaded(text: str, name: str) -> object:
     """
     if len(text) > MOST_CHARACTERS:
         raise PictureError(f"its {name} has {len(text):,} characters, which no recipe has")
+    if has_too_many_values(text):
+        raise PictureError(f"its {name} has more than {MOST_VALUES:,} values, which no recipe has")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
