@@ -1,8 +1,9 @@
 """`inkpunk inspect`: what a file of weights or a picture is, without running or believing it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import click
 from inkpunk.cli.refusing import refusals
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from inkpunk.pictures.others import Told
     from inkpunk.pictures.recipe import Recipe
 
@@ -130,22 +133,22 @@ def _not_finite(path: Path, found: str) -> Iterator[str]:
 
     from inkpunk.memory.precision import is_finite
 
+    held = dict[str, "Callable[[], Tensor]"]()
     if found == "adapter":
         adapter = open_adapter(path)
-        changes = (*adapter.text_encoder.values(), *adapter.unet.values())
-        parts = [
-            (f"{change.layer}, {part}", change.parts, part) for change in changes for part in change.parts
-        ]
-    else:
-        opened = {
-            "control network": open_control,
-            "image prompt": open_image_prompt,
-            "tiny autoencoder": open_tiny_vae,
-        }
-        tensors = opened[found](path).tensors if found in opened else {}
-        parts = [(name, tensors, name) for name in tensors]
-    for name, tensors, part in parts:
-        if not is_finite(tensors[part].float()):
+        for change in (*adapter.text_encoder.values(), *adapter.unet.values()):
+            held |= {
+                f"{change.layer}, {part}": partial(change.parts.__getitem__, part) for part in change.parts
+            }
+    elif opener := {
+        "control network": open_control,
+        "image prompt": open_image_prompt,
+        "tiny autoencoder": open_tiny_vae,
+    }.get(found):
+        tensors = opener(path).tensors
+        held |= {name: partial(tensors.__getitem__, name) for name in tensors}
+    for name, read in held.items():
+        if not is_finite(read().float()):
             yield f"{name!r:.200}"
 
 

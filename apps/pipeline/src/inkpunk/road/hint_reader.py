@@ -40,8 +40,9 @@ class Reader:
         Raises:
             NotFiniteError: where numbers come out that are not finite, also in float32.
         """
+        network: ControlNet | T2IAdapter
         with self._net.network.awake() as network, torch.no_grad():
-            told = self._told(self._wide or network, latents, timestep, context)
+            told = self._told(network if self._wide is None else self._wide, latents, timestep, context)
             # an accelerator would have to be waited for
             if not self._looked or latents.device.type == "cpu":
                 self._looked = True
@@ -63,7 +64,8 @@ class Reader:
     ) -> Residuals:
         rows = latents.shape[0]
         known = self._for_rows(network, rows)
-        if isinstance(known, Residuals):
+        if isinstance(known, Residuals) or isinstance(network, T2IAdapter):
+            assert isinstance(known, Residuals)  # which such a network tells at once
             return known
         timesteps = torch.full((rows,), timestep, dtype=torch.float32, device=latents.device)
         told = network(latents.to(self._dtype), timesteps, context.to(self._dtype), known)
