@@ -11,7 +11,7 @@ import torch
 from inkpunk_sketch import controls as boxed_controls
 from inkpunk_unet import ControlNet, ControlNetConfig, T2IAdapter, T2IAdapterConfig, UNetConfig
 from inkpunk_weights import CheckpointError, Control, open_control
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import nn
 
 from inkpunk.memory.residence import Residence
@@ -280,9 +280,11 @@ def _has_half(folder: Path) -> bool:
 
 def _is_picture(path: Path) -> bool:
     try:
+        if not path.is_file():  # opening a pipe waits for whoever writes to it
+            return False
         with Image.open(path):
             return True
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+    except Exception:  # a stranger's file: Pillow's parsers raise whatever they stumble over
         return False
 
 
