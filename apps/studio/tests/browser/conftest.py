@@ -19,7 +19,7 @@ from inkpunk_sketch import adapters, weights
 from inkpunk_studio.app import create_app
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
-from visiting import WIDE, Hub, Studio, Visit, until
+from visiting import PATIENCE, WIDE, Hub, Studio, Visit, until
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -76,6 +76,7 @@ def browser() -> "Iterator[Browser]":
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group browser")
     if CHROMIUM is None:
         pytest.skip("no chromium is installed: apt-get install chromium")
+    playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
