@@ -1,6 +1,7 @@
-"""A model, settings and desks that tests share."""
+"""A model, settings, desks and pictures that tests share."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 import torch
 from inkpunk import Order, Pipeline, Request
+from inkpunk.pictures.facts import Facts
+from inkpunk.pictures.picture import Picture
 from inkpunk_clip import ImageEncoder, ImageEncoderConfig
 from inkpunk_sampling import Step
 from inkpunk_sketch import adapters, controls
@@ -26,6 +29,7 @@ from inkpunk_unet import (
     UNet,
     cross_attentions,
 )
+from PIL import Image
 from safetensors.torch import save_file
 
 PATIENCE = 30.0  # seconds, for what takes milliseconds
@@ -169,3 +173,38 @@ def gate(sketch: Pipeline) -> Iterator[Gate]:
     made = Gate(sketch)
     yield made
     made.let_pass(1000)
+
+
+@pytest.fixture(scope="session")
+def facts() -> Facts:
+    """Those of the pictures that `hang` makes."""
+    return Facts(
+        prompt="a raven",
+        negative_prompt="a crow",
+        steps=2,
+        sampler="euler",
+        spacing="linear",
+        guidance=7.5,
+        seed=7,
+        width=64,
+        height=64,
+        model="sketch",
+        model_hash="",
+        version="0.13.0",
+    )
+
+
+@pytest.fixture(scope="session")
+def hang(facts: Facts) -> Callable[..., Path]:
+    """Puts pictures into folders, without drawing them."""
+
+    def hang(
+        folder: Path, name: str = "a.png", *, colour: str = "teal", when: int | None = None, **told: Any
+    ) -> Path:
+        folder.mkdir(exist_ok=True)
+        path = Picture(Image.new("RGB", (64, 64), colour), replace(facts, **told)).save(folder / name)
+        if when is not None:
+            os.utime(path, (when, when))
+        return path
+
+    return hang

@@ -1,4 +1,4 @@
-"""What the page's parts promise, without a browser: tests/test_in_a_browser.py has the rest."""
+"""What the page's parts promise, without a browser: tests/browser has the rest."""
 
 import asyncio
 import re
@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError
 from inkpunk_studio.page import page
+from inkpunk_studio.page.assembling import Assembler
+from inkpunk_studio.page.drawing import Stage
 from inkpunk_studio.page.given import Given, painted
 from inkpunk_studio.page.ordering import orders_of
 from inkpunk_studio.page.queue import listed
@@ -91,6 +93,26 @@ def test_the_newest_asking_of_a_page_owns_its_stage() -> None:
     assert [turns.is_newest(each) for each in (first, other, second)] == [False, True, True]
 
 
+def test_an_asking_that_comes_late_owns_nothing() -> None:
+    turns = Turns()
+    newer, older, another = turns.take("a", 20.0), turns.take("a", 10.0), turns.take("b", 10.0)
+    assert [turns.is_newest(each) for each in (newer, older, another)] == [True, False, True]
+    assert turns.is_newest(turns.take("a"))  # nobody knows when
+
+
+def test_a_stage_says_why_it_refuses_without_markup() -> None:
+    shown = Stage(gr.HTML(), gr.HTML(), gr.State(), gr.BrowserState()).refused(OrderError("<script>"))
+    assert "<script" not in "".join(map(str, shown))
+
+
+def test_what_is_typed_is_taken_over_once() -> None:
+    turns = Turns()
+    turns.note_typed(turns.take("a"), "1")
+    newest = turns.take("a")
+    assert turns.typed(turns.take("b")) is None
+    assert [turns.typed(newest), turns.take_typed(newest), turns.take_typed(newest)] == ["1", "1", None]
+
+
 def test_a_list_of_jobs_escapes_and_tells_whose_turn_it_is() -> None:
     first, second = job('"><script>', state="waiting", place=0), job(id="2", state="waiting", place=1)
     html = listed([first, second, job(state="done")])
@@ -139,7 +161,8 @@ def test_nothing_of_the_looks_comes_from_elsewhere() -> None:
 
 
 async def _built(desk: Desk, settings: Settings) -> gr.Blocks:
-    return page.build(desk, settings)  # in a loop, or Gradio makes one that nobody closes
+    # in a loop, or Gradio makes one that nobody closes
+    return page.build(desk, settings, Assembler(desk, settings.state))
 
 
 def test_the_page_tells_nobody_of_its_use(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import gradio as gr
 import pytest
 from inkpunk_studio.page import controls
 from inkpunk_studio.page.controls import Followed, Seen, followed, seen
-from inkpunk_studio.page.fields import AS_USUAL
+from inkpunk_studio.page.fields import DEFAULT
 from inkpunk_studio.page.given import Given
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.models import Models
@@ -37,7 +37,7 @@ def test_each_picture_goes_with_the_network_that_is_chosen_for_it() -> None:
     }
 
 
-@pytest.mark.parametrize("network", [AS_USUAL, None, ""])
+@pytest.mark.parametrize("network", [DEFAULT, None, ""])
 def test_the_usual_network_is_not_named_and_no_picture_asks_for_nothing(network: str | None) -> None:
     given = Given()
     Followed.read(given, (PICTURE, "canny", network, 1, 0, 1, False))
@@ -56,11 +56,11 @@ async def _made(models: Models) -> list[list[object]]:
 
 def test_those_that_are_there_can_be_chosen(models: Models) -> None:
     reading, seeing = asyncio.run(_made(models))
-    assert reading == [AS_USUAL, "sketch-canny", "outline_canny", "t2i/t2iadapter_canny"]
-    assert seeing == [AS_USUAL, "ip-adapter_one", "ip-adapter_two"]
+    assert reading == [DEFAULT, "sketch-canny", "outline_canny", "t2i/t2iadapter_canny"]
+    assert seeing == [DEFAULT, "ip-adapter_one", "ip-adapter_two"]
 
 
 def test_choosing_a_network_chooses_the_kind_that_its_name_says(models: Models) -> None:
     kind_of = controls._kind_of  # pyright: ignore[reportPrivateUsage]
     assert kind_of(models, "t2i/t2iadapter_canny") == "canny"
-    assert kind_of(models, AS_USUAL) != "canny"
+    assert kind_of(models, DEFAULT) != "canny"

@@ -1,7 +1,10 @@
 """What the tabs Gallery, Grids and Models promise, without a browser: their events are plain functions."""
 
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -9,43 +12,35 @@ from hypothesis import given as any_of
 from hypothesis import strategies as st
 from inkpunk.models.hub_errors import HubError
 from inkpunk.orders.axes import AxisError
+from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError
-from inkpunk.pictures.facts import Facts, PictureError
-from inkpunk.pictures.picture import Picture
+from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.grid_facts import Axis, GridFacts
 from inkpunk.pictures.png_text import read_facts
+from inkpunk.pictures.recipe import read_recipe
 from inkpunk_studio.gallery.gallery import Gallery
 from inkpunk_studio.gallery.recipes import open_picture
 from inkpunk_studio.gallery.shelf import Hung
+from inkpunk_studio.page.adapters import with_adapter
+from inkpunk_studio.page.assembling import Assembler, Axes, grid_path, put_together
 from inkpunk_studio.page.fields import field
-from inkpunk_studio.page.gallery import Room
 from inkpunk_studio.page.grids import Table, axes, axis_of
 from inkpunk_studio.page.looking import A_PAGE, again, page_of, pages, said_again, variations
-from inkpunk_studio.page.models import size, used, with_adapter
+from inkpunk_studio.page.models import size, used
 from inkpunk_studio.page.recipe import ALL, card, names_of, values_here
+from inkpunk_studio.page.room import Room
 from inkpunk_studio.page.shared import DRAW, EDIT, Shared
-from inkpunk_studio.page.weights import Fetching, adapters_in, what_adapter, what_it_is
+from inkpunk_studio.page.stage import note
+from inkpunk_studio.page.weights import Fetching, adapters_of, what_adapter, what_it_is
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import Drawn, Job, Progress
 from inkpunk_studio.work.limits import ACCEPTED
 from inkpunk_studio.work.models import Models
-from PIL import Image
 
-FACTS = Facts(
-    prompt='a raven"><script>',
-    negative_prompt="",
-    steps=2,
-    sampler="euler",
-    spacing="linear",
-    guidance=7.5,
-    seed=7,
-    width=64,
-    height=64,
-    model="sketch",
-    model_hash="",
-    version="0.13.0",
-)
+Hang = Callable[..., Path]
+AXIS = st.builds(Axis, st.text(), st.lists(st.text()).map(tuple))
 
 
 @pytest.fixture
@@ -56,12 +51,6 @@ def settings(tmp_path: Path) -> Settings:
 @pytest.fixture
 def models(settings: Settings) -> Models:
     return Models(settings)
-
-
-def hang(folder: Path, name: str = "a.png", colour: str = "teal", **told: object) -> Path:
-    folder.mkdir(exist_ok=True)
-    facts = replace(FACTS, **told)  # pyright: ignore[reportArgumentType]
-    return Picture(Image.new("RGB", (64, 64), colour), facts).save(folder / name)
 
 
 @pytest.fixture
@@ -85,8 +74,8 @@ def test_every_picture_is_on_one_page_and_no_page_is_beyond_the_last(count: int,
     assert len(shown) <= A_PAGE
 
 
-def test_a_card_escapes_what_it_shows(settings: Settings, models: Models) -> None:
-    html = card(open_picture(hang(settings.pictures)), models)
+def test_a_card_escapes_what_it_shows(settings: Settings, models: Models, hang: Hang) -> None:
+    html = card(open_picture(hang(settings.pictures, prompt='a raven"><script>')), models)
     assert "<script" not in html
     assert "Guidance" in html
 
@@ -96,27 +85,27 @@ def test_the_parts_are_all_that_an_order_may_say() -> None:
     assert not names_of(["Prompt"]) & names_of(["Seed"])
 
 
-def test_a_picture_is_opened_reused_and_thrown_away(room: Room, settings: Settings) -> None:
+def test_a_picture_is_opened_reused_and_thrown_away(room: Room, settings: Settings, hang: Hang) -> None:
     hang(settings.pictures)
     _, ids, number, said = room.listed("raven", 3)
-    assert (len(ids), number, said) == (1, 0, "1 picture, page 1 of 1")
+    assert (len(ids), number, said) == (1, 0, note("1 picture"))
     html, id, panel = room.opened(ids, chosen(0))
     assert "stage opened" in html
     assert panel.visible
     tabs, prompt, seed = room.reused(id, None, ["Prompt"])
-    assert (tabs.selected, prompt, seed) == (DRAW, FACTS.prompt, gr.skip())
-    assert room.reused(id, None, [*ALL])[1:] == [FACTS.prompt, "7"]
+    assert (tabs.selected, prompt, seed) == (DRAW, "a raven", gr.skip())
+    assert room.reused(id, None, [*ALL])[1:] == ["a raven", "7"]
     tabs, path = room.edited(id)
     assert (tabs.selected, path) == (EDIT, str(settings.pictures / "a.png"))
     room.deleted(id, "", 0)
     assert room.gallery.pictures() == ()
     choice, said = room.thrown()
-    assert said == "1 in the trash."
+    assert said == note("1 in the trash.")
     room.restored(choice.choices[0][1])
     assert len(room.gallery.pictures()) == 1
 
 
-def test_a_picture_that_went_is_said_to_be_gone(room: Room, settings: Settings) -> None:
+def test_a_picture_that_went_is_said_to_be_gone(room: Room, settings: Settings, hang: Hang) -> None:
     path = hang(settings.pictures)
     _, ids, *_ = room.listed("", 0)
     path.unlink()
@@ -126,14 +115,14 @@ def test_a_picture_that_went_is_said_to_be_gone(room: Room, settings: Settings) 
     assert not panel.visible
 
 
-def test_two_are_compared(room: Room, settings: Settings) -> None:
+def test_two_are_compared(room: Room, settings: Settings, hang: Hang) -> None:
     paths = [hang(settings.pictures, name) for name in ("a.png", "b.png")]
     slider = room.compared(*(each.id for each in sorted(room.gallery.pictures(), key=lambda each: each.name)))
     assert slider.visible
     assert [Path(each).name for each in slider.constructor_args["value"]] == [each.name for each in paths]
 
 
-def test_what_is_dropped_is_read_and_its_place_is_not_told(room: Room, tmp_path: Path) -> None:
+def test_what_is_dropped_is_read_and_its_place_is_not_told(room: Room, tmp_path: Path, hang: Hang) -> None:
     html, button = room.dropped(str(hang(tmp_path / "upload")))
     assert "Guidance" in html
     assert button.visible
@@ -144,7 +133,7 @@ def test_what_is_dropped_is_read_and_its_place_is_not_told(room: Room, tmp_path:
     assert not button.visible
 
 
-def test_a_variation_differs_in_its_noise_alone(settings: Settings, models: Models) -> None:
+def test_a_variation_differs_in_its_noise_alone(settings: Settings, models: Models, hang: Hang) -> None:
     opened = open_picture(hang(settings.pictures))
     same = again(opened, models).values
     several = variations(opened, models, 0.15)
@@ -157,16 +146,16 @@ def test_a_variation_differs_in_its_noise_alone(settings: Settings, models: Mode
 
 @pytest.mark.parametrize("told", [{"init_hash": "0" * 32, "strength": 0.5}, {"mask_hash": "0" * 32}])
 def test_what_was_drawn_from_other_pictures_is_not_drawn_again(
-    settings: Settings, models: Models, told: dict[str, object]
+    settings: Settings, models: Models, told: dict[str, object], hang: Hang
 ) -> None:
     with pytest.raises(OrderError, match="from other pictures"):
         again(open_picture(hang(settings.pictures, **told)), models)
 
 
-def test_it_is_told_whether_a_picture_drawn_again_is_the_same(settings: Settings) -> None:
+def test_it_is_told_whether_a_picture_drawn_again_is_the_same(settings: Settings, hang: Hang) -> None:
     opened = open_picture(hang(settings.pictures))
     assert "the same to the last bit" in said_again(opened, hang(settings.pictures, "b.png"))
-    assert "not the same" in said_again(opened, hang(settings.pictures, "c.png", "navy"))
+    assert "not the same" in said_again(opened, hang(settings.pictures, "c.png", colour="navy"))
 
 
 def test_a_grid_has_an_order_for_each_cell_row_by_row() -> None:
@@ -205,16 +194,77 @@ def test_every_axis_is_an_option_that_may_be_asked_for() -> None:
     assert axis_of("", "2,3") is None
 
 
-def test_the_cells_of_a_job_become_one_picture_with_all_recipes(settings: Settings) -> None:
+@pytest.fixture
+def gridded(settings: Settings, hang: Hang) -> tuple[Job, Axes]:
+    """A job that has drawn the cells of a grid."""
     read = Table.read({"prompt": "a raven"}, "steps=2,3", None, 64)
-    paths = [hang(settings.pictures, f"{steps}.png", steps=steps) for steps in (2, 3)]
+    paths = [hang(settings.pictures, f"raven-{steps:03}.png", steps=steps) for steps in (2, 3)]
     drawn = tuple(Drawn(place, path, 7, "", 1.0) for place, path in enumerate(paths))
-    job = Job("1", read.orders, "page", "done", None, Progress(2, 2), drawn, (), None, 0.0)
-    path = read.saved(job, settings.pictures)
+    return Job("1", read.orders, "page: grid", "done", None, Progress(2, 2), drawn, (), None, 0.0), read.axes
+
+
+def test_the_cells_of_a_job_become_one_picture_with_all_recipes(gridded: tuple[Job, Axes]) -> None:
+    job, axes = gridded
+    path = put_together(job, axes)
+    assert path == grid_path(job)
+    assert path.name == "raven-grid.png"
     assert read_facts(path).steps == 2
     assert open_picture(path).infotext.endswith('Script: X/Y/Z plot, X Type: Steps, X Values: "2, 3"')
-    with pytest.raises(PictureError, match="1 of 2 cells"):
-        read.saved(replace(job, drawn=drawn[:1]), settings.pictures)
+
+
+def test_a_grid_is_put_together_once(gridded: tuple[Job, Axes]) -> None:
+    path = put_together(*gridded)
+    made = path.stat().st_mtime_ns
+    assert put_together(*gridded) == path
+    assert path.stat().st_mtime_ns == made
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [({"drawn": ()}, "2 of 2 cells"), ({"state": "cancelled"}, "stopped"), ({"state": "failed"}, "stopped")],
+)
+def test_without_all_cells_there_is_no_grid(
+    gridded: tuple[Job, Axes], changes: dict[str, Any], line: str
+) -> None:
+    job, axes = gridded
+    with pytest.raises(PictureError, match=line):
+        put_together(replace(job, **changes), axes)
+
+
+@any_of(st.builds(Axes, AXIS, st.none() | AXIS))
+def test_axes_survive_json(axes: Axes) -> None:
+    assert Axes.read(json.loads(json.dumps(asdict(axes)))) == axes
+
+
+def test_a_grid_comes_though_the_studio_was_ended_before_its_cells_were_drawn(
+    open_desk: Callable[..., Desk], gate: Any, settings: Settings
+) -> None:
+    read = Table.read(
+        {"prompt": "a raven", "width": 64, "height": 64, "steps": 2, "seed": 7}, "guidance=2,3", None, 64
+    )
+    before = open_desk(load=gate)
+    job = before.submit(read.orders, client="page: grid")
+    Assembler(before, settings.state).begin(job, read.axes)
+    gate.let_pass(1)
+    before.close()
+    assert not before.job(job.id).is_over
+    after = open_desk()
+    assembler = Assembler(after, settings.state)
+    assembler.take_up()
+    path = assembler.grid(job.id)
+    assert path is not None
+    assert path.exists()
+    assert GridFacts.from_json(read_recipe(path).texts["inkpunk"]).x == read.axes.x
+    assert Assembler(after, settings.state).grid(job.id) == path  # known by where it is
+
+
+def test_what_is_no_plan_of_a_grid_is_passed_over(desk: Desk, settings: Settings) -> None:
+    folder = settings.state / "grids"
+    folder.mkdir()
+    for name, text in (("1", "no JSON"), ("2", "[]"), ("3", '{"x": null, "y": null}')):
+        (folder / f"{name}.json").write_text(text)
+    Assembler(desk, settings.state).take_up()
+    assert not [*folder.iterdir()]
 
 
 def test_the_model_that_draws_can_be_changed(tmp_path: Path, settings: Settings) -> None:
@@ -279,12 +329,14 @@ def test_an_adapter_is_added_once_with_its_weight() -> None:
     assert with_adapter("ink.safetensors:1", None, 1) == "ink.safetensors:1"
 
 
-def test_only_adapters_that_are_listed_are_looked_at(tmp_path: Path) -> None:
-    (tmp_path / "broken.safetensors").write_bytes(b"no adapter")
-    (tmp_path / "notes.txt").write_text("none")
-    assert adapters_in(tmp_path) == ["broken.safetensors"]
-    assert str(tmp_path) not in what_adapter(tmp_path, "broken.safetensors")
-    assert "not among those listed" in what_adapter(tmp_path, "../notes.txt")
+def test_only_adapters_that_are_listed_are_looked_at(settings: Settings, shelf: Path) -> None:
+    models = Models(replace(settings, choice=ModelChoice(lora_folder=str(shelf))))
+    assert {*adapters_of(models)} == {"lcm", "lighthouse", "lighthouse-too"}
+    for name in adapters_of(models):
+        told = what_adapter(models, name)
+        assert "rank" in told
+        assert str(shelf) not in told
+    assert "not among those listed" in what_adapter(models, "../notes.txt")
 
 
 def test_sizes_are_read_at_a_glance() -> None:

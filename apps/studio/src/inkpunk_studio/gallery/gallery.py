@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from inkpunk_studio.gallery.recipes import Opened, Prompts, open_picture
+from inkpunk_studio.gallery.prompts import Prompts
+from inkpunk_studio.gallery.recipes import Opened, open_picture
 from inkpunk_studio.gallery.shelf import Hung, NoSuchPictureError, hung_at, hung_in, id_of
 from inkpunk_studio.gallery.thumbnails import Thumbnails
 

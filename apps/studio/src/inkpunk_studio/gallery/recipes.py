@@ -1,10 +1,8 @@
 """What pictures say of how they were drawn, read when it is asked for."""
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
 
 from inkpunk.orders.values import Value
 from inkpunk.pictures.comparing import saved_as
@@ -13,14 +11,9 @@ from inkpunk.pictures.others import Told, read_others
 from inkpunk.pictures.recipe import Recipe, read_recipe
 from inkpunk.road.recalling import values_of
 
-from inkpunk_studio.gallery.shelf import Hung
 from inkpunk_studio.work.attachments import PICTURE_OPTIONS
 from inkpunk_studio.work.limits import ACCEPTED
 
-REMEMBERED = 20_000
-"""Pictures whose prompts are kept in memory: some MB, as prompts are."""
-LONGEST = 2000
-"""Characters of a prompt that are kept to be searched."""
 OURS, THEIRS = "inkpunk", "parameters"
 
 
@@ -145,42 +138,3 @@ def _opened(
         notes,
         facts,
     )
-
-
-class Prompts:
-    """The prompts of pictures, read once for each state of a file; thread-safe."""
-
-    def __init__(self, most: int = REMEMBERED) -> None:
-        """Begin with none.
-
-        Args:
-            most: how many are kept.
-        """
-        self._most = most
-        self._kept: OrderedDict[tuple[Path, int, int], str] = OrderedDict()
-        self._lock = Lock()
-
-    def of(self, hung: Hung) -> str:
-        """A picture's prompt and negative prompt, in lower case; "" where it has none, or cannot be read."""
-        key = hung.path, hung.changed, hung.bytes
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        told = _searched(hung.path)
-        with self._lock:
-            self._kept[key] = told
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        return told
-
-    def __len__(self) -> int:
-        return len(self._kept)
-
-
-def _searched(path: Path) -> str:
-    try:
-        values = open_picture(path).values
-    except PictureError:
-        return ""
-    return f"{values.get('prompt', '')}\n{values.get('negative', '')}"[:LONGEST].casefold()

@@ -8,7 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from inkpunk_studio.page.drawing import QUIET
-from inkpunk_studio.page.fields import AS_USUAL
+from inkpunk_studio.page.fields import DEFAULT
 from inkpunk_studio.page.given import Given
 from inkpunk_studio.page.shared import stays
 from inkpunk_studio.work.models import Models
@@ -99,15 +99,15 @@ def _share(label: str, value: int) -> gr.Slider:
 
 def told(network: object) -> str | None:
     """The network that is chosen; None for the usual one."""
-    return None if network in (None, "", AS_USUAL) else str(network)
+    return None if network in (None, "", DEFAULT) else str(network)
 
 
 def _network(models: Models, kind: NetworkKind, label: str) -> gr.Dropdown:
-    return gr.Dropdown(_names(models, kind), value=AS_USUAL, label=label)
+    return gr.Dropdown(_names(models, kind), value=DEFAULT, label=label)
 
 
 def _names(models: Models, kind: NetworkKind) -> list[str]:
-    return [AS_USUAL, *(each.name for each in models.networks.known(kind))]
+    return [DEFAULT, *(each.name for each in models.networks.known(kind))]
 
 
 def _listed(models: Models, kind: NetworkKind) -> Any:

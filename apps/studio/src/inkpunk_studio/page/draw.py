@@ -1,7 +1,7 @@
 """The tab Draw: a prompt, a picture, and every option that may be asked for within reach."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,22 +9,23 @@ from typing import Any
 
 import gradio as gr
 from inkpunk.models.hub import SKETCH
-from inkpunk.orders.options import FILE, MODEL, OPTIONS, REQUEST
+from inkpunk.orders.options import FILE, OPTIONS
 from inkpunk.orders.values import OrderError, Value
 
+from inkpunk_studio.page.adapters import adapter_choice, with_adapter
 from inkpunk_studio.page.drawing import QUIET, Shown, Stage, forget, seed_of, stop
-from inkpunk_studio.page.fields import AS_USUAL, Field, field, told
+from inkpunk_studio.page.fields import DEFAULT, Field, field, told
+from inkpunk_studio.page.live import drawn_live
 from inkpunk_studio.page.ordering import orders_of
 from inkpunk_studio.page.reading import LANGUAGE, reading_of
 from inkpunk_studio.page.shared import stays
+from inkpunk_studio.page.stage import EMPTY
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import PICTURE_OPTIONS
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.limits import ACCEPTED, NETWORKS
+from inkpunk_studio.work.models import Models
 
-TYPED = 0.25  # seconds without a key before what was typed is drawn: shorter than the pause between two words
-TYPING = "typing"
-"""As whom the page asks for what is drawn while one types."""
 IN_SIGHT = ("prompt", "negative", "model", "sampler", "steps", "guidance", "width", "height", "seed")
 OF_EDIT = (
     *PICTURE_OPTIONS,
@@ -39,7 +40,23 @@ OF_EDIT = (
     "guess",
 )
 """Options that say nothing without a picture that is given: they are in the tab Edit."""
-WEIGHTS = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "Sampling": ("spacing", "eta", "guidance-rescale", "guidance-interval", "apg", "draft"),
+    "How the prompt is read": ("blend", "emphasis", "clip-skip", "plain-prompt", "like"),
+    "Variation and tiling": ("vary", "seed-resize", "tileable"),
+    "Enlarge": (
+        *("enlarge", "enlarge-by", "enlarge-strength", "enlarge-steps", "enlarge-sampler"),
+        *("upscaler", "tile-size"),
+    ),
+    "Adapters": ("lora",),
+    "File": tuple(FILE),
+}
+"""Options out of sight, by the titles that they stand under."""
+REST = "More"
+CLOCK = "(_, ...others) => [performance.timeOrigin + performance.now(), ...others]"
+"""What the browser gives as an event's first input, however late the event comes."""
+AT_ONCE: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
+"""How events are followed that take no time."""
 
 
 @dataclass(frozen=True)
@@ -48,229 +65,213 @@ class DrawTab:
 
     Attributes:
         fields: those of the tab's options.
+        typing: whether it draws while one types.
+        clock: what `CLOCK` gives to events.
         stage: where the pictures come.
         to_edit: the button that takes the picture to Edit.
     """
 
     fields: tuple[Field, ...]
+    typing: gr.Checkbox
+    clock: gr.Number
     stage: Stage
     to_edit: gr.Button
+
+    def field(self, name: str) -> Field:
+        """The field of an option."""
+        return next(each for each in self.fields if each.name == name)
 
 
 def in_accordions() -> dict[str, tuple[str, ...]]:
     """The options that are out of sight, by the titles that they stand under."""
     rest = [name for name in OPTIONS if name in ACCEPTED and name not in (*IN_SIGHT, *OF_EDIT)]
-    groups = {"More of the picture": REQUEST, "Adapters": MODEL, "File": FILE}
-    return {title: tuple(name for name in rest if name in group) for title, group in groups.items()}
+    grouped = {title: tuple(name for name in names if name in rest) for title, names in GROUPS.items()}
+    others = tuple(name for name in rest if not any(name in names for names in grouped.values()))
+    return grouped | ({REST: others} if others else {})
 
 
 def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
     """Fill the tab Draw."""
     with gr.Row(elem_classes="easel"):
         with gr.Column(elem_classes="asking", min_width=280):
-            prompt = field(
-                "prompt",
-                lines=3,
-                max_lines=12,
-                autofocus=True,
-                placeholder="nvinkpunk raven, neon green splash",
-                max_length=settings.most_prompt,
-                elem_id="prompt",
-            )
-            read = gr.HTML(reading_of({})[0], elem_classes="reading-box")
-            negative = field(
-                "negative",
-                lines=1,
-                max_lines=6,
-                max_length=settings.most_prompt,
-                placeholder="what it should not show",
-                info=None,
-                elem_id="negative",
-            )
-            read_negative = gr.HTML(reading_of({})[1], elem_classes="reading-box")
-            with gr.Row(elem_classes="go"):
-                go = gr.Button(
-                    "Draw",
-                    variant="primary",
-                    elem_id="draw-now",
-                    elem_classes="draws",
-                    scale=3,
-                    min_width=120,
-                )
-                halt = gr.Button("Stop", elem_id="draw-stop", elem_classes="stops", scale=1, min_width=80)
+            prompt, negative, *read = _prompts(settings)
+            go, halt = draw_and_stop("draw")
         with gr.Column(elem_classes="picture", min_width=280):
-            stage = Stage.make("draw", jobs)
+            stage = Stage.make("draw", jobs, empty=EMPTY)
             with gr.Row(elem_classes="after"):
                 again = gr.Button("Keep this seed", size="sm", elem_id="again", min_width=120)
                 to_edit = gr.Button("Edit this picture", size="sm", elem_id="to-edit", min_width=120)
         with gr.Column(elem_classes="settings", min_width=280):
-            model = _model_field(desk)
-            typing = gr.Checkbox(
-                label="Draw while I type", value=True, visible=desk.models.current == SKETCH, elem_id="typing"
-            )
-            usual: dict[str, Any] = {"info": None, "placeholder": "usual", "min_width": 90}
-            with gr.Row(elem_classes="three"):
-                sampler = field("sampler", info=None, min_width=120)
-                steps = field("steps", **usual)
-                guidance = field("guidance", **usual)
-            with gr.Row(elem_classes="three"):
-                width = field("width", **usual)
-                height = field("height", **usual)
-                count = gr.Number(
-                    value=1,
-                    precision=0,
-                    minimum=1,
-                    maximum=settings.most_pictures,
-                    label="Pictures",
-                    min_width=90,
-                    elem_id="count",
-                )
-            with gr.Row(elem_classes="seed"):
-                seed = field(
-                    "seed",
-                    info=None,
-                    placeholder="a new one",
-                    elem_id="seed",
-                    min_width=120,
-                    scale=3,
-                )
-                dice = gr.Button("⚄ New seed", size="sm", elem_id="dice", min_width=90, scale=1)
-            in_sight = (prompt, negative, model, sampler, steps, guidance, width, height, seed)
-            hidden = list[Field]()
-            for title, names in in_accordions().items():
-                with gr.Accordion(title, open=False):
-                    made = {name: field(name, _upscalers(settings)) for name in names}
-                    if "lora" in made:
-                        _adapters(settings, made["lora"])
-                    hidden += made.values()
-    fields = (*in_sight, *hidden)
-    shown = [each.component for each in fields]
+            typing, count, dice, shown = _settings(desk, settings)
+    tab = DrawTab((prompt, negative, *shown), typing, gr.Number(0, visible=False), stage, to_edit)
+    _drawing(desk, settings, tab, go, count)
+    _live(desk, tab)
+    _read(tab, read)
+    halt.click(partial(stop, desk), stage.current, None, **AT_ONCE)
+    seed = tab.field("seed").component
+    dice.click(lambda: "", None, seed, **AT_ONCE)
+    again.click(partial(seed_of, desk), stage.current, seed, **AT_ONCE)
+    return tab
 
-    async def draw(
-        request: gr.Request, known: list[str] | None, many: int | float | None, *values: Any
-    ) -> AsyncIterator[Shown]:
-        turn = stage.turns.take(request.session_hash)
-        former = stage.turns.take_typed(turn)
-        await asyncio.to_thread(stop, desk, former)
-        try:
-            orders = orders_of(told(fields, values), int(many or 1), settings.most_pictures)
-        except OrderError as error:
-            yield stage.refused(error)
-            return
-        try:
-            async for each in stage.drawn(desk, turn, known or [], orders):
-                yield each
-        finally:
-            forget(desk, former)
 
-    async def draw_typed(request: gr.Request, wanted: bool, *values: Any) -> AsyncIterator[Shown]:
-        yield (stays(),) * len(stage.outputs)
-        asked = told(fields, values)
-        drawn_by = asked.get("model", desk.models.current)
-        if not wanted or drawn_by != SKETCH or "prompt" not in asked:
-            return
-        turn = stage.turns.take(request.session_hash)
-        await asyncio.sleep(TYPED)
-        if not stage.turns.is_newest(turn):
-            return
-        former = stage.turns.take_typed(turn)
-        await asyncio.to_thread(stop, desk, former)
-        asked = {"seed": 0, **asked}  # one for all: a word more changes the picture, chance does not
-        try:
-            orders = orders_of(asked, 1, 1)
-        except OrderError as error:
-            yield stage.refused(error)
-            return
-        try:
-            async for picture, status, current, _ in stage.drawn(desk, turn, [], orders, client=TYPING):
-                if isinstance(current, str):
-                    stage.turns.note_typed(turn, current)
-                yield picture, status, current, stays()
-        finally:
-            forget(desk, former)
-
-    def can_be_typed(chosen: str | None) -> gr.Checkbox:
-        return gr.Checkbox(visible=(model.tell(chosen) or desk.models.current) == SKETCH)
-
-    language = [each for each in fields if each.name in LANGUAGE]
-
-    def as_read(*values: Any) -> tuple[str, str]:
-        return reading_of(told(language, values))
-
-    go.click(draw, [jobs, count, *shown], stage.outputs, **QUIET)
-    prompt.component.input(draw_typed, [typing, *shown], stage.outputs, **QUIET)
-    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
-    halt.click(partial(stop, desk), stage.current, None, **at_once)
-    dice.click(lambda: "", None, seed.component, **at_once)
-    again.click(partial(seed_of, desk), stage.current, seed.component, **at_once)
-    model.component.change(
-        can_be_typed,
-        model.component,
-        typing,
-        **at_once,
-    )
-    gr.on(  # pyright: ignore[reportUnknownMemberType]
-        [each.component.change for each in language],
-        as_read,
-        [each.component for each in language],
-        [read, read_negative],
-        show_progress="hidden",
-        trigger_mode="always_last",
-        concurrency_limit=None,
-    )
-    return DrawTab(fields, stage, to_edit)
+def draw_and_stop(name: str) -> tuple[gr.Button, gr.Button]:
+    """Make the buttons that the keys press: Ctrl+Enter and Esc."""
+    with gr.Row(elem_classes="go"):
+        go = gr.Button(
+            "Draw", variant="primary", elem_id=f"{name}-now", elem_classes="draws", scale=3, min_width=120
+        )
+        halt = gr.Button("Stop", elem_id=f"{name}-stop", elem_classes="stops", scale=1, min_width=80)
+    return go, halt
 
 
 def model_choices(desk: Desk) -> list[tuple[str, str]]:
     """What the choice of a model shows, and what each is called by."""
     return [
-        (f"usual: {desk.models.current}", AS_USUAL),
+        (f"{DEFAULT}: {desk.models.current}", DEFAULT),
         *((each.title, each.name) for each in desk.models.known()),
     ]
 
 
+def models_anew(desk: Desk) -> tuple[gr.Dropdown, gr.Checkbox]:
+    """The choice of a model, and of drawing while one types, after another became the current one."""
+    return gr.Dropdown(choices=model_choices(desk), value=DEFAULT), gr.Checkbox(visible=_is_quick(desk, None))
+
+
+def _prompts(settings: Settings) -> tuple[Field, Field, gr.HTML, gr.HTML]:
+    prompt = field(
+        "prompt",
+        lines=3,
+        max_lines=12,
+        autofocus=True,
+        placeholder="nvinkpunk raven, neon green splash",
+        max_length=settings.most_prompt,
+        elem_id="prompt",
+    )
+    read = gr.HTML(reading_of({})[0], elem_classes="reading-box")
+    negative = field(
+        "negative",
+        lines=1,
+        max_lines=6,
+        max_length=settings.most_prompt,
+        placeholder="what it should not show",
+        info=None,
+        elem_id="negative",
+    )
+    return prompt, negative, read, gr.HTML(reading_of({})[1], elem_classes="reading-box")
+
+
+def _settings(desk: Desk, settings: Settings) -> tuple[gr.Checkbox, gr.Number, gr.Button, tuple[Field, ...]]:
+    """Make what is below the prompt: the switch of live drawing, the count, the dice, and all other fields."""
+    left_open: dict[str, Any] = {"info": None, "placeholder": DEFAULT, "min_width": 90}
+    model = _model_field(desk)
+    typing = gr.Checkbox(
+        label="Draw while I type", value=True, visible=_is_quick(desk, None), elem_id="typing"
+    )
+    with gr.Row(elem_classes="three"):
+        sampling = [field("sampler", info=None, min_width=120)]
+        sampling += [field(name, **left_open) for name in ("steps", "guidance")]
+    with gr.Row(elem_classes="three"):
+        size = [field(name, **left_open) for name in ("width", "height")]
+        count = gr.Number(
+            value=1,
+            precision=0,
+            minimum=1,
+            maximum=settings.most_pictures,
+            label="Pictures",
+            min_width=90,
+            elem_id="count",
+        )
+    with gr.Row(elem_classes="seed"):
+        seed = field("seed", info=None, placeholder="random", elem_id="seed", min_width=120, scale=3)
+        dice = gr.Button("⚄ New seed", size="sm", elem_id="dice", min_width=90, scale=1)
+    hidden = list[Field]()
+    for title, names in in_accordions().items():
+        with gr.Accordion(title, open=False):
+            made = {name: field(name, [*desk.asking.upscalers()]) for name in names}
+            if "lora" in made:
+                _adapters(desk.models, made["lora"])
+            hidden += made.values()
+
+    def may_be_typed(chosen: str | None) -> gr.Checkbox:
+        return gr.Checkbox(visible=_is_quick(desk, model.tell(chosen)))
+
+    model.component.change(may_be_typed, model.component, typing, **AT_ONCE)
+    return typing, count, dice, (model, *sampling, *size, seed, *hidden)
+
+
+def _is_quick(desk: Desk, chosen: object) -> bool:
+    """Whether a picture takes about a second: by the model in the box."""
+    return (chosen or desk.models.current) == SKETCH
+
+
 def _model_field(desk: Desk) -> Field:
-    box = gr.Dropdown(model_choices(desk), value=AS_USUAL, label="Model", elem_id="model")
+    box = gr.Dropdown(model_choices(desk), value=DEFAULT, label="Model", elem_id="model")
 
     def show(value: Value | None) -> str:
         if value is None:
-            return AS_USUAL
+            return DEFAULT
         names = {each.name for each in desk.models.known()}
-        return next((each for each in (str(value), Path(str(value)).stem) if each in names), AS_USUAL)
+        return next((each for each in (str(value), Path(str(value)).stem) if each in names), DEFAULT)
 
-    return Field("model", box, show, lambda shown: None if shown in (None, AS_USUAL) else shown)
+    return Field("model", box, show, lambda shown: None if shown in (None, DEFAULT) else shown)
 
 
-def _adapters(settings: Settings, told: Field) -> None:
+def _adapters(models: Models, lines: Field) -> None:
     """Beside the adapters' lines, a way to write one without knowing how."""
-    names = _names(settings.choice.lora_folder)
-    if not names:
-        gr.Markdown(
-            "No adapters are there: start the studio with `--lora-folder FOLDER` to choose some here."
-        )
-        return
-    with gr.Row():
-        name = gr.Dropdown(names, label="Adapter", min_width=140)
-        weight = gr.Slider(-2, 2, 0.8, step=0.05, label="Weight", min_width=140)
-    add = gr.Button("Add it", size="sm")
-    add.click(
-        _added,
-        [told.component, name, weight],
-        told.component,
-        queue=False,
-        show_progress="hidden",
+    name, weight = adapter_choice(models, "draw")
+    add = gr.Button("Add it", size="sm", elem_id="draw-add-adapter")
+    add.click(with_adapter, [lines.component, name, weight], lines.component, **AT_ONCE)
+
+
+def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count: gr.Number) -> None:
+    """Draw what the fields say, when the button is pressed."""
+    stage = tab.stage
+
+    async def draw(
+        at: int | float, request: gr.Request, known: list[str] | None, many: int | float | None, *values: Any
+    ) -> AsyncIterator[Shown]:
+        turn = stage.turns.take(request.session_hash, float(at))
+        former = stage.turns.take_typed(turn)
+        try:
+            await asyncio.to_thread(stop, desk, former)
+            orders = orders_of(told(tab.fields, values), int(many or 1), settings.most_pictures)
+            async for each in stage.drawn(desk, turn, known or [], orders):
+                yield each
+        except OrderError as error:
+            yield stage.refused(error)
+        finally:
+            forget(desk, former)
+
+    shown = [each.component for each in tab.fields]
+    go.click(draw, [tab.clock, stage.jobs, count, *shown], stage.outputs, js=CLOCK, **QUIET)
+
+
+def _live(desk: Desk, tab: DrawTab) -> None:
+    """Draw while somebody types."""
+    stage, model, prompt = tab.stage, tab.field("model"), tab.field("prompt")
+
+    async def draw_typed(
+        at: int | float, request: gr.Request, wanted: bool, *values: Any
+    ) -> AsyncIterator[Shown]:
+        yield (stays(),) * len(stage.outputs)
+        asked = told(tab.fields, values)
+        if wanted and _is_quick(desk, asked.get(model.name)) and prompt.name in asked:
+            turn = stage.turns.take(request.session_hash, float(at))
+            async for each in drawn_live(desk, stage, turn, asked):
+                yield each
+
+    shown = [each.component for each in tab.fields]
+    prompt.component.input(draw_typed, [tab.clock, tab.typing, *shown], stage.outputs, js=CLOCK, **QUIET)
+
+
+def _read(tab: DrawTab, read: list[gr.HTML]) -> None:
+    """Tell how the prompts are read, as somebody types."""
+    language = [each for each in tab.fields if each.name in LANGUAGE]
+    components = [each.component for each in language]
+
+    def as_read(*values: Any) -> tuple[str, str]:
+        return reading_of(told(language, values))
+
+    gr.on(  # pyright: ignore[reportUnknownMemberType]
+        [each.change for each in components], as_read, components, read, trigger_mode="always_last", **AT_ONCE
     )
-
-
-def _added(lines: str, name: str | None, weight: int | float) -> str:
-    return "\n".join(filter(None, [lines.strip(), f"{name}:{weight:g}" if name else ""]))
-
-
-def _upscalers(settings: Settings) -> list[str]:
-    return _names(settings.upscalers)
-
-
-def _names(folder: str | Path | None) -> list[str]:
-    if folder is None or not Path(folder).is_dir():
-        return []
-    return sorted(each.name for each in Path(folder).iterdir() if each.suffix in WEIGHTS)

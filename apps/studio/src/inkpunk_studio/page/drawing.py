@@ -4,19 +4,20 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from html import escape
 from typing import Any, TypeAlias
 
 import gradio as gr
 from inkpunk.orders.order import Order
 
 from inkpunk_studio.page.following import follow
-from inkpunk_studio.page.shared import stays
-from inkpunk_studio.page.stage import EMPTY, problem, said, stage
+from inkpunk_studio.page.shared import DRAWING, stays
+from inkpunk_studio.page.stage import problem, said, stage
 from inkpunk_studio.page.turns import Turn, Turns
 from inkpunk_studio.work.attachments import Attachment
 from inkpunk_studio.work.book import QueueFullError
 from inkpunk_studio.work.desk import Desk
-from inkpunk_studio.work.job import Job, NoSuchJobError
+from inkpunk_studio.work.job import Drawn, Job, NoSuchJobError
 
 REMEMBERED = 50  # jobs that a browser knows again: more than one looks through, and few to ask for
 REFUSED = (ValueError, QueueFullError)
@@ -38,6 +39,7 @@ class Stage:
         status: what a screen reader says.
         current: the id of the job that is shown.
         jobs: those that this browser asked for.
+        client: as whom it asks.
         turns: whose turn it is.
     """
 
@@ -45,16 +47,25 @@ class Stage:
     status: gr.HTML
     current: gr.State
     jobs: gr.BrowserState
+    client: str = DRAWING
     turns: Turns = field(default_factory=Turns)
 
     @classmethod
-    def make(cls, name: str, jobs: gr.BrowserState) -> "Stage":
-        """Put one where the page is being built."""
+    def make(cls, name: str, jobs: gr.BrowserState, client: str = DRAWING, empty: str = "") -> "Stage":
+        """Put one where the page is being built.
+
+        Args:
+            name: of it, within the page.
+            jobs: those that this browser asked for.
+            client: as whom it asks.
+            empty: what is seen before anything was asked for.
+        """
         return cls(
-            gr.HTML(EMPTY, elem_id=f"{name}-stage", elem_classes="stage-box"),
+            gr.HTML(empty, elem_id=f"{name}-stage", elem_classes="stage-box"),
             gr.HTML(_status(""), elem_classes="unseen"),
             gr.State(None),
             jobs,
+            client,
         )
 
     @property
@@ -70,11 +81,13 @@ class Stage:
         orders: Sequence[Order],
         attachments: Sequence[Attachment] = (),
         *,
-        client: str = "page",
+        client: str | None = None,
     ) -> AsyncIterator[Shown]:
         """Ask for pictures, and show them as they come, while it is the asking's turn."""
         try:
-            job = await asyncio.to_thread(desk.submit, orders, client=client, attachments=attachments)
+            job = await asyncio.to_thread(
+                desk.submit, orders, client=client or self.client, attachments=attachments
+            )
         except REFUSED as error:
             yield self.refused(error)
             return
@@ -99,7 +112,7 @@ class Stage:
         return stage(job), _status(said(job)), job.id, stays()
 
 
-def latest(desk: Desk, known: Sequence[str], client: str = "page") -> Job | None:
+def latest(desk: Desk, known: Sequence[str], client: str = DRAWING) -> Job | None:
     """The job that a reopened page shows: the first of its unfinished ones, else its newest."""
     there = list[Job]()
     for id in known:
@@ -113,12 +126,8 @@ def latest(desk: Desk, known: Sequence[str], client: str = "page") -> Job | None
 
 def stop(desk: Desk, current: str | None) -> None:
     """Stop the job that is shown; one that is over stays as it is."""
-    if current is None:
-        return
-    try:
-        desk.cancel(current)
-    except NoSuchJobError:
-        return
+    with suppress(NoSuchJobError):
+        desk.cancel(current or "")
 
 
 def forget(desk: Desk, id: str | None) -> None:
@@ -126,28 +135,28 @@ def forget(desk: Desk, id: str | None) -> None:
 
     Called when another picture stands in its place, as a page that is still fetching it would complain.
     """
-    with suppress(NoSuchJobError):
-        for each in desk.job(id or "").drawn:
-            each.path.unlink(missing_ok=True)
+    for each in _pictures(desk, id):
+        each.path.unlink(missing_ok=True)
 
 
 def seed_of(desk: Desk, id: str | None) -> str:
     """The seed of a job's last picture; "" where there is none."""
-    try:
-        drawn = desk.job(id).drawn if id else ()
-    except NoSuchJobError:
-        return ""
+    drawn = _pictures(desk, id)
     return str(drawn[-1].seed) if drawn else ""
 
 
 def drawn_picture(desk: Desk, id: str | None) -> Any:
     """A job's last picture, as an editor takes it; nothing changes where there is none."""
-    try:
-        drawn = desk.job(id).drawn if id else ()
-    except NoSuchJobError:
-        drawn = ()
+    drawn = _pictures(desk, id)
     return str(drawn[-1].path) if drawn else stays()
 
 
+def _pictures(desk: Desk, id: str | None) -> tuple[Drawn, ...]:
+    """What a job has drawn; nothing of one that is not there any more."""
+    with suppress(NoSuchJobError):
+        return desk.job(id or "").drawn
+    return ()
+
+
 def _status(text: str) -> str:
-    return f'<p role="status">{text}</p>'
+    return f'<p role="status">{escape(text)}</p>'

@@ -12,16 +12,16 @@ from inkpunk.orders.values import OrderError
 from inkpunk.pictures.canvas import SIDES
 
 from inkpunk_studio.page.controls import PLACES, Followed, Seen, followed, given_picture, seen
+from inkpunk_studio.page.draw import AT_ONCE, draw_and_stop
 from inkpunk_studio.page.drawing import QUIET, Shown, Stage, drawn_picture, stop
 from inkpunk_studio.page.fields import Field, field, told
 from inkpunk_studio.page.given import Given
 from inkpunk_studio.page.ordering import orders_of
+from inkpunk_studio.page.shared import EDITING
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
-EDITING = "page: edit"
-"""As whom the page asks for edits, so that a reopened page shows each job in its own tab."""
-NOT_ENLARGED = "not"
+NOT_ENLARGED = "off"
 FACTORS = (NOT_ENLARGED, "1.5", "2", "3", "4")
 SHAPE = ("width", "height")
 
@@ -97,39 +97,28 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
                 max_length=settings.most_prompt,
                 elem_id="edit-prompt",
             )
-            with gr.Row(elem_classes="go"):
-                go = gr.Button(
-                    "Draw",
-                    variant="primary",
-                    elem_id="edit-now",
-                    elem_classes="draws",
-                    scale=3,
-                    min_width=120,
-                )
-                halt = gr.Button("Stop", elem_id="edit-stop", elem_classes="stops", scale=1, min_width=80)
+            go, halt = draw_and_stop("edit")
         with gr.Column(elem_classes="picture", min_width=280):
             editor = _editor()
-            stage = Stage.make("edit", jobs)
+            stage = Stage.make("edit", jobs, EDITING)
             with gr.Row(elem_classes="after"):
-                on = gr.Button("Go on from this one", size="sm", elem_id="go-on", min_width=180)
+                on = gr.Button("Edit the result", size="sm", elem_id="go-on", min_width=180)
         with gr.Column(elem_classes="settings", min_width=280):
             own = [field("strength", placeholder="0.75")]
-            with gr.Accordion("The mask", open=False):
+            with gr.Accordion("Mask", open=False):
                 own += [field(name) for name in ("masked-content", "only-masked")]
             with gr.Accordion("Extend", open=False), gr.Row():
                 sides = [_side(side) for side in SIDES]
             with gr.Accordion("Enlarge", open=False):
-                factor = gr.Dropdown(
-                    list(FACTORS), value=NOT_ENLARGED, label="So many times as large", elem_id="factor"
-                )
+                factor = gr.Dropdown(list(FACTORS), value=NOT_ENLARGED, label="Scale", elem_id="factor")
             control = tuple(followed(desk.models, place) for place in PLACES)
             prompted = seen(desk.models)
-            with gr.Accordion("A prompt for a part", open=False):
-                words = gr.Textbox(label="Prompt of the part", max_length=settings.most_prompt)
-                placed = (words, given_picture("Where it counts: white in this picture"))
+            with gr.Accordion("Regional prompt", open=False):
+                words = gr.Textbox(label="Prompt of the region", max_length=settings.most_prompt)
+                placed = (words, given_picture("Region: white where the prompt counts"))
             with gr.Accordion("More", open=False):
                 own += [field(name) for name in ("guess", "resize", "match-colours", "keep-alpha")]
-            gr.Markdown("Model, sampler, steps, seed and all else are those of Draw.", elem_classes="hint")
+            gr.Markdown("Model, sampler, steps, seed and all else are as Draw has them.", elem_classes="hint")
     pictures = Pictures(editor, tuple(sides), factor, control, prompted, placed)
     its_own = ("prompt", "enlarge", *SHAPE, *(each.name for each in own))
     fields = (prompt, *own, *(each for each in drawn_as if each.name not in its_own))
@@ -144,12 +133,11 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
         except OrderError as error:
             yield stage.refused(error)
             return
-        async for each in stage.drawn(desk, turn, known or [], orders, given.attachments, client=EDITING):
+        async for each in stage.drawn(desk, turn, known or [], orders, given.attachments):
             yield each
 
-    at_once: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
     go.click(draw, [jobs, *pictures.components, *shown], stage.outputs, **QUIET)
-    halt.click(partial(stop, desk), stage.current, None, **at_once)
+    halt.click(partial(stop, desk), stage.current, None, **AT_ONCE)
     on.click(partial(drawn_picture, desk), stage.current, editor, show_progress="hidden")
     return EditTab(prompt, editor, stage)
 
@@ -160,7 +148,7 @@ def _editor() -> gr.ImageEditor:
         type="pil",
         image_mode="RGBA",
         format="png",
-        label="Picture: paint over what is to be drawn anew",
+        label="Picture: paint over what is to be redrawn",
         sources=("upload", "clipboard"),
         transforms=(),
         layers=False,

@@ -16,7 +16,7 @@ from inkpunk.orders.options import OPTIONS, flag, texts
 from inkpunk.orders.values import Value
 from inkpunk_sampling import SAMPLERS, SPACINGS
 
-AS_USUAL = "usual"
+DEFAULT = "default"
 YES_OR_NO = {"yes": True, "no": False}
 
 LISTED = ("model", "upscaler")
@@ -131,24 +131,24 @@ def told(fields: Iterable[Field], shown: Iterable[object]) -> dict[str, object]:
 
 
 def _chosen(name: str, choices: Sequence[str], common: dict[str, Any]) -> Field:
-    box = gr.Dropdown([AS_USUAL, *choices], value=AS_USUAL, **common)
+    box = gr.Dropdown([DEFAULT, *choices], value=DEFAULT, **common)
 
     def show(value: Value | None) -> str:
         told = "" if value is None else str(value)
         if told and common.get("allow_custom_value"):
             return told
-        return next((each for each in (told, PurePath(told).stem) if each in choices), AS_USUAL)
+        return next((each for each in (told, PurePath(told).stem) if each in choices), DEFAULT)
 
-    return Field(name, box, show, lambda shown: None if shown in (None, "", AS_USUAL) else shown)
+    return Field(name, box, show, lambda shown: None if shown in (None, "", DEFAULT) else shown)
 
 
 def _three(name: str, common: dict[str, Any]) -> Field:
-    box = gr.Dropdown([AS_USUAL, *YES_OR_NO], value=AS_USUAL, **common)
+    box = gr.Dropdown([DEFAULT, *YES_OR_NO], value=DEFAULT, **common)
     return Field(
         name,
         box,
         lambda value: (
-            AS_USUAL if value is None else next(word for word, each in YES_OR_NO.items() if each == value)
+            DEFAULT if value is None else next(word for word, each in YES_OR_NO.items() if each == value)
         ),
         lambda shown: YES_OR_NO.get(str(shown)),
     )

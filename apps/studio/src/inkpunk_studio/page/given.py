@@ -42,7 +42,7 @@ class Given:
         """
         background = (editor or {}).get("background")
         if not isinstance(background, Image.Image) or is_blank(background):
-            raise OrderError("there is no picture; drop one, paste one, or take one from Draw")
+            raise OrderError("there is no picture to edit; drop one, paste one, or take one from Draw")
         self.values["init"] = self.attach(_plain(background))
         if mask := painted((editor or {}).get("layers") or [], background.size):
             self.values["mask"] = self.attach(mask)
@@ -92,7 +92,7 @@ class Given:
         """
         if (mask is None) != (not prompt.strip()):
             raise OrderError(
-                "a prompt for a part takes both: the words, and a picture that is white where they count"
+                "a regional prompt takes both: the words, and a picture that is white where they count"
             )
         if mask is not None:
             self.values["region"] = (f"{prompt.strip()}@{self.attach(mask)}",)

@@ -1,59 +1,61 @@
 """The tab Models: which are there, what is wrong with one, another to draw with, more from the hub, adapters."""
 
 from collections.abc import Iterator
+from functools import partial
 from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 from inkpunk.models.hub_errors import HubError
 from inkpunk.orders.values import OrderError
 
-from inkpunk_studio.page.shared import DRAW, Shared, stays
-from inkpunk_studio.page.weights import Fetching, adapters_in, what_adapter, what_it_is
+from inkpunk_studio.page.adapters import adapter_choice, with_adapter
+from inkpunk_studio.page.shared import DRAW, MODELS, Shared, opens, stays
+from inkpunk_studio.page.weights import Fetching, what_adapter, what_it_is
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.models import Known, Models
 
-TITLE = "Models"
 QUIET: dict[str, Any] = {"show_progress": "hidden"}
 
 
-def models_tab(desk: Desk, settings: Settings, shared: Shared) -> None:
+def models_tab(desk: Desk, settings: Settings, shared: Shared) -> Dependency:
     """Fill the tab Models.
 
     Args:
         desk: that draws with them.
         settings: which folders they are in.
         shared: what the tabs share.
-    """
-    folder = settings.choice.lora_folder
-    names = [each.name for each in desk.models.known()]
-    listed = gr.HTML(table(desk.models.known(), desk.models.current))
-    with gr.Row():
-        chosen = gr.Dropdown(names, value=desk.models.current, label="Model", elem_id="one-model", scale=2)
-        use = gr.Button("Draw with it", variant="primary", elem_id="use-model", min_width=110)
-        inspect = gr.Button("What is it?", elem_id="inspect-model", min_width=110)
-    report = gr.Textbox(label="What it is, and what is wrong with it", lines=4, interactive=False)
-    with gr.Accordion("Fetch one from the Hugging Face hub", open=False):
-        gr.Markdown(
-            "This leaves your machine: it asks huggingface.co for the model that you name, and for no more."
-        )
-        with gr.Row():
-            wanted = gr.Textbox(label="Its name there", placeholder="Envvi/Inkpunk-Diffusion", scale=2)
-            get = gr.Button("Fetch it", elem_id="fetch-model", min_width=110)
-        coming = gr.Textbox(label="How far it is", interactive=False)
-    with gr.Accordion("Adapters", open=False):
-        adapter = gr.Dropdown(adapters_in(folder), label="Adapter", value=None, elem_id="one-adapter")
-        if folder is None:
-            gr.Markdown("Start the studio with `--lora-folder FOLDER` to have some here.")
-        weight = gr.Slider(-2, 2, 0.8, step=0.05, label="Weight of the adapter")
-        told = gr.Textbox(label="What the adapter is", lines=4, interactive=False)
-        add = gr.Button("Add it to Draw", elem_id="add-adapter")
 
+    Returns:
+        The event after which another model may be the current one.
+    """
+    listed = gr.HTML(table(desk.models.known(), desk.models.current))
+    with gr.Row(elem_classes="level"):
+        chosen = gr.Dropdown(
+            [each.name for each in desk.models.known()],
+            value=desk.models.current,
+            label="Model",
+            elem_id="one-model",
+            scale=2,
+        )
+        use = gr.Button("Use", variant="primary", elem_id="use-model", min_width=110)
+        inspect = gr.Button("Inspect", elem_id="inspect-model", min_width=110)
+    report = gr.Textbox(
+        label="What the file holds, and what is wrong with it",
+        lines=4,
+        interactive=False,
+        elem_id="model-report",
+    )
     shown = [listed, chosen]
+    with gr.Accordion("Download from Hugging Face", open=False):
+        _download(desk, settings, shown)
+    with gr.Accordion("Adapters", open=False):
+        _adapters(desk.models, shared)
 
     def come(opened: gr.SelectData) -> tuple[Any, ...]:
-        return listing(desk.models) if opened.value == TITLE else (stays(),) * len(shown)
+        return listing(desk.models) if opens(opened, MODELS) else (stays(),) * len(shown)
 
     def look(name: str | None) -> str:
         try:
@@ -61,8 +63,22 @@ def models_tab(desk: Desk, settings: Settings, shared: Shared) -> None:
         except OrderError as error:
             return str(error)
 
-    def taken(name: str | None) -> tuple[Any, ...]:
-        return (*used(desk.models, name), *shared.filled({}, ["model"]))
+    shared.tabs.select(come, None, shown, **QUIET)
+    inspect.click(look, chosen, report, **QUIET)
+    return use.click(partial(used, desk.models), chosen, shown, **QUIET)
+
+
+def _download(desk: Desk, settings: Settings, shown: list[Any]) -> None:
+    gr.Markdown(
+        "This leaves your machine: it asks huggingface.co for the model that you name, and for no more.",
+        elem_classes="hint",
+    )
+    with gr.Row(elem_classes="level"):
+        wanted = gr.Textbox(
+            label="Model id", placeholder="Envvi/Inkpunk-Diffusion", elem_id="hub-name", scale=2
+        )
+        get = gr.Button("Download", elem_id="fetch-model", min_width=110)
+    coming = gr.Textbox(label="Progress", interactive=False, elem_id="coming")
 
     def fetched(name: str) -> Iterator[tuple[Any, ...]]:
         try:
@@ -73,26 +89,23 @@ def models_tab(desk: Desk, settings: Settings, shared: Shared) -> None:
             return
         yield (stays(), *listing(desk.models))
 
-    shared.tabs.select(come, None, shown, **QUIET)
-    use.click(taken, chosen, [*shown, *shared.components], **QUIET)
-    inspect.click(look, chosen, report, **QUIET)
     get.click(fetched, wanted, [coming, *shown], **QUIET)
 
-    def tell(name: str | None) -> str:
-        return what_adapter(folder, name) if name else ""
 
-    def added(lines: str | None, name: str | None, much: int | float) -> tuple[Any, ...]:
-        return shared.opened(DRAW), with_adapter(lines, name, much)
+def _adapters(models: Models, shared: Shared) -> None:
+    adapter, weight = adapter_choice(models, "one")
+    told = gr.Textbox(label="What the adapter is", lines=4, interactive=False, elem_id="adapter-report")
+    add = gr.Button("Add it to Draw", elem_id="add-adapter")
+    lines = next(each for each in shared.fields if each.name == "lora")
+
+    def tell(name: str | None) -> str:
+        return what_adapter(models, name) if name else ""
+
+    def added(before: str | None, name: str | None, much: int | float) -> tuple[Any, ...]:
+        return shared.opened(DRAW), with_adapter(before, name, much)
 
     adapter.change(tell, adapter, told, **QUIET)
-    loras = next((each for each in shared.fields if each.name == "lora"), None)
-    if loras is not None:
-        add.click(
-            added,
-            [loras.component, adapter, weight],
-            [shared.tabs, loras.component],
-            **QUIET,
-        )
+    add.click(added, [lines.component, adapter, weight], [shared.tabs, lines.component], **QUIET)
 
 
 def listing(models: Models) -> tuple[Any, Any]:
@@ -110,24 +123,16 @@ def used(models: Models, name: str | None) -> tuple[Any, Any]:
     return listing(models)
 
 
-def with_adapter(lines: str | None, name: str | None, weight: int | float) -> str:
-    """Draw's lines of adapters, with one more, or with its weight told anew."""
-    before = [each for each in (lines or "").splitlines() if each.strip()]
-    if not name:
-        return "\n".join(before)
-    others = [each for each in before if each.partition(":")[0].strip() != name]
-    return "\n".join([*others, f"{name}:{weight:g}"])
-
-
 def table(known: tuple[Known, ...], current: str) -> str:
     """The models that are there."""
-    rows = "".join(
-        f"<tr><td>{escape(each.name)}</td><td>{'drawing with it' if each.name == current else ''}</td>"
-        f"<td>{escape(each.hash or '')}</td><td>{size(each.bytes)}</td></tr>"
-        for each in known
-    )
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Model", "In use", "Hash", "Size"))
+    rows = "".join(_row(each, in_use=each.name == current) for each in known)
+    head = "".join(f'<th scope="col">{title}</th>' for title in ("Model", "", "Hash", "Size"))
     return f'<table class="models"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _row(model: Known, *, in_use: bool) -> str:
+    cells = escape(model.name), "in use" if in_use else "", escape(model.hash or ""), size(model.bytes)
+    return "<tr>" + "".join(f"<td>{each}</td>" for each in cells) + "</tr>"
 
 
 def size(count: int | None) -> str:

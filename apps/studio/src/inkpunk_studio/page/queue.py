@@ -8,28 +8,35 @@ from typing import Any, TypeAlias
 
 import gradio as gr
 
-from inkpunk_studio.page.shared import stays
+from inkpunk_studio.page.shared import DRAWING, EDITING, GRID, QUEUE, TYPING, opens, stays
 from inkpunk_studio.page.stage import said
 from inkpunk_studio.page.turns import Turns
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import Job, NoSuchJobError
 
-TITLE = "Queue"
 PAUSE = 0.3  # seconds between two changes of what is seen
 ENDED_SHOWN = 8
 WORDS = 90  # characters of a prompt that are shown
-WHO = {"page": "Draw", "page: edit": "Edit", "typing": "as you typed", "openai": "OpenAI", "a1111": "A1111"}
+WHO = {
+    DRAWING: "Draw",
+    EDITING: "Edit",
+    GRID: "Grids",
+    TYPING: "as you typed",
+    "openai": "OpenAI",
+    "a1111": "A1111",
+    "jobs": "a program",
+}
 STATES: Mapping[str, str] = {
     "done": "Done",
     "failed": "Failed",
     "cancelled": "Stopped",
-    "drawing": "Being drawn",
+    "drawing": "Drawing",
 }
 PRESSED = """element.addEventListener("click", (event) => {
   const button = event.target.closest("button");
   if (button) trigger("click", {job: button.dataset.job, act: button.dataset.act});
 });"""
-EMPTY = '<div class="stage empty"><p>Nothing waits, and nothing is drawn.</p></div>'
+EMPTY = '<div class="stage empty"><p>The queue is empty.</p></div>'
 
 Seen: TypeAlias = tuple[Any, Any]
 """What becomes of the line that says how far it is, and of the list."""
@@ -48,18 +55,17 @@ def queue_tab(desk: Desk, tabs: gr.Tabs) -> None:
 
     async def look(request: gr.Request, chosen: gr.SelectData) -> AsyncIterator[Seen]:
         turn = turns.take(request.session_hash)
-        before = how_far(desk.jobs()), listed(desk.jobs())
+        before = seen(desk)
         yield before
-        if chosen.value != TITLE:
+        if not opens(chosen, QUEUE):
             return
         with desk.watch() as watch:
             async for _ in watch:
                 if not turns.is_newest(turn):
                     return
-                after = how_far(desk.jobs()), listed(desk.jobs())
-                if (
-                    after != before
-                ):  # the list stays where it can: its buttons shall not flee from who presses them
+                after = seen(desk)
+                if after != before:
+                    # the list stays where it can: its buttons shall not flee from who presses them
                     yield after[0], after[1] if after[1] != before[1] else stays()
                     before = after
                     await asyncio.sleep(PAUSE)
@@ -67,12 +73,18 @@ def queue_tab(desk: Desk, tabs: gr.Tabs) -> None:
     def press(event: gr.EventData) -> Seen:
         with suppress(NoSuchJobError):  # it ended meanwhile, and its results' time as well
             act(desk, str(event.act), str(event.job))
-        return how_far(desk.jobs()), listed(desk.jobs())
+        return seen(desk)
 
     tabs.select(
         look, None, [now, jobs], show_progress="hidden", trigger_mode="multiple", concurrency_limit=None
     )
     jobs.click(press, None, [now, jobs], queue=False, show_progress="hidden")
+
+
+def seen(desk: Desk) -> Seen:
+    """What is seen of a desk's jobs."""
+    jobs = desk.jobs()
+    return how_far(jobs), listed(jobs)
 
 
 def act(desk: Desk, how: str, id: str) -> None:
@@ -99,7 +111,7 @@ def listed(jobs: Sequence[Job]) -> str:
     """The job that is drawn, those that wait, and the newest of those that are over."""
     waiting = [job for job in jobs if job.state == "waiting"]
     drawing = [job for job in jobs if job.state == "drawing"]
-    over = [job for job in jobs if job.is_over][:ENDED_SHOWN]
+    over = [job for job in jobs if job.is_over and job.client != TYPING][:ENDED_SHOWN]
     rows = "".join(_row(job, len(waiting)) for job in (*drawing, *waiting, *over))
     return f'<ol class="jobs">{rows}</ol>' if rows else EMPTY
 

@@ -21,8 +21,6 @@ PARTS: Mapping[str, Collection[str]] = {
     ),
     "Model and adapters": ("model", "lora"),
 }
-TABLE = "display:grid;grid-template-columns:auto minmax(0,1fr);gap:3px 16px;margin:0;width:100%"
-CELL = "margin:0;overflow-wrap:anywhere"
 REST = "Sampler, steps and all else"
 ALL = (*PARTS, REST)
 """The parts of a recipe that can be taken over by themselves."""
@@ -46,10 +44,9 @@ def notes_of(opened: Opened, models: Models) -> tuple[str, ...]:
     """What of a recipe cannot be taken over here, a line each."""
     if not opened.program or model_of(opened, models.known()) is not None:
         return opened.notes
-    told = " ".join(filter(None, [opened.model, opened.model_hash and f"[{opened.model_hash}]"]))
     return (
         *opened.notes,
-        f"Its model, {told or 'which it does not tell'}, is not here: the usual one is taken.",
+        f"Its model, {_model(opened) or 'which it does not tell'}, is not here: the current one is taken.",
     )
 
 
@@ -72,18 +69,20 @@ def card(opened: Opened, models: Models, *, shown: bool = True) -> str:
     )
     facts = {"File": f"{opened.path.name}, {opened.format}, {opened.width} x {opened.height}"}
     facts |= {"Drawn by": opened.program} if opened.program else {}
-    facts |= {"Model": f"{opened.model} [{opened.model_hash}]".replace(" []", "")} if opened.model else {}
+    facts |= {"Model": _model(opened)} if opened.model else {}
     facts |= {label_of(each): _in_words(value) for each, value in opened.values.items()}
-    rows = "".join(
-        f'<dt>{escape(label)}</dt><dd style="{CELL}">{escape(value)}</dd>' for label, value in facts.items()
-    )
+    rows = "".join(f"<dt>{escape(label)}</dt><dd>{escape(value)}</dd>" for label, value in facts.items())
     notes = "".join(f'<p class="note">{escape(each)}</p>' for each in notes_of(opened, models))
     text = (
-        f"<details><summary>Its recipe as text</summary><pre>{escape(opened.infotext)}</pre></details>"
+        f"<details><summary>Recipe as text</summary><pre>{escape(opened.infotext)}</pre></details>"
         if opened.infotext
         else ""
     )
-    return f'<div class="stage opened">{picture}{notes}<dl class="recipe" style="{TABLE}">{rows}</dl>{text}</div>'
+    return f'<div class="stage opened">{picture}{notes}<dl class="recipe">{rows}</dl>{text}</div>'
+
+
+def _model(opened: Opened) -> str:
+    return " ".join(filter(None, [opened.model, opened.model_hash and f"[{opened.model_hash}]"]))
 
 
 def _in_words(value: Value) -> str:

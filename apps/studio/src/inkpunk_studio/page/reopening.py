@@ -1,21 +1,28 @@
 """A page that is opened again: what this browser asked for is there, and goes on."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import gradio as gr
 
-from inkpunk_studio.page.draw import DrawTab, model_choices
+from inkpunk_studio.page.draw import DrawTab, models_anew
 from inkpunk_studio.page.drawing import QUIET, Shown, Stage, latest
-from inkpunk_studio.page.edit import EDITING, EditTab
+from inkpunk_studio.page.edit import EditTab
+from inkpunk_studio.page.grids import GridsTab
 from inkpunk_studio.page.shared import Shared, stays
+from inkpunk_studio.page.turns import Turn
 from inkpunk_studio.work.desk import Desk
+from inkpunk_studio.work.job import Job
+
+Follow = Callable[[Desk, Turn, Job], AsyncIterator[Shown]]
 
 NOT_TAKEN_UP = ("seed", "model")
 """What a reopened page leaves open: the next picture shall be another, by whichever model is the current one."""
 
 
-def reopened(page: gr.Blocks, desk: Desk, draw: DrawTab, edit: EditTab, shared: Shared) -> None:
+def reopened(
+    page: gr.Blocks, desk: Desk, draw: DrawTab, edit: EditTab, grids: GridsTab, shared: Shared
+) -> None:
     """Have a page that is loaded pick up the jobs that its browser knows."""
 
     def filled(known: list[str] | None) -> list[Any]:
@@ -25,29 +32,27 @@ def reopened(page: gr.Blocks, desk: Desk, draw: DrawTab, edit: EditTab, shared: 
         kept = {each.name for each in shared.fields} - {*NOT_TAKEN_UP}
         return shared.filled(job.orders[0].values, only=kept)
 
-    async def picked_up(
-        stage: Stage, client: str, request: gr.Request, known: list[str] | None
-    ) -> AsyncIterator[Shown]:
-        job = latest(desk, known or [], client)
+    page.load(
+        lambda: models_anew(desk), None, [draw.field("model").component, draw.typing], show_progress="hidden"
+    )
+    page.load(filled, shared.jobs, shared.components, show_progress="hidden")
+    for stage, follow in (
+        (draw.stage, draw.stage.followed),
+        (edit.stage, edit.stage.followed),
+        (grids.stage, grids.followed),
+    ):
+        page.load(_picking_up(desk, stage, follow), shared.jobs, stage.outputs, **QUIET)
+
+
+def _picking_up(desk: Desk, stage: Stage, follow: Follow) -> Callable[..., AsyncIterator[Shown]]:
+    async def picked_up(request: gr.Request, known: list[str] | None) -> AsyncIterator[Shown]:
+        job = latest(desk, known or [], stage.client)
         if job is None:
             yield (stays(),) * len(stage.outputs)
             return
         turn = stage.turns.take(request.session_hash)
         yield stage.at_rest(job)
-        if not job.is_over:
-            async for shown in stage.followed(desk, turn, job):
-                yield shown
-
-    async def drawing(request: gr.Request, known: list[str] | None) -> AsyncIterator[Shown]:
-        async for shown in picked_up(draw.stage, "page", request, known):
+        async for shown in follow(desk, turn, job):
             yield shown
 
-    async def editing(request: gr.Request, known: list[str] | None) -> AsyncIterator[Shown]:
-        async for shown in picked_up(edit.stage, EDITING, request, known):
-            yield shown
-
-    model = next(each.component for each in draw.fields if each.name == "model")
-    page.load(lambda: gr.Dropdown(choices=model_choices(desk)), None, model, show_progress="hidden")
-    page.load(filled, shared.jobs, shared.components, show_progress="hidden")
-    page.load(drawing, shared.jobs, draw.stage.outputs, **QUIET)
-    page.load(editing, shared.jobs, edit.stage.outputs, **QUIET)
+    return picked_up

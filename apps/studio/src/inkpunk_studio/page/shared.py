@@ -12,11 +12,28 @@ from inkpunk_studio.page.fields import Field
 
 DRAW, EDIT, GALLERY, GRIDS, MODELS, QUEUE = "draw", "edit", "gallery", "grids", "models", "queue"
 """The ids of the tabs."""
+TITLES: Mapping[str, str] = {
+    DRAW: "Draw",
+    EDIT: "Edit",
+    GALLERY: "Gallery",
+    GRIDS: "Grids",
+    MODELS: "Models",
+    QUEUE: "Queue",
+}
+"""What is written on them."""
+
+DRAWING, TYPING, EDITING, GRID = "page", "typing", "page: edit", "page: grid"
+"""As whom the page asks for pictures, so that a reopened page shows each job in its own tab."""
 
 
 def stays() -> Any:
     """What an output becomes that stays as it is."""
     return gr.skip()  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # Gradio's own
+
+
+def opens(chosen: gr.SelectData, tab: str) -> bool:
+    """Whether a tab is the one that was chosen."""
+    return chosen.value == TITLES[tab]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ def stage(job: Job, preview: Image.Image | None = None) -> str:
         shown.append(_coming(job, preview))
     notes = "".join(f'<p class="note">{escape(each)}</p>' for each in job.warnings)
     if job.state == "failed":
-        notes += f'<p class="note problem" role="alert">{escape(job.error or "It could not be drawn.")}</p>'
+        notes += warning(job.error or "It could not be drawn.")
     if job.state == "cancelled":
         notes += '<p class="note">Stopped.</p>'
     if not shown:
@@ -43,7 +43,17 @@ def stage(job: Job, preview: Image.Image | None = None) -> str:
 
 def problem(text: str) -> str:
     """Show why nothing was asked for."""
-    return f'<div class="stage empty"><p class="note problem" role="alert">{escape(text)}</p></div>'
+    return f'<div class="stage empty">{warning(text)}</div>'
+
+
+def warning(error: object) -> str:
+    """A line that says what is wrong."""
+    return f'<p class="note problem" role="alert">{escape(str(error))}</p>'
+
+
+def note(text: str) -> str:
+    """A line that says how things are."""
+    return f'<p class="note" role="status">{escape(text)}</p>'
 
 
 def said(job: Job) -> str:

@@ -14,10 +14,12 @@ class Turn:
     Attributes:
         page: which.
         number: of its askings, from 1.
+        at: when it was asked, by the page's own clock; 0 where nobody knows.
     """
 
     page: str
     number: int
+    at: float = 0.0
 
 
 class Turns:
@@ -29,12 +31,20 @@ class Turns:
         self._typed: dict[str, str] = {}
         self._lock = Lock()
 
-    def take(self, page: str | None) -> Turn:
-        """Take the next turn of a page."""
+    def take(self, page: str | None, at: float = 0.0) -> Turn:
+        """Take the next turn of a page, unless it was asked for before the newest one, and came by another way.
+
+        Args:
+            page: which.
+            at: when it was asked for, by the page's own clock; 0 where nobody knows.
+        """
         with self._lock:
-            before = self._newest.pop(page or "", None)
-            turn = Turn(page or "", before.number + 1 if before else 1)
+            before = self._newest.get(page or "", Turn(page or "", 0))
+            if 0 < at < before.at:
+                return Turn(before.page, 0, at)
+            turn = Turn(before.page, before.number + 1, max(at, before.at))
             self._newest[turn.page] = turn
+            self._newest.move_to_end(turn.page)
             while len(self._newest) > MOST_PAGES:
                 page, _ = self._newest.popitem(last=False)
                 self._typed.pop(page, None)
@@ -45,8 +55,13 @@ class Turns:
         with self._lock:
             self._typed[turn.page] = job
 
+    def typed(self, turn: Turn) -> str | None:
+        """The job that the page asked for before while somebody typed."""
+        with self._lock:
+            return self._typed.get(turn.page)
+
     def take_typed(self, turn: Turn) -> str | None:
-        """The job that the page asked for before while somebody typed, once."""
+        """As `typed`, once: whoever takes it sees to what becomes of it."""
         with self._lock:
             return self._typed.pop(turn.page, None)
 

@@ -13,13 +13,13 @@ from inkpunk.models.hub import resolve_model
 from inkpunk.models.hub_errors import HubError
 from inkpunk.models.hub_files import FilesError, choose_files, choose_network_files
 from inkpunk.models.lora_notes import describe_adapter
+from inkpunk.orders.values import OrderError
 from inkpunk_weights import CheckpointError, open_checkpoint
 
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.inspecting import inspect
 from inkpunk_studio.work.models import Models
 
-ADAPTERS = (".safetensors", ".pt", ".ckpt", ".bin")
 LOOK_EVERY = 0.5  # seconds between two looks at how much of a download is there
 PARTIAL = "*.inkpunk-partial"
 TOLD = ("kind", "rank", "base model", "trigger words", "title", "description", "no place for", "not read")
@@ -44,21 +44,23 @@ def what_it_is(models: Models, name: str) -> str:
         return _without_folder(str(error), model)
 
 
-def adapters_in(folder: str | Path | None) -> list[str]:
-    """The adapters of a folder, by the names that prompts and orders have for them."""
-    if folder is None or not Path(folder).is_dir():
-        return []
-    return sorted(each.name for each in Path(folder).iterdir() if each.suffix in ADAPTERS)
+def adapters_of(models: Models) -> list[str]:
+    """The adapters that are there, by the names that orders have for them."""
+    return [each.name for each in models.networks.known("adapter")]
 
 
-def what_adapter(folder: str | Path | None, name: str) -> str:
-    """What an adapter of a folder is, a line for each thing; one that is not there is none."""
-    if folder is None or name not in adapters_in(folder):
-        return f"{name}: is not among those listed"
+def what_adapter(models: Models, name: str) -> str:
+    """What a listed adapter is, a line for each thing; one that is not there is none."""
     try:
-        told = describe_adapter(Path(folder) / name)
+        path = models.networks.path(name, "adapter")
+    except OrderError as error:
+        return str(error)
+    if path is None:
+        return f"{name} is on the hub: it is fetched when it first draws."
+    try:
+        told = describe_adapter(path)
     except (CheckpointError, OSError) as error:
-        return _without_folder(str(error), str(Path(folder) / name))
+        return _without_folder(str(error), str(path))
     return "\n".join(f"{each}: {told[each]}" for each in TOLD if told.get(each) not in (None, ""))
 
 

@@ -66,12 +66,14 @@ class Place:
         name: what it is chosen by.
         told: what `Pipeline.load` takes for it: a path, an id of the hub, or a name in the box.
         inspected: what it is.
+        path: its file or folder; of one that is still on the hub there is none.
         hint: the kind of hint that it is told to read; None where its name has to tell.
     """
 
     name: str
     told: str
     inspected: Inspected
+    path: Path | None = None
     hint: str | None = None
 
 
@@ -109,6 +111,14 @@ class Networks:
             NotListedError: for one that is not listed.
         """
         return self._place(name, kind).told
+
+    def path(self, name: str, kind: NetworkKind) -> Path | None:
+        """The file or folder of a listed network; None for one that is still on the hub.
+
+        Raises:
+            NotListedError: for one that is not listed.
+        """
+        return self._place(name, kind).path
 
     def usual_control(self, hint: str, model: Inspected) -> str | None:
         """What `Pipeline.load` takes for a kind of hint where an order names no network.
@@ -215,7 +225,7 @@ class Networks:
             for hint, file in choice.nets_by_kind.items():
                 yield _given(file, kind, hint)
             for hint, path in controls().items():
-                yield Place(f"{BOX}{hint}", str(path), inspect(path), hint)
+                yield Place(f"{BOX}{hint}", str(path), inspect(path), path, hint)
         elif kind == "image prompt" and choice.ip_adapter is not None:
             yield _given(choice.ip_adapter, kind)
         elif kind == "image encoder" and choice.image_encoder is not None:
@@ -233,21 +243,22 @@ class Networks:
         except (OSError, CheckpointError):
             files = {}
         for name, (path, *more) in files.items():
-            if not more and (found := inspect(path)).kind == "adapter":
-                yield Place(name, str(path) if Path(name).exists() else name, found)
+            whole = path.relative_to(Path(folder or "").expanduser()).with_suffix("").as_posix()
+            if not more and name == whole and (found := inspect(path)).kind == "adapter":
+                yield Place(name, _called(name, path), found, path)
         for name, path in adapters().items():
-            yield Place(name, str(path) if Path(name).exists() else name, inspect(path))
+            yield Place(name, _called(name, path), inspect(path), path)
 
     def _found(self, kind: NetworkKind) -> Iterator[Place]:
         """Those in folders, and in the hub's cache."""
         for folder in self._settings.models:
             for name, path, inspected in weights_in(folder):
                 if inspected.kind == kind:
-                    yield Place(name, str(path), inspected)
+                    yield Place(name, str(path), inspected, path)
         if self._settings.hub is not None:
             for name, path, inspected in networks_of_hub(self._settings.hub):
                 if inspected.kind == kind:
-                    yield Place(name, str(path), inspected)
+                    yield Place(name, str(path), inspected, path)
 
 
 def hint_of(place: Place) -> str | None:
@@ -263,17 +274,21 @@ def hint_of(place: Place) -> str | None:
 
 
 def _network(kind: NetworkKind, place: Place) -> Network:
-    path = Path(place.told).expanduser()
-    mark = mark_of(path) if path.exists() else ""
-    return Network(place.name, kind, place.inspected.family, hint_of(place), bytes_of(path), mark)
+    size, mark = (bytes_of(place.path), mark_of(place.path)) if place.path else (None, "")
+    return Network(place.name, kind, place.inspected.family, hint_of(place), size, mark)
 
 
 def _given(told: str, kind: NetworkKind, hint: str | None = None) -> Place:
     """One that the studio was started with; of the hub, nothing is known before it is fetched."""
     path = Path(told).expanduser()
     if not path.exists():
-        return Place(told, told, Inspected(kind), hint)
-    return Place(path.stem if path.is_file() else path.name, told, inspect(path), hint)
+        return Place(told, told, Inspected(kind), None, hint)
+    return Place(path.stem if path.is_file() else path.name, told, inspect(path), path, hint)
+
+
+def _called(name: str, path: Path) -> str:
+    """What inkpunk finds an adapter by: its name, unless that is also a file's where the studio was started."""
+    return str(path) if Path(name).exists() else name
 
 
 def _last(name: str) -> str:

@@ -1,0 +1,46 @@
+"""The tab Edit in a real browser."""
+
+from PIL import ImageChops
+from playwright.sync_api import expect
+from visiting import BOTH, QUICK, RAVEN, Visit, opened
+
+
+@BOTH
+def test_what_is_painted_over_is_drawn_anew_and_nothing_else(visit: Visit) -> None:
+    visit.ask_for(RAVEN, **QUICK)
+    before = visit.drawn()
+    visit.page.click("#to-edit")
+    expect(visit.page.locator("#edit-prompt textarea")).to_have_value(RAVEN)
+    visit.paint()
+    visit.page.click("#edit-now")
+    after = visit.drawn("edit")
+    old, new = (opened(each).convert("RGB") for each in (before, after))
+    assert new.size == old.size
+    changed = ImageChops.difference(old, new).getbbox()
+    assert changed is not None
+    left, top, right, bottom = changed
+    assert (right - left) * (bottom - top) < old.width * old.height / 2
+
+
+def test_a_picture_is_dropped_extended_and_enlarged(visit: Visit) -> None:
+    visit.ask_for(RAVEN, **QUICK)
+    before = visit.drawn()
+    visit.tab("Edit")
+    visit.page.click("#edit-now")
+    expect(visit.page.locator("#edit-stage [role=alert]")).to_contain_text("there is no picture to edit")
+    visit.page.set_input_files("#editor input[type=file]", before)
+    visit.paint_ready()
+    visit.page.fill("#edit-prompt textarea", RAVEN)
+    visit.unfold("Extend")
+    visit.page.get_by_label("Left, pixels").fill("64")
+    visit.page.click("#edit-now")
+    wide = visit.drawn("edit")
+    assert opened(wide).size == (320, 256)
+    visit.page.get_by_label("Left, pixels").fill("0")
+    visit.page.click("#go-on")
+    visit.unfold("Enlarge")
+    visit.choose("#factor", "1.5")
+    visit.paint_ready()
+    visit.page.click("#edit-now")
+    large = visit.drawn("edit", but=wide)
+    assert opened(large).size == (480, 384)
