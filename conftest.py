@@ -9,10 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests import typed
-
-typed.install()
-
 # A tenth of the default, so that the whole takes minutes, and the same ones every time, so that what lands is what
 # was tested. Each package's tests by themselves try all; `--hypothesis-profile=explore` tries others every time.
 settings.register_profile("workspace", max_examples=10, derandomize=True, deadline=None)

@@ -9,7 +9,7 @@ from tools.fuzz.corpus import Evil, torch_saved
 from tools.fuzz.parsers import PARSERS
 from tools.fuzz.work import Counts, fuzz
 
-INPUTS = 1000
+INPUTS = 2000
 
 
 @pytest.fixture(scope="module")

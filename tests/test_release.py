@@ -1,5 +1,6 @@
 """Releases, in a scratch clone of this repository."""
 
+import re
 import subprocess
 import tomllib
 from collections.abc import Callable
@@ -7,13 +8,16 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.version import Version
 
 from tools.release.__main__ import main, row
 from tools.release.building import prepare, with_addresses
 from tools.release.faces import FaceChange
 from tools.release.members import Member, ReleaseError, git, member, members
+from tools.release.oldest import above, lowest
 from tools.release.publish import notes, of_tag
+from tools.release.rehearse import needs, runnable
 from tools.release.releasing import missing_fragments, next_version, release
 from tools.release.versions import asked_for, part_of, raised, range_for
 
@@ -189,15 +193,32 @@ def test_members_are_found() -> None:
 
 def test_a_readme_shows_its_pictures_wherever_it_is_shown() -> None:
     readme = (
-        "![A sheet](sheet.png) [the app](../../README.md#use) [torch](https://pytorch.org) [here](#there)"
+        "![A sheet](sheet.png) [the app](../../README.md#use) [torch](https://pytorch.org) [here](#there) "
+        "[wrapped](\nsheet.png) "
+        '<img src="sheet.png" width="240"> <img src="https://pytorch.org/logo.png">'
     )
     told = with_addresses(readme, "packages/inkpunk-sketch", "owner/inkpunk", "inkpunk-sketch-v1.0.0")
     home = "owner/inkpunk/inkpunk-sketch-v1.0.0/packages/inkpunk-sketch"
     assert told == (
         f"![A sheet](https://raw.githubusercontent.com/{home}/sheet.png) "
         "[the app](https://github.com/owner/inkpunk/blob/inkpunk-sketch-v1.0.0/README.md#use) "
-        "[torch](https://pytorch.org) [here](#there)"
+        "[torch](https://pytorch.org) [here](#there) "
+        "[wrapped](https://github.com/owner/inkpunk/blob/inkpunk-sketch-v1.0.0/packages/inkpunk-sketch/sheet.png) "
+        f'<img src="https://raw.githubusercontent.com/{home}/sheet.png" width="240"> '
+        '<img src="https://pytorch.org/logo.png">'
     )
+
+
+@pytest.mark.parametrize("each", members(ROOT), ids=lambda each: each.name)
+def test_every_address_of_a_readme_leads_somewhere(each: Member) -> None:
+    told = with_addresses((each.folder / "README.md").read_text(), each.path, "owner/inkpunk", "ref")
+    beside = re.findall(r'(?:\]\(|src="|href=")((?!https?:|#)[^)"]*)', told)
+    assert not beside, "these would lead nowhere on a package's page"
+    ours = re.findall(
+        r"https://(?:raw.githubusercontent.com/owner/inkpunk|github.com/owner/inkpunk/blob)/ref/([^)#\"]*)",
+        told,
+    )
+    assert all((ROOT / path).exists() for path in ours), ours
 
 
 def test_what_is_published_is_what_git_has(tmp_path: Path) -> None:
@@ -222,3 +243,44 @@ def test_a_member_says_what_package_pages_show(each: Member) -> None:
     assert (each.folder / "LICENSE").read_text().startswith((ROOT / "LICENSE").read_text())
     assert all((each.folder / name).exists() for name in told["license-files"])
     assert "promises" in (each.folder / "README.md").read_text()  # about compatibility
+
+
+def test_the_table_of_wheels_tells_what_each_member_needs() -> None:
+    [told] = re.findall(
+        r"<!-- wheels -->\n(.*?)<!-- end -->", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL
+    )
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in told.splitlines()[2:]]
+    shown = {
+        name: (Version(version) <= member(ROOT, name).version, needed) for name, version, *_, needed in rows
+    }
+    assert shown == {each.name: (True, needs(each)) for each in members(ROOT)}, (
+        "run `uv run --group release python -m tools.release.rehearse --until built --write`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "least"),
+    [
+        ("torch>=2.6", "2.6"),
+        ("inkpunk>=0.12,<0.14", "0.12"),
+        ("zensical==0.0.73", "0.0.73"),
+        ("ray[data]<3", None),
+    ],
+)
+def test_the_oldest_that_a_member_says_it_works_with(needed: str, least: str | None) -> None:
+    assert lowest(Requirement(needed)) == (least and Version(least))
+
+
+def test_what_was_tried_in_a_newer_version_than_the_oldest_is_told() -> None:
+    declared = [Requirement(each) for each in ("torch>=2.6", "PyYAML>=6", "pillow>=11", "rich")]
+    installed = {
+        name: Version(version) for name, version in {"torch": "2.6.0", "pyyaml": "6.0.1", "rich": "9"}.items()
+    }
+    assert above(declared, installed) == ["PyYAML 6.0.1, not 6"]
+
+
+def test_an_example_that_takes_more_than_its_member_installs_is_left_out() -> None:
+    imports = ("import inkpunk_vae", "from diffusers import AutoencoderKL", "import inkpunk_clip")
+    readme = "\n".join(f"```python\n{each}\n```" for each in imports)
+    assert runnable(member(ROOT, VAE), readme) == ["import inkpunk_vae\n"]
+    assert runnable(member(ROOT, "inkpunk"), readme) == ["import inkpunk_vae\n", "import inkpunk_clip\n"]

@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-import yaml
 
 ROOT = Path(__file__).parent.parent
 MEMBERS = sorted([*ROOT.glob("packages/*"), *ROOT.glob("apps/*")])
@@ -28,6 +27,13 @@ def test_a_member_is_complete(member: Path) -> None:
     assert "```python" in (member / "README.md").read_text() or member.name == "pipeline"
 
 
+@pytest.mark.parametrize("member", [each for each in MEMBERS if project(each)["dependencies"]], ids=by_name)
+def test_a_members_own_tests_check_the_types_and_shapes_of_its_every_call(member: Path) -> None:
+    settings = tomllib.loads((member / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    modules = [path.parent.name for path in member.glob("src/*/py.typed")]
+    assert f"--jaxtyping-packages={','.join(modules)},beartype.beartype" in settings["addopts"]
+
+
 @pytest.mark.parametrize("member", MEMBERS, ids=by_name)
 def test_the_changelog_begins_with_the_version(member: Path) -> None:
     newest = re.search(r"^## (\S+)", (member / "CHANGELOG.md").read_text(), re.MULTILINE)
@@ -38,16 +44,6 @@ def test_the_changelog_begins_with_the_version(member: Path) -> None:
 def test_the_oracles_are_no_runtime_dependencies(member: Path) -> None:
     named = {re.split(r"[<>=~! ]", dependency)[0] for dependency in project(member)["dependencies"]}
     assert not named & {"diffusers", "transformers", "accelerate"}
-
-
-@pytest.mark.parametrize("member", MEMBERS, ids=by_name)
-def test_a_workflow_runs_for_the_members_own_paths(member: Path) -> None:
-    name, directory = project(member)["name"], str(member.relative_to(ROOT))
-    workflow = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text())
-    triggers = workflow[True]  # YAML 1.1 reads the key `on` as a boolean
-    assert f"{directory}/**" in triggers["push"]["paths"]
-    assert triggers["pull_request"]["paths"] == triggers["push"]["paths"]
-    assert workflow["jobs"]["package"]["with"] == {"name": name, "directory": directory}
 
 
 def test_an_app_names_its_packages_by_version_range() -> None:

@@ -1,12 +1,12 @@
 """Times inkpunk-winograd as its wheel has it, where there is no compiler, beside what this machine's compiler builds.
 
-    uv run python -m tools.benchmark_wheel [--runs 5] [--checkpoint full.safetensors]
+    uv run python -m tools.benchmark_wheel [--runs 5] [--full | --checkpoint full.safetensors]
 
 The wheel is built and installed, with the app, into an environment of its own, and the rest runs there. First without
 any compiler in the path: the kernels have to be those that came. Then torch, the kernels that came, and those built
 here take turns in one process, so that a busy machine slows all of them alike; the figures are medians. With a
-checkpoint of Stable Diffusion's size (tools/make_checkpoint.py writes one), so do the steps of one guided picture of
-512x512.
+checkpoint of Stable Diffusion's size, or `--full`, which writes one of random weights, so do the steps of one guided
+picture of 512x512. Fails where the kernels that came take more than 0.40 of torch's time, or 1.05 of a step's.
 """
 
 import argparse
@@ -25,6 +25,8 @@ ROOT = Path(__file__).parents[1]
 HERE = "--here"  # said by this to itself
 CONVOLUTION = (1, 640, 640, 32, 32)
 KERNELS = ("convolution", "attention")
+OF_TORCH, OF_BUILT = 0.40, 1.05
+"""The most that the kernels that came may take: of torch's time, and of that with those built here."""
 
 
 def install(folder: Path) -> Path:
@@ -80,8 +82,8 @@ def turns(ways: dict[str, Callable[[], object]], runs: int, path: str) -> dict[s
     return {way: median(each) for way, each in seconds.items()}
 
 
-def convolve(runs: int, path: str) -> None:
-    """One convolution, beside torch's in the faster of its two memory formats."""
+def convolve(runs: int, path: str) -> bool:
+    """One convolution, beside torch's in the faster of its two memory formats; whether it is fast enough."""
     import torch
     import torch.nn.functional as F
     from inkpunk_winograd import winograd_conv2d
@@ -102,14 +104,13 @@ def convolve(runs: int, path: str) -> None:
         }
         took = turns(ways, runs, path)
     torchs = min(took["torch"], took["torch, last"])
-    print(
-        f"  came: {took['came'] / torchs:.2f} of torch's; built here: {took['built here'] / torchs:.2f}\n",
-        flush=True,
-    )
+    came, built = took["came"] / torchs, took["built here"] / torchs
+    print(f"  came: {came:.2f} of torch's, at most {OF_TORCH:.2f}; built here: {built:.2f}\n", flush=True)
+    return came <= OF_TORCH
 
 
-def draw(checkpoint: str, runs: int, path: str) -> None:
-    """The steps of one guided picture, by turns with the kernels that came and with those built here."""
+def draw(checkpoint: str, runs: int, path: str) -> bool:
+    """The steps of one guided picture, with the kernels that came and those built here; whether it is fast enough."""
     from inkpunk import Pipeline, Request
 
     with kernels(False, path):
@@ -119,32 +120,40 @@ def draw(checkpoint: str, runs: int, path: str) -> None:
     print("seconds of a guided step at 512x512:")
     ways = {"came": lambda: next(steps), "built here": lambda: next(steps)}
     took = turns(ways, runs, path)
-    print(f"  came: {took['came'] / took['built here']:.3f} of built here", flush=True)
+    came = took["came"] / took["built here"]
+    print(f"  came: {came:.3f} of built here, at most {OF_BUILT:.2f}", flush=True)
+    return came <= OF_BUILT
 
 
-def main() -> None:
-    """Build, install, and measure there."""
+def main() -> int:
+    """Build, install, and measure there; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--checkpoint", help="of Stable Diffusion's size")
+    parser.add_argument("--full", action="store_true", help="write one, of random weights (4.3 GB)")
     parser.add_argument(HERE, action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.here:
         path = os.environ["PATH"]
-        convolve(4 * arguments.runs, path)
+        enough = [convolve(4 * arguments.runs, path)]
         if arguments.checkpoint:
-            draw(arguments.checkpoint, arguments.runs, path)
-        return
+            enough.append(draw(arguments.checkpoint, arguments.runs, path))
+        return int(not all(enough))
     with tempfile.TemporaryDirectory() as folder:
         python = install(Path(folder))
+        checkpoint = arguments.checkpoint
+        if arguments.full:
+            checkpoint = str(Path(folder) / "full.safetensors")
+            subprocess.run([sys.executable, "-m", "tools.make_checkpoint", checkpoint], cwd=ROOT, check=True)
         own = {"PYTHONSAFEPATH": "1", "XDG_CACHE_HOME": folder}
         say = "from inkpunk_winograd import why_not_native; print('native kernels:', why_not_native() or 'in use')"
         bare = {**os.environ, **own, "PATH": str(python.parent)}
         subprocess.run([python, "-c", say], env=bare, check=True)
-        subprocess.run([python, __file__, HERE, *sys.argv[1:]], env={**os.environ, **own}, check=True)
+        asked = [HERE, "--runs", str(arguments.runs), *(["--checkpoint", checkpoint] if checkpoint else [])]
+        return subprocess.run([python, __file__, *asked], env={**os.environ, **own}).returncode
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

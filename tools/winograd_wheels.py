@@ -27,6 +27,8 @@ TAGS = PLATFORMS["inkpunk-winograd"]
 EXPORTS = {
     "convolution": {"inkpunk_winograd_plan", "inkpunk_winograd_run"},
     "attention": {"inkpunk_attention_room", "inkpunk_attention_run"},
+    "products": {"inkpunk_products_plan", "inkpunk_products_run"},
+    "narrow_attention": {"inkpunk_narrow_attention_room", "inkpunk_narrow_attention_run"},
 }
 NEEDED = {"libc.so.6", "/usr/lib/libSystem.B.dylib"}
 OLDEST_GLIBC = (2, 17)

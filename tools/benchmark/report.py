@@ -174,7 +174,7 @@ def plot(summary: Summary, path: Path) -> None:
         top += len(rows) + 1  # a gap
     if not ticks:
         return
-    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.16 * top))
+    figure, axes = pyplot.subplots(figsize=(9, 1 + 0.16 * top))
     for name, some in bars.items():
         if some:
             axes.barh(*zip(*some, strict=True), height=1, label=name, color=_colour(name))
@@ -186,10 +186,10 @@ def plot(summary: Summary, path: Path) -> None:
             halves[torch.float32] / halves[torch.bfloat16], color="black", linewidth=1, linestyle=":"
         )
     axes.set_xlabel(
-        "time, in units of float32's limit of direct arithmetic (line; dotted: bfloat16's); less is better"
+        "time, in units of the limit of direct arithmetic in float32\n(the line; dotted: in bfloat16); less is better"
     )
     axes.set_ylim(top - 1, -1)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, which may be long
     figure.tight_layout()
     figure.savefig(path)
     pyplot.close(figure)

@@ -190,6 +190,65 @@ def _tiny_vaes() -> list[bytes]:
     ]
 
 
+def vocabularies() -> list[bytes]:
+    """The three files of a small one: entries, merges, and both in one."""
+    merges = [("r", "a"), ("ra", "v</w>")]
+    entries = {
+        name: number for number, name in enumerate(["r", "a", "v</w>", "ra", "rav</w>", "<s>", "</s>"])
+    }
+    special = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "pad_token": "</s>"}
+    whole = {
+        "model": {"type": "BPE", "end_of_word_suffix": "</w>", "vocab": entries, "merges": merges},
+        "added_tokens": [{"content": "neon", "id": 7}],
+    }
+    listed = "\n".join(["#version: 0.2", *map(" ".join, merges)])
+    return [
+        json.dumps(entries).encode(),
+        listed.encode(),
+        json.dumps(whole).encode(),
+        json.dumps(special).encode(),
+    ]
+
+
+def _recipes() -> list[bytes]:
+    """A recipe of each program that is read, as its text."""
+    loader = {"class_type": "CheckpointLoaderSimple", "inputs": {"ckpt_name": "dream.safetensors"}}
+    texts = {
+        str(place): {"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["4", 1]}}
+        for place, text in ((6, "a moth"), (7, "dust"))
+    }
+    latents = {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512, "batch_size": 1}}
+    links = {"model": ["4", 0], "positive": ["6", 0], "negative": ["7", 0], "latent_image": ["5", 0]}
+    numbers = {
+        "seed": 7,
+        "steps": 20,
+        "cfg": 7.5,
+        "sampler_name": "euler",
+        "scheduler": "karras",
+        "denoise": 1.0,
+    }
+    sampler = {"class_type": "KSampler", "inputs": {**numbers, **links}}
+    graph = {"3": sampler, "4": loader, "5": latents, **texts}
+    invoke = {"positive_prompt": "a moth", "seed": 7, "steps": 20, "cfg_scale": 7.5, "scheduler": "euler"}
+    novel = {"prompt": "a moth", "seed": 7, "steps": 20, "scale": 7.5, "sampler": "k_euler", "uc": "dust"}
+    infotext = (
+        'a moth\nNegative prompt: dust\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 9, Note: "a, b"'
+    )
+    dream = '"a moth" -s 20 -S 7 -W 512 -H 512 -C 7.5 -A k_euler'
+    jsons = [json.dumps(each).encode() for each in (graph, invoke, novel)]
+    return [infotext.encode(), dream.encode(), *jsons]
+
+
+def _requests() -> list[bytes]:
+    """Lines of each form."""
+    return [
+        b'{"prompt": ["a raven", "an owl"], "steps": [4, 8], "seed": 7, "count": 2, "apg": true}\n{"prompt": "a"}\n',
+        b'[{"prompt": "a raven", "lora": ["neon:0.8"], "guidance": 7.5}]',
+        b'prompt,steps,negative\n"a raven, at dusk",4,"[""dust"", ""rust""]"\nan owl,8,\n',
+        b"a raven at dusk\n# a note\nan owl\n",
+    ]
+
+
 def corpus(parser: str) -> list[bytes]:
     """Valid inputs of a parser, then its kept ones."""
     content = {"state_dict": {"a": TWO, "b": torch.ones(3).half()}, "epoch": 1, "hook": Evil()}
@@ -212,6 +271,14 @@ def corpus(parser: str) -> list[bytes]:
         "control": _controls(),
         "image prompts": _image_prompts(),
         "tiny autoencoders": _tiny_vaes(),
+        "upscalers": [
+            torch_saved({"params_ema": {"conv_first.weight": TWO}, "hook": Evil()}, True),
+            torch_saved({"params": {"conv_first.weight": TWO}}, False),
+            save({"conv_first.weight": TWO}),
+        ],
+        "vocabularies": vocabularies(),
+        "recipes": _recipes(),
+        "requests": _requests(),
         "folders": [json.dumps(config).encode(), json.dumps(index).encode()],
         "pictures": [
             _png(parameters="a cat\nSteps: 2", inkpunk='{"prompt": "a cat"}'),

@@ -2,16 +2,25 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
 import torch
+from inkpunk.orders.files import read_orders
+from inkpunk.orders.lines import READERS as FORMS
+from inkpunk.orders.values import OrderError
 from inkpunk.pictures import reading
-from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.facts import Facts, PictureError
+from inkpunk.pictures.grid_facts import GridFacts
 from inkpunk.pictures.masks import read_mask
+from inkpunk.pictures.others import read_others
 from inkpunk.pictures.png_text import read_facts
-from inkpunk.pictures.recipe import read_recipe
+from inkpunk.pictures.recipe import COMMENT, TEXTS, Recipe, read_recipe
+from inkpunk.pictures.travel_facts import TravelFacts
 from inkpunk_clip import GRAMMARS, parse
+from inkpunk_clip.vocabulary import read_vocabulary
 from inkpunk_weights import (
     CheckpointError,
     open_adapter,
@@ -20,13 +29,14 @@ from inkpunk_weights import (
     open_image_encoder,
     open_image_prompt,
     open_tiny_vae,
+    open_upscaler,
 )
 from inkpunk_weights.folders import open_folder
 from inkpunk_weights.tensor_files import open_tensor_file
 from inkpunk_weights.torch_files import open_torch_file
 from safetensors.torch import save
 
-from .corpus import TWO
+from .corpus import TWO, vocabularies
 
 SHARD = save({"a": TWO})
 PEFTS = save(
@@ -35,6 +45,7 @@ PEFTS = save(
         "base_model.model.conv_in.lora_B.weight": TWO.T.contiguous(),
     }
 )
+SOUND = vocabularies()
 SMALL = 1 << 20  # pixels
 WEIGHTS = (torch.ones(3, 3), torch.ones(4, 6), torch.ones(4, 2, 1, 1))  # that the corpus' adapters are of
 
@@ -123,6 +134,68 @@ def _mask(data: bytes, folder: Path) -> None:
         read_mask(_write(folder / "mask.png", data))
 
 
+def _upscaler(data: bytes, folder: Path) -> None:
+    dict(open_upscaler(_write(folder / "4x.pth", data)).tensors)
+
+
+def _vocabulary(data: bytes, _: Path) -> None:
+    """The same bytes as each file of a tokenizer, beside sound ones; refused if they are none."""
+    entries, merges, _, special = SOUND
+    refusal = None
+    for files in (
+        {"vocab.json": data, "merges.txt": merges, "special_tokens_map.json": special},
+        {"vocab.json": entries, "merges.txt": data, "special_tokens_map.json": special},
+        {"vocab.json": entries, "merges.txt": merges, "special_tokens_map.json": data},
+        {"tokenizer.json": data, "special_tokens_map.json": special},
+        {
+            "vocab.json": entries,
+            "merges.txt": merges,
+            "special_tokens_map.json": special,
+            "added_tokens.json": data,
+        },
+    ):
+        try:
+            read_vocabulary(files)
+            return
+        except ValueError as error:
+            refusal = error
+    assert refusal is not None
+    raise refusal
+
+
+def _recipe(data: bytes, _: Path) -> None:
+    """The same text as a recipe of each program, and of ours; refused if it is of none."""
+    text, refusal, read = data.decode(errors="replace"), None, False
+    readers = [partial(read_others, Recipe("PNG", 64, 64, {name: text})) for name in (*TEXTS, COMMENT)]
+    readers += [partial(kind.from_json, text) for kind in (Facts, GridFacts, TravelFacts)]
+    for reader in readers:
+        try:
+            reader()
+            read = True
+        except PictureError as error:
+            one_line(error)
+            refusal = error
+    if refusal and not read:
+        raise refusal
+
+
+def _requests(data: bytes, folder: Path) -> None:
+    """The same bytes in each form, as far as fifty orders go."""
+    refusal, read = None, False
+    for form in FORMS:
+        try:
+            entries = [*islice(read_orders(_write(folder / "requests", data), form=form), 50)]
+        except OrderError as error:
+            one_line(error)
+            refusal = error
+            continue
+        for entry in entries:
+            assert entry.error.isprintable(), f"a message of several lines: {entry.error!r}"
+            read = read or entry.order is not None
+    if refusal and not read:
+        raise refusal
+
+
 def _prompt(data: bytes, _: Path) -> None:
     for grammar in GRAMMARS:
         parse(data.decode(errors="surrogateescape"), grammar)
@@ -142,6 +215,10 @@ PARSERS: dict[str, tuple[Callable[[bytes, Path], None], tuple[type[Exception], .
     "control": (_control, (CheckpointError,)),
     "image prompts": (_image_prompt, (CheckpointError,)),
     "tiny autoencoders": (_tiny_vae, (CheckpointError,)),
+    "upscalers": (_upscaler, (CheckpointError,)),
+    "vocabularies": (_vocabulary, (ValueError,)),
+    "recipes": (_recipe, (PictureError,)),
+    "requests": (_requests, (OrderError,)),
     "folders": (_folder, (CheckpointError,)),
     "pictures": (_picture, (PictureError,)),
     "masks": (_mask, (PictureError,)),

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tarfile
 from io import BytesIO
 from pathlib import Path
@@ -11,7 +12,8 @@ from posixpath import normpath
 
 from .members import Member, ReleaseError, git
 
-LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)\s]+)\)")
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(\s*(?!\w+:|[#\s])([^)\s]+)\s*\)")
+IMAGE = re.compile(r'(<img src=")(?!\w+:)([^"]+)')
 LINKS = """
 [project.urls]
 Homepage = "{home}"
@@ -60,6 +62,21 @@ def build(member: Member, repository: str, ref: str, out: Path, *, everywhere: b
     return sorted(path for path in (out / member.name).iterdir() if path.suffix in (".whl", ".gz"))
 
 
+def check(member: Member, files: list[Path]) -> None:
+    """Hold a member's files to what package pages show well, and its wheels to hold nothing but the package.
+
+    Raises:
+        ReleaseError: with what is wrong.
+    """
+    # compiled kernels are opened by ctypes: no modules, for all that their names end as such
+    kernels = ["--ignore", "W004"] if member.name in PLATFORMS else []
+    wheels = [file for file in files if file.suffix == ".whl"]
+    for command in (["twine", "check", "--strict", *files], ["check_wheel_contents", *kernels, *wheels]):
+        done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+        if done.returncode:
+            raise ReleaseError(f"{member.name}: {command[0]}: {done.stdout}{done.stderr}")
+
+
 def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
     """Copy what is committed of a member into a folder, with its README's and its own addresses made absolute."""
     archive = subprocess.run(
@@ -68,7 +85,7 @@ def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
     with tarfile.open(fileobj=BytesIO(archive.stdout)) as committed:
         committed.extractall(home, filter="data")
     readme, project = home / "README.md", home / "pyproject.toml"
-    readme.write_text(with_addresses(readme.read_text(), member.path, repository, ref))
+    readme.write_text(with_addresses(readme.read_text("utf-8"), member.path, repository, ref), "utf-8")
     github = f"https://github.com/{repository}"
     project.write_text(project.read_text() + LINKS.format(home=github, ref=ref, path=member.path))
 
@@ -76,11 +93,16 @@ def prepare(member: Member, repository: str, ref: str, home: Path) -> None:
 def with_addresses(readme: str, path: str, repository: str, ref: str) -> str:
     """A README whose relative links and pictures have addresses of their own, for pages that show it elsewhere."""
 
+    def address(link: str, picture: bool) -> str:
+        home = (
+            f"https://raw.githubusercontent.com/{repository}"
+            if picture
+            else f"https://github.com/{repository}/blob"
+        )
+        return f"{home}/{ref}/{normpath(f'{path}/{link}')}"
+
     def absolute(match: re.Match[str]) -> str:
         picture, text, link = match.groups()
-        place = normpath(f"{path}/{link}")
-        if picture:
-            return f"![{text}](https://raw.githubusercontent.com/{repository}/{ref}/{place})"
-        return f"[{text}](https://github.com/{repository}/blob/{ref}/{place})"
+        return f"{picture}[{text}]({address(link, bool(picture))})"
 
-    return LINK.sub(absolute, readme)
+    return IMAGE.sub(lambda match: match[1] + address(match[2], True), LINK.sub(absolute, readme))

@@ -1,12 +1,16 @@
 """The members of a workspace: their names, versions, dependencies and tags."""
 
+import re
 import subprocess
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.version import Version
+
+PYTHON = re.compile(r"Programming Language :: Python :: (3\.\d+)")
 
 
 class ReleaseError(Exception):
@@ -23,6 +27,8 @@ class Member:
         name: as it is published.
         version: in its pyproject.toml.
         requires: its runtime dependencies.
+        pythons: the versions that it is tested with, oldest first, as its classifiers tell.
+        commands: what it puts into the path.
     """
 
     root: Path
@@ -30,13 +36,17 @@ class Member:
     name: str
     version: Version
     requires: tuple[Requirement, ...]
+    pythons: tuple[str, ...]
+    commands: tuple[str, ...]
 
     @classmethod
     def read(cls, root: Path, folder: Path) -> "Member":
         """Read a member's pyproject.toml."""
-        told = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))["project"]
         requires = tuple(map(Requirement, told["dependencies"]))
-        return cls(root, folder, told["name"], Version(told["version"]), requires)
+        pythons = tuple(match[1] for each in told["classifiers"] if (match := PYTHON.fullmatch(each)))
+        commands = tuple(told.get("scripts", ()))
+        return cls(root, folder, told["name"], Version(told["version"]), requires, pythons, commands)
 
     @property
     def module(self) -> str:
@@ -98,6 +108,21 @@ def member(root: Path, name: str) -> Member:
     if name not in known:
         raise ReleaseError(f"{name}: no member of this workspace; use {', '.join(known)}")
     return known[name]
+
+
+def named(root: Path, names: Sequence[str]) -> list[Member]:
+    """The members of some names, or all where none is named.
+
+    Raises:
+        ReleaseError: there is none of a name.
+    """
+    return [member(root, name) for name in names] or members(root)
+
+
+def dev_group(folder: Path) -> list[str]:
+    """What the member of a folder is tested with, as its pyproject.toml says."""
+    told = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
+    return told["dependency-groups"]["dev"]
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -4,7 +4,8 @@
     python -m tools.release.publish try TAG --files FOLDER
     python -m tools.release.publish notes TAG
 
-Builds a member's files; tries those in a bare environment with the member's own tests; prints its changelog's entry.
+Builds a member's files, and checks them; tries those in bare environments with the member's own tests; prints its
+changelog's entry.
 """
 
 import argparse
@@ -13,11 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import tomllib
 from pathlib import Path
 
-from .building import build
-from .members import Member, ReleaseError, member
+from .building import build, check
+from .members import Member, ReleaseError, dev_group, member
 
 
 def of_tag(root: Path, tag: str) -> Member:
@@ -39,7 +39,7 @@ def notes(member: Member) -> str:
     """The entry of a member's version in its changelog, without its heading."""
     entry = re.search(
         rf"^## {re.escape(str(member.version))} .*?\n(.*?)(?=^## |\Z)",
-        member.changelog.read_text(),
+        member.changelog.read_text(encoding="utf-8"),
         re.DOTALL | re.MULTILINE,
     )
     if entry is None:
@@ -48,20 +48,23 @@ def notes(member: Member) -> str:
 
 
 def tried(member: Member, files: Path) -> None:
-    """Run a member's tests against its wheel, in an environment of nothing but that and what it declares.
+    """Try a member's files, each in an environment of nothing but that and what it declares.
+
+    Its tests run against the wheel, in a copy of its folder. What the sdist builds is imported.
 
     Raises:
         subprocess.CalledProcessError: they fail.
     """
+    sdist = next(files.glob("*.tar.gz")).resolve()
+    alone = ["uv", "run", "--no-project", "--isolated"]
     with tempfile.TemporaryDirectory() as temporary:
-        home = Path(temporary)
-        shutil.copytree(member.folder / "tests", home / "tests")
-        for name in ("pyproject.toml", "README.md"):
-            shutil.copyfile(member.folder / name, home / name)
-        needed = tomllib.loads((home / "pyproject.toml").read_text())["dependency-groups"]["dev"]
-        wanted = [f"--with={each}" for each in (*needed, f"{member.name}=={member.version}")]
-        command = ["uv", "run", "--no-project", "--isolated", f"--find-links={files.resolve()}", *wanted]
-        subprocess.run([*command, "pytest", "tests"], cwd=home, check=True)
+        home = Path(temporary) / member.name
+        shutil.copytree(member.folder, home, ignore=shutil.ignore_patterns(".venv", "__pycache__"))
+        wanted = [f"--with={each}" for each in (*dev_group(home), f"{member.name}=={member.version}")]
+        wheel = [f"--find-links={files.resolve()}", f"--no-build-package={member.name}"]
+        subprocess.run([*alone, *wheel, *wanted, "pytest", "tests"], cwd=home, check=True)
+        built = [f"--with={member.name} @ {sdist.as_uri()}", "python", "-c", f"import {member.module}"]
+        subprocess.run([*alone, *built], cwd=temporary, check=True)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +84,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         chosen = of_tag(Path.cwd(), asked.tag)
         if asked.command == "build":
-            for file in build(chosen, asked.repository, asked.tag, asked.out / "build", everywhere=True):
+            files = build(chosen, asked.repository, asked.tag, asked.out / "build", everywhere=True)
+            check(chosen, files)
+            for file in files:
                 print(shutil.copy(file, asked.out))
             shutil.rmtree(asked.out / "build")
         elif asked.command == "try":

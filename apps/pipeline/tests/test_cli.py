@@ -1,23 +1,27 @@
 """The command line as a user meets it: what it prints, what it writes, what it refuses."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from inkpunk import Pipeline, read_facts
 from inkpunk.cli import main
 from inkpunk.cli.options import choices
+from inkpunk.cli.progress import with_progress
 from inkpunk.road.programs import PROGRAMS
 from inkpunk.road.trace import Stage  # noqa: F401  # compiled here: 3.11 cannot compile it, with its checks, deep in a runner
 from inkpunk_sampling import PREDICTIONS, SAMPLERS, SPACINGS
-from inkpunk_weights import open_checkpoint, save_checkpoint
+from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -285,6 +289,9 @@ def test_a_device_that_is_not_here_is_refused_in_one_line(tiny: Path, device: st
         ("x" * 300 + ".png", "cannot be saved to: File name too long"),
         ("x" * 300, "cannot be saved to: File name too long"),
         ("picture.gif", "pictures are saved as .png, .jpg, .webp or .avif, which hold their recipe"),
+        ("picture.JFIF", "pictures are saved as .png, .jpg, .webp or .avif, which hold their recipe"),
+        ("picture.exr", "pictures are saved as .png, .jpg, .webp or .avif, which hold their recipe"),
+        ("picture.mp4", "pictures are saved as .png, .jpg, .webp or .avif, which hold their recipe"),
     ],
 )
 def test_where_nothing_can_be_saved_is_refused_before_any_work(
@@ -297,8 +304,47 @@ def test_where_nothing_can_be_saved_is_refused_before_any_work(
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+def test_a_folder_named_as_a_picture_is_refused_before_any_work(
+    tiny: Path, tmp_path: Path, overwrite: list[str]
+) -> None:
+    (tmp_path / "raven.png").mkdir()
+    result = draw(tmp_path / "none.safetensors", "--out", tmp_path / "raven.png", *overwrite)
+    assert result.exit_code == 1
+    assert "raven.png: is a folder; name a file in it" in result.output
+
+
+def test_a_link_to_nothing_keeps_its_name(tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "raven.png"
+    out.symlink_to(tmp_path / "nowhere.png")
+    result = draw(tmp_path / "none.safetensors", "--out", out)
+    assert result.exit_code == 1 and "exists already" in result.output
+    assert draw(tiny, "--steps", 1, "--out", out, "--overwrite").exit_code == 0
+    assert not out.is_symlink() and len(pixels(out)) == 64 * 64 * 3
+
+
+def test_a_loras_place_is_looked_at_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "ink.safetensors").mkdir()
+    arguments = "train", "lora", tmp_path / "pictures", "--caption", "a raven", "--out"
+    result = run(*arguments, tmp_path / "ink.safetensors", "--overwrite")
+    assert result.exit_code == 1 and "is a folder; name a file" in result.output
+    monkeypatch.setattr("os.access", lambda _, mode: mode != os.W_OK)
+    result = run(*arguments, tmp_path / "new.safetensors")
+    assert result.exit_code == 1 and "no permission to write there" in result.output
+
+
+@pytest.mark.parametrize("fps", ["0", "nan", "inf", "1e-300", "0.01", "-5"])
+def test_a_pace_that_no_file_can_tell_is_refused_before_any_work(tmp_path: Path, fps: str) -> None:
+    out = tmp_path / "a.png"
+    result = run("travel", "a", "b", "--fps", fps, "--out", out, "--model", tmp_path / "none.safetensors")
+    assert result.exit_code == 1
+    assert "must lie between 0.02 and 1000" in result.output
+
+
 @pytest.mark.parametrize(
-    "option", [["--count", 10**10], ["--width", int("9" * 400)], ["--seed", int("9" * 400)]]
+    "option",
+    [["--batch", 10**30], ["--count", 10**10], ["--width", int("9" * 400)], ["--seed", int("9" * 400)]],
 )
 def test_absurd_numbers_are_refused_in_one_line(tiny: Path, option: list[object]) -> None:
     result = draw(tiny, *option)
@@ -320,6 +366,63 @@ def test_what_changes_nothing_is_said(tiny: Path, tmp_path: Path, options: list[
     assert words in result.stderr
     plain = draw(tiny, "--steps", 2, "--negative", "owl", "--out", tmp_path / "plain.png")
     assert words not in plain.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--negative", "owl", "--guidance", 1], "The negative prompt changes nothing at guidance 1"),
+        (["--strength", 0.5], "--strength changes nothing without --init"),
+        (["--steps", 1], "One step draws a blur"),
+    ],
+)
+def test_every_command_that_draws_says_what_changes_nothing(
+    tiny: Path, tmp_path: Path, options: list[object], words: str
+) -> None:
+    model = "--model", tiny, "--device", "cpu", "--seed", 1
+    out, whole = ("--out", tmp_path), ("--strength", 1)
+    assert words in run("grid", "a", *model, "--steps", 2, *options, *out, "--x", "clip-skip=1,2").stderr
+    assert words in run("travel", "a", "b", *model, "--steps", 2, *options, *out, "--frames", 2).stderr
+    if "--strength" not in options:
+        assert words in run("trace", "a", *model, "--steps", 2, *options).stderr
+        Image.new("RGB", (64, 64)).save(tmp_path / "start.png")
+        larger = run(
+            "enlarge", tmp_path / "start.png", "a", "--by", 1, *model, "--steps", 2, *options, *out, *whole
+        )
+        assert larger.exit_code == 0 and words in larger.stderr, larger.output
+
+
+def test_a_grid_in_which_it_changes_some_cells_says_nothing_of_it(tiny: Path, tmp_path: Path) -> None:
+    arguments = "--model", tiny, "--device", "cpu", "--out", tmp_path, "--negative", "owl", "--steps", 2
+    result = run("grid", "a", *arguments, "--x", "guidance=1,2")
+    assert result.exit_code == 0 and "changes nothing" not in result.stderr
+
+
+@pytest.mark.parametrize("becomes", [ImportError, RuntimeError, CheckpointError, None])
+def test_ctrl_c_that_a_library_takes_for_an_error_of_its_own_ends_with_130(
+    monkeypatch: pytest.MonkeyPatch, becomes: type[Exception] | None
+) -> None:
+    def swallow() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            if becomes:
+                raise becomes("of a library") from None
+        for _ in with_progress(iter([Counted()]), "work"):
+            pytest.fail("it went on")
+
+    monkeypatch.setitem(main.commands, "swallow", click.Command("swallow", callback=swallow))
+    result = run("swallow")
+    assert result.exit_code == 130
+    assert result.output.splitlines()[-1] == "Interrupted."
+    assert isinstance(result.exception, SystemExit)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+@dataclass(frozen=True)
+class Counted:
+    index: int = 1
+    total: int = 1
 
 
 def test_a_model_that_goes_while_it_draws_loses_no_picture(

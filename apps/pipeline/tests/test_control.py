@@ -227,6 +227,44 @@ def test_after_a_control_the_pipeline_is_as_it_was(controlled: Pipeline) -> None
     assert torch.equal(latents(controlled, REQUEST), before)
 
 
+def test_other_networks_take_the_place_of_those_before(
+    controlled: Pipeline, control_net: Path, adapter: Path
+) -> None:
+    request = replace(REQUEST, controls=[Control("canny", drawing())])
+    before = latents(controlled, request)
+    other = controlled.with_networks({"canny": adapter})
+    assert (other.unet, other.text_encoder) == (controlled.unet, controlled.text_encoder)  # nothing is loaded
+    assert not torch.allclose(latents(other, request), before)
+    for each in (controlled, other.with_networks({"canny": control_net})):
+        assert torch.equal(latents(each, request), before)
+
+
+def test_a_network_that_is_told_again_stays_open(
+    controlled: Pipeline, control_net: Path, adapter: Path
+) -> None:
+    assert controlled.control_nets is not None
+    open_net = controlled.control_nets.of("canny")
+    more = controlled.with_networks({"canny": control_net, "lines": adapter})
+    assert more.control_nets is not None
+    assert more.control_nets.of("canny") is open_net
+    assert more.with_adapters().with_networks_of(controlled).control_nets is controlled.control_nets
+    with pytest.raises(CheckpointError, match=r"^control sketch: this model has no network for it"):
+        more.control_nets.of("sketch")
+
+
+def test_textures_follow_other_networks_too(controlled: Pipeline, adapter: Path) -> None:
+    request = replace(REQUEST, controls=[Control("canny", drawing())])
+    told = controlled.with_networks({"canny": adapter})
+    around = latents(told, replace(request, tileable="x"))
+    circular = controlled.for_textures("x").with_networks({"canny": adapter})
+    assert torch.equal(latents(circular, request), around)
+
+
+def test_a_model_made_by_hand_takes_no_networks(controlled: Pipeline) -> None:
+    with pytest.raises(RequestError, match=r"made by hand"):
+        replace(controlled, control_nets=None).with_networks()
+
+
 @pytest.mark.parametrize("kind", ["canny", "sketch"])
 @pytest.mark.parametrize("guess", [False, True])
 def test_the_fast_ways_change_nothing_but_rounding(

@@ -2,6 +2,7 @@
 
 import enum
 import json
+import re
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -16,11 +17,32 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk import Facts, Pipeline, Request, RequestError, load_image, read_facts
+from inkpunk import (
+    Control,
+    Extend,
+    Facts,
+    ImagePrompt,
+    Lora,
+    Pipeline,
+    Region,
+    Request,
+    RequestError,
+    load_image,
+    read_facts,
+)
 from inkpunk.cli import main
 from inkpunk.pictures import reading
 from inkpunk.pictures.reading import plain
 from PIL import Image
+
+
+def shown(value: object) -> str:
+    """A value as the name of a test; whole numbers of thousands of digits refuse to be told."""
+    try:
+        return repr(value)
+    except ValueError:
+        return f"huge {type(value).__name__}"
+
 
 NOISE = np.random.default_rng(0)
 
@@ -224,13 +246,132 @@ def test_numbers_of_others_are_kept_as_pythons_own(pipeline: Pipeline, name: str
         ("wildcards", {"bird": "raven"}),
         ("wildcards", {"bird": [1]}),
         ("wildcards", {1: ["raven"]}),
+        ("seeds", (10**5000,)),
+        ("seeds", range(10**20)),
+        ("steps", 10**5000),
+        ("width", -(10**5000)),
+        ("prompt", 10**5000),
+        ("controls", None),
+        ("controls", 5),
+        ("controls", "canny:start.png"),
+        ("controls", {"canny": "start.png"}),
+        ("image_prompts", None),
+        ("image_prompts", "start.png"),
+        ("regions", None),
+        ("regions", 5.0),
+        ("regions", "a fox@start.png"),
+        ("mask", 7),
+        ("mask", np.zeros((8, 8), np.uint8)),
+        ("extend", 64),
+        ("extend", ["left=8"]),
+        ("enlarge", object()),
+        ("enlarge", True),
+        ("enlarge", {"to": 2}),
+        ("resize", None),
+        ("resize", 2),
+        ("match_colours", "yes"),
+        ("keep_alpha", 1),
+        ("masked_content", None),
+        ("only_masked", "32"),
+        ("guess", 1.0),
+        ("draft", "no"),
+        ("tileable", True),
+        ("tile_size", 512.0),
+        ("blend", 0.3),
+        ("blend", ("a fox", "0.3")),
+        ("vary", 8),
+        ("vary", ("8", 0.2)),
+        ("vary", (10**5000, 0.2)),
+        ("seed_resize", 512),
+        ("seed_resize", (512.0, 512)),
     ],
-    ids=repr,
+    ids=shown,
 )
 def test_a_value_of_another_kind_is_refused_with_its_name(name: str, value: object) -> None:
     with pytest.raises(RequestError, match=f"^{name.replace('_', ' ')}[:, ]") as refusal:
         Request(**{"prompt": "a", name: value})
     assert "\n" not in str(refusal.value)
+
+
+class Unshowable:
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+
+class OfSeveralLines:
+    def __repr__(self) -> str:
+        return "one\ntwo\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    "value", [Unshowable(), OfSeveralLines(), [10**5000]], ids=lambda value: type(value).__name__
+)
+def test_what_cannot_be_shown_is_refused_on_one_line(value: object) -> None:
+    for name in ("steps", "prompt", "guidance", "blend", "apg"):
+        with pytest.raises(RequestError, match=f"^{name}: must be ") as refusal:
+            Request(**{"prompt": "a", name: value})
+        assert str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), torch.tensor(0.5), np.array(0.5)])
+def test_what_goes_with_a_picture_keeps_numbers_as_pythons_own(number: Any) -> None:
+    image = noise("RGB")
+    kept = [
+        Control("canny", image, number, number, number + 0.25).weight,
+        Control("canny", image, 1.0, number, number + 0.25).start,
+        ImagePrompt(image, number).weight,
+        Lora("neon", number, number).weight,
+        Lora("neon", 1.0, number).text_encoder,
+    ]
+    assert [type(each) for each in kept] == [float] * 5
+    assert {*kept} == {0.5}
+    whole = Extend(np.int64(8), torch.tensor(16), np.array(24))
+    assert repr(whole) == repr(Extend(8, 16, 24))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Control("canny", "a.png", "0.9"), "control, weight: must be a number, not str '0.9'"),
+        (lambda: Control(5, "a.png"), "control, kind: must be text, not int 5"),
+        (lambda: Control("canny", "a.png", ready="yes"), "control, ready: must be True or False"),
+        (lambda: ImagePrompt("a.png", None), "image prompt, weight: must be a number"),
+        (lambda: Region(None, "a.png"), "region, prompt: must be text"),
+        (lambda: Request("a", regions=[Region("a", 5)]), "region 'a': its mask must be a picture"),
+        (lambda: Request("a", controls=[5]), "controls: must be of inkpunk.Control"),
+        (
+            lambda: Request("a", controls=[Control("canny", 5)]),
+            "control canny: must be a picture of Pillow's",
+        ),
+        (lambda: Request("a", image_prompts=[5]), "image prompt: must be a picture of Pillow's"),
+        (lambda: Extend(left="8"), "extend left: must be a whole number, not str '8'"),
+        (lambda: Extend(top=8.5), "extend top: must be a whole number"),
+        (lambda: Lora("a", "0.8"), "LoRA a, weight: must be a number, not str '0.8'"),
+        (lambda: Lora(5), "LoRA: must be the path of a file, not int"),
+    ],
+)
+def test_what_goes_with_a_picture_is_refused_by_name_where_it_is_of_another_kind(
+    make: Callable[[], object], words: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        make()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"prompt": "a \udcff"},
+        {"negative_prompt": "a \udcff"},
+        {"blend": ("a \udcff", 0.3)},
+        {"regions": [Region("a \udcff", noise("L"))]},
+        {"prompt": "__bird__", "wildcards": {"bird": ["\udcff"]}},
+        {"regions": [Region("__bird__", noise("L"))], "wildcards": {"bird": ["\udcff"]}},
+    ],
+    ids=repr,
+)
+def test_half_a_surrogate_pair_is_no_text_anywhere(settings: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="half a surrogate pair, which is no text"):
+        Request(**{"prompt": "a", **settings})
 
 
 @settings(deadline=None)

@@ -441,3 +441,18 @@ def test_inspect_tells_what_an_image_prompt_is(kind: str, image_prompts: Path) -
     assert code == 0
     assert "an image prompt (IP-Adapter)" in output
     assert f"tokens        {2 if kind == 'plain' else 3} a picture, of width 32" in output
+
+
+def test_another_adapter_looks_through_the_same_encoder(
+    seeing: dict[str, Pipeline], image_prompts: Path
+) -> None:
+    request = replace(REQUEST, image_prompts=RED)
+    plain, plus = (seeing[kind] for kind in ADAPTERS)
+    before = latents(plain, request)
+    other = plain.with_networks({}, image_prompts / "plus.safetensors")
+    assert plain.image_prompts is not None and other.image_prompts is not None
+    assert torch.equal(latents(other, request), latents(plus, request))
+    assert other.image_prompts.opened.encoder is plain.image_prompts.opened.encoder
+    assert torch.equal(latents(plain, request), before)
+    with pytest.raises(CheckpointError, match=r"no adapter to see pictures with"):
+        latents(other.with_networks(), request)

@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import CliRunner
-from inkpunk import Pipeline, Request
+from inkpunk import Control, Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.memory.precision import NotFiniteError
 from inkpunk.pictures.pixels import image_to_tensor
-from inkpunk_weights import CheckpointError, open_checkpoint, save_checkpoint
+from inkpunk_weights import CheckpointError, LowRank, open_checkpoint, save_checkpoint, save_lora
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 REQUEST = Request("a raven", seeds=(1,), steps=3)
@@ -77,6 +79,78 @@ def test_the_command_line_says_it_in_one_line(damaged: Callable[[str, float], Pa
     assert result.exit_code == 1
     assert result.output.splitlines()[-1].startswith("Error: UNet, step 1: gave numbers that are not finite")
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.fixture
+def following(tiny: Path, control_net: Path, tmp_path: Path) -> Callable[[float], tuple[Request, Path]]:
+    """A request that follows a hint, and its network of which one number was changed."""
+
+    def write(number: float) -> tuple[Request, Path]:
+        tensors = load_file(control_net)
+        name = next(each for each in tensors if each.endswith("middle_block_out.0.bias"))
+        tensors[name][0] = number
+        with safe_open(control_net, "pt") as opened:
+            save_file(tensors, tmp_path / "lines.safetensors", opened.metadata())
+        hint = Image.radial_gradient("L").resize((64, 64))
+        return replace(REQUEST, controls=[Control("pose", hint, ready=True)]), tmp_path / "lines.safetensors"
+
+    return write
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_control_network_is_named_and_not_the_unet(
+    tiny: Path, following: Callable[[float], tuple[Request, Path]], number: float
+) -> None:
+    request, net = following(number)
+    pipeline = Pipeline.load(tiny, device="cpu", control_nets={"pose": net})
+    with pytest.raises(NotFiniteError, match=r"^control network lines: gave .* float32: a damaged weight"):
+        next(pipeline.run(request))
+
+
+def test_a_control_network_that_overflows_in_float16_is_asked_again_in_float32(
+    tiny: Path, following: Callable[[float], tuple[Request, Path]], caplog: pytest.LogCaptureFixture
+) -> None:
+    request, net = following(0.0)
+    half, full = (
+        Pipeline.load(tiny, device="cpu", dtype=dtype, control_nets={"pose": net})
+        for dtype in ("float16", "float32")
+    )
+    nets = [pipeline.control_nets.of("pose").network for pipeline in (half, full)]
+    with nets[0].awake() as narrow, nets[1].awake() as wide:
+        first, last = (narrow.hint.convolutions[place].weight for place in (0, -1))
+        first.copy_(first.float() * 6e4 / first.abs().max())
+        last.copy_(last.float() * 1e-4)  # so that what it tells in the end is as small as ever
+        wide.load_state_dict({key: tensor.float() for key, tensor in narrow.state_dict().items()})
+    *_, told = half.run(request)
+    *_, expected = full.run(request)
+    assert {*caplog.messages} == {"control network lines: overflows in float16, and is done again in float32"}
+    torch.testing.assert_close(
+        told.latents, expected.latents, rtol=0, atol=0.1
+    )  # the UNet's rounding in float16, on latents of 2
+
+
+@pytest.mark.parametrize("kind", ["control network", "image prompt", "tiny autoencoder", "adapter"])
+def test_what_is_not_finite_is_found_in_every_kind_of_file(
+    control_net: Path, image_prompts: Path, tiny_vae: Path, tmp_path: Path, kind: str
+) -> None:
+    lora = tmp_path / "ink.safetensors"
+    save_lora(
+        lora, unet={"down.0.resnets.0.conv1": LowRank(torch.ones(2, 32, 3, 3), torch.ones(32, 2, 1, 1), 2.0)}
+    )
+    files = {
+        "control network": control_net,
+        "image prompt": image_prompts / "plain.safetensors",
+        "tiny autoencoder": tiny_vae,
+        "adapter": lora,
+    }
+    sound = CliRunner().invoke(main, ["inspect", str(files[kind]), "--finite"])
+    assert sound.exit_code == 0 and "problem" not in sound.output
+    tensors = load_file(files[kind])
+    next(each for each in tensors.values() if each.ndim > 1).view(-1)[0] = torch.nan
+    save_file(tensors, tmp_path / "damaged.safetensors")
+    told = CliRunner().invoke(main, ["inspect", str(tmp_path / "damaged.safetensors"), "--finite"])
+    assert told.exit_code == 1 and told.output.count("holds NaN or infinity: ") == 1
+    assert CliRunner().invoke(main, ["inspect", str(tmp_path / "damaged.safetensors")]).exit_code == 0
 
 
 @pytest.mark.parametrize("stage", OVERFLOWS)

@@ -182,7 +182,7 @@ def test_lines_are_numbered_as_an_editor_does(tmp_path: Path) -> None:
         ("gone.jsonl", None, "no such file"),
         ("orders.xlsx", "x", "say which it is with --as"),
         ("orders.csv", "", "first line has the names of options"),
-        ("orders.csv", "prompt,seed,seed\n", "its header has seed twice"),
+        ("orders.csv", "prompt,seed,seed\n", "its header has 'seed' twice"),
         ("orders.json", "[{]", "begins as a list and is no JSON"),
     ],
 )

@@ -103,3 +103,43 @@ def test_a_damaged_picture_is_refused_in_one_line(
         read_recipe(path)
     except PictureError as error:
         assert str(path) in str(error)
+
+
+@pytest.mark.parametrize("name", ["raven.txt", "raven.TXT"])
+def test_a_recipe_by_itself_is_shown(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("\ufeff" + INFOTEXT, encoding="utf-8")
+    result = inspect(path)
+    assert result.exit_code == 0
+    assert result.output.startswith(f"TXT recipe\n{INFOTEXT}\n")
+    assert "Read as a request, written by AUTOMATIC1111" in result.output
+    assert json.loads(inspect(path, "--json").output)["understood"]["values"]["negative"] == "owl"
+
+
+def test_a_workflow_and_our_own_recipe_by_themselves_are_shown(facts: Facts, tmp_path: Path) -> None:
+    workflow = Path(__file__).parent / "others" / "workflow.json"
+    result = inspect(workflow)
+    assert result.exit_code == 0 and "Read as a request, written by ComfyUI" in result.output
+    ours = tmp_path / "ours.json"
+    ours.write_text(facts.to_json())
+    result = inspect(ours)
+    assert result.exit_code == 0 and "nvinkpunk red dragon" in result.output
+
+
+@pytest.mark.parametrize("text", [b"a shopping list", b"{}", b'{"a": [', b"\xff\xfe\0", b"", b"Steps: " * 9])
+@pytest.mark.parametrize("name", ["raven.txt", "raven.json"])
+def test_text_that_is_no_recipe_is_said_to_be_that(text: bytes, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(text)
+    result = inspect(path)
+    assert result.exit_code == 1
+    assert "text, but no recipe that is known here" in result.output and len(result.output.splitlines()) == 1
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tiff", "ico"])
+def test_a_picture_of_a_kind_that_holds_no_recipe_is_called_that(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / f"raven.{kind}"
+    Image.new("RGB", (16, 16)).save(path)
+    result = inspect(path)
+    assert result.exit_code == 1
+    assert f"a {kind.upper()} picture, which holds no recipe" in result.output

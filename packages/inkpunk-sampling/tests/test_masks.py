@@ -49,7 +49,7 @@ def test_more_change_is_held_for_fewer_steps(change: list[float], steps: int) ->
     last = 1 - (steps - 1) / steps  # 1 / steps, rounded as it is there
     assert torch.equal(each.all(0), torch.tensor([value < last for value in change])), "0 is never free"
     for value, column in zip(change, each.T, strict=True):
-        assert abs(int((~column).sum()) - value * steps) < 1
+        assert abs(int((~column).sum()) - value * steps) < 1 + 1e-9  # 39 / 3 is rounded to less than 13
         assert value < 1 or not column.any(), "1 is never held"
 
 

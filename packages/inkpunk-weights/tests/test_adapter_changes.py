@@ -183,6 +183,14 @@ def test_merging_what_is_not_finite_is_refused_and_a_weight_that_is_not_is_no_fa
     assert merged(torch.tensor([[math.inf, 0.0]]), [(sound, 1.0)]).tolist() == [[math.inf, 1.0]]
 
 
+def test_factors_whose_product_might_have_overflowed_are_refused_only_where_it_does() -> None:
+    apart = change("LoRA", {"up": torch.tensor([[1e30, 0.0]]), "down": torch.tensor([[1.0], [1e30]])})
+    assert merged(torch.zeros(1, 1), [(apart, 1.0)]).item() == pytest.approx(1e30, rel=1e-6)
+    meeting = change("LoRA", {"up": torch.tensor([[0.0, 1e30]]), "down": torch.tensor([[1.0], [1e30]])})
+    with pytest.raises(CheckpointError, match="NaN or infinity"):
+        merged(torch.zeros(1, 1), [(meeting, 1.0)])
+
+
 @settings(deadline=None)
 @given(shapes(), st.sampled_from(DTYPES), st.integers(0, 99), st.booleans())
 def test_doras_give_a_weight_its_lengths(made: tuple, dtype: torch.dtype, seed: int, on_outs: bool) -> None:

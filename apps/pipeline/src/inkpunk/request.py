@@ -23,13 +23,13 @@ from inkpunk.road.enlarging import Enlarge
 from inkpunk.road.errors import RequestError
 from inkpunk.road.given import GIVEN, GivenError
 from inkpunk.road.given_pictures import (
-    kept_control,
+    kept_controls,
     kept_enlarge,
     kept_extend,
     kept_image_prompts,
     kept_mask,
     kept_picture,
-    kept_region,
+    kept_regions,
 )
 from inkpunk.road.image_prompts import ImagePrompt
 from inkpunk.road.lora_tags import TagError, has_tags, split_tags
@@ -191,6 +191,7 @@ class Request:
                 "prompt": self.prompt,
                 "negative prompt": self.negative_prompt,
                 "blend": (self.blended or [""])[0],
+                **{f"region {number}": each.prompt for number, each in enumerate(self.placed, start=1)},
             },
             plain=self.plain_prompt,
             listed=self.wildcards is not None,
@@ -253,8 +254,8 @@ class Request:
         self._keep("init", kept_picture("init", self.init, alpha=True))
         self._keep("mask", kept_mask(self.mask, self.alpha))
         self._keep("extend", kept_extend(self.extend))
-        self._keep("regions", tuple(map(kept_region, self.regions)))
-        self._keep("controls", tuple(map(kept_control, self.controls)))
+        self._keep("regions", kept_regions(self.regions))
+        self._keep("controls", kept_controls(self.controls))
         self._keep("image_prompts", kept_image_prompts(self.image_prompts))
         self._keep("enlarge", kept_enlarge(self.enlarge, self.picture is not None))
 
@@ -353,9 +354,11 @@ class Request:
         if self.language.grammar == "plain":
             return text
         try:
-            return choose(text, random, self.wildcards)
+            chosen = choose(text, random, self.wildcards)
         except VariantError as error:
             raise RequestError(str(error)) from error
+        limits.check_unicode("wildcards", chosen)
+        return chosen
 
     def asked_of(self, seed: int) -> tuple[tuple[str, str], tuple[Lora, ...]]:
         """The prompts of a seed's picture as they are read, and the LoRAs that its prompt asks for.
@@ -391,13 +394,11 @@ class Request:
         Raises:
             RequestError: for variants that cannot be chosen from, and adapters, which act on the whole picture.
         """
-        if self.language.grammar == "plain":
-            return tuple(each.prompt for each in self.placed)
         try:
-            chosen = tuple(choose(each.prompt, Random(seed), self.wildcards) for each in self.placed)
-        except VariantError as error:
+            chosen = tuple(self._choice(each.prompt, Random(seed)) for each in self.placed)
+        except RequestError as error:
             raise RequestError(f"region: {error}") from error
-        if any(map(has_tags, chosen)):
+        if self.language.grammar != "plain" and any(map(has_tags, chosen)):
             raise RequestError(
                 "region: asks for a LoRA, which acts on the whole picture; name it in the prompt"
             )

@@ -38,7 +38,7 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         page: whether there is a page, beside the addresses for programs.
     """
     # torch comes with them, and so after a desk may have begun
-    from inkpunk_studio.http import a1111, guard, jobs, openai
+    from inkpunk_studio.http import a1111, guard, jobs, networks, openai
 
     held = Desk(settings) if desk is None else desk
 
@@ -59,7 +59,7 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         redoc_url=None,
     )
     app.include_router(_health(held))
-    for each in (openai, a1111, jobs):
+    for each in (openai, a1111, jobs, networks):
         app.include_router(each.router(held, settings))
     guard.install(app, settings)
     if page:

@@ -1,8 +1,8 @@
 """A studio that listens, with the model in the box."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from threading import Thread
 
@@ -45,6 +45,12 @@ def running(settings: Settings) -> Iterator[Studio]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@pytest.fixture(scope="session")
+def run_studio() -> Callable[..., AbstractContextManager[Studio]]:
+    """Runs another one, of these settings."""
+    return lambda **told: running(Settings(**told))
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,21 @@
 """A vocabulary as the files of a diffusers folder's `tokenizer` have it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, cast
 
 CLASSES = ("CLIPTokenizer", "CLIPTokenizerFast")
 MOST_ENTRIES = 1_000_000
+MOST_BYTES = 6 << 20  # of a file; CLIP's largest has 3 MB
+MOST_VALUES = (
+    400_000  # of JSON, of some 90 bytes each; CLIP's tokenizer.json has 345,000 where merges are pairs
+)
+MOST_MERGES = 200_000  # CLIP's has 48,894
+# A string, or what a list, an object or one more of their values begins with: a value takes one of these at least.
+_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -30,9 +39,13 @@ class Vocabulary:
 def read_vocabulary(files: Mapping[str, bytes]) -> Vocabulary:
     """Read `vocab.json` and `merges.txt`, or else `tokenizer.json`, and what is said beside them.
 
+    Takes at most 64 MiB of memory beyond what it returns, and time linear in the files.
+
     Raises:
         ValueError: naming the file, for what is damaged or does not work as CLIP's.
     """
+    if large := next((name for name, data in files.items() if len(data) > MOST_BYTES), None):
+        raise ValueError(f"{large}: more than {MOST_BYTES:,} bytes, which no tokenizer has")
     if "vocab.json" in files and "merges.txt" in files:
         entries, merges, added = _json(files, "vocab.json"), _merges_in(files["merges.txt"]), {}
     elif "tokenizer.json" in files:
@@ -101,19 +114,23 @@ def _in_tokenizer_json(
 
 
 def _merges_in(data: bytes) -> tuple[tuple[str, str], ...]:
+    if data.count(b"\n") > MOST_MERGES:
+        raise ValueError(f"merges.txt: more than {MOST_MERGES:,} merges, which no tokenizer has")
     try:
         first, *lines = data.decode().split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"merges.txt: not UTF-8 ({error.reason})") from error
     if not first.startswith("#version"):
         lines.insert(0, first)
-    pairs = [tuple(line.split()) for line in lines if line.strip()]
+    pairs = [tuple(line.split(maxsplit=2)) for line in lines if line.strip()]
     if wrong := next((pair for pair in pairs if len(pair) != 2), None):
         raise ValueError(f"merges.txt: {' '.join(wrong)!r:.40} is no pair")
     return tuple((pair[0], pair[1]) for pair in pairs)
 
 
 def _json(files: Mapping[str, bytes], name: str) -> dict[str, Any]:
+    if next(islice(_VALUE.finditer(files.get(name, b"")), MOST_VALUES, None), None):
+        raise ValueError(f"{name}: more than {MOST_VALUES:,} values, which no tokenizer has")
     try:
         value: object = json.loads(files.get(name, b"{}").decode())
     except (ValueError, RecursionError) as error:

@@ -1,7 +1,7 @@
 """The `inkpunk` command: one file a subcommand. Nothing here imports torch before a command has work for it."""
 
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, Never
 
 import click
 
@@ -12,6 +12,7 @@ from inkpunk.cli.enlarge import enlarge
 from inkpunk.cli.generate import generate
 from inkpunk.cli.grid import grid
 from inkpunk.cli.inspect import inspect
+from inkpunk.cli.interrupting import interrupts, was_interrupted
 from inkpunk.cli.model import model
 from inkpunk.cli.prompt import prompt
 from inkpunk.cli.refusing import machine_refusal
@@ -39,17 +40,27 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command that was named; what it had saved and said by then stays."""
-        try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
-            ctx.exit(INTERRUPTED)
-        except (click.ClickException, click.Abort, click.exceptions.Exit):
-            raise  # told already
-        except Exception as error:
-            if line := machine_refusal(error):
-                raise click.ClickException(line) from error
-            raise
+        with interrupts():
+            try:
+                return super().invoke(ctx)
+            except KeyboardInterrupt:
+                return self._end(ctx)
+            except click.exceptions.Exit:
+                raise
+            except (click.ClickException, click.Abort):
+                if was_interrupted():  # which a library took for an error of its own
+                    return self._end(ctx)
+                raise  # told already
+            except Exception as error:
+                if was_interrupted():
+                    return self._end(ctx)
+                if line := machine_refusal(error):
+                    raise click.ClickException(line) from error
+                raise
+
+    def _end(self, ctx: click.Context) -> Never:
+        click.echo("Interrupted.", err=True)
+        ctx.exit(INTERRUPTED)
 
 
 class OpenCommands(Commands):

@@ -14,7 +14,8 @@ import click
 from click.core import ParameterSource
 
 from inkpunk.cli.destinations import make_folder
-from inkpunk.cli.interrupting import interrupts
+from inkpunk.cli.drawing import MOST_TOGETHER
+from inkpunk.cli.interrupting import look_for_interrupts
 from inkpunk.cli.options import (
     EDITING_OPTIONS,
     MODEL_OPTIONS,
@@ -64,7 +65,7 @@ def _as_default(command: click.Command) -> click.Command:
 @click.option(
     "--batch",
     "together",
-    type=click.IntRange(1),
+    type=click.IntRange(1, MOST_TOGETHER),
     default=1,
     show_default=True,
     help="Pictures drawn at once, of lines that differ in nothing but their seeds.",
@@ -102,7 +103,7 @@ def batch(
     noted in the folder's manifest.jsonl and not tried again without --retry-failed. Several processes may share a
     folder.
     """
-    with refusals(), interrupts() as look_for_interrupts:
+    with refusals():
         make_folder("--out", out)
         from inkpunk.orders.batch import WINDOW, draw_orders
         from inkpunk.orders.files import count_orders, read_orders

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from inkpunk.cli.interrupting import look_for_interrupts
 from inkpunk.cli.options import EMA_OPTION, lora_options, trained_for_options
 from inkpunk.cli.refusing import refusals
 
@@ -46,6 +47,7 @@ def convert(
     with refusals():
         from inkpunk.models.conversion import convert_checkpoint
 
+        look_for_interrupts()
         notices = convert_checkpoint(
             source,
             out,

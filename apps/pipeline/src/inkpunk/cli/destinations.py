@@ -10,6 +10,23 @@ import click
 from inkpunk.pictures.formats import ENDINGS
 
 OTHER_PICTURES = (
+    *(
+        ".jpe",
+        ".jif",
+        ".jfif",
+        ".apng",
+        ".avifs",
+        ".dib",
+        ".jpx",
+        ".jpf",
+        ".pbm",
+        ".pgm",
+        ".pnm",
+        ".pfm",
+        ".qoi",
+    ),
+    *(".exr", ".hdr", ".dds", ".pcx", ".xcf", ".kra", ".ora", ".eps", ".ps", ".ai", ".raw", ".dng", ".icns"),
+    *(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg"),
     ".gif",
     ".bmp",
     ".tif",
@@ -53,12 +70,14 @@ def check_picture_path(
             f"{out}: {what} are saved as {_listed(endings)}, which hold their recipe; name one"
         )
     with _said_of(out):
-        if out.exists() and not overwrite:
+        if out.is_dir():
+            raise click.ClickException(f"{out}: is a folder; name a file in it")
+        if (out.exists() or out.is_symlink()) and not overwrite:  # a link to nothing keeps its name
             way_out = "" if overwrite is None else ", or add --overwrite"
             raise click.ClickException(f"{out}: exists already; choose another name{way_out}")
         if not out.parent.is_dir():
             raise click.ClickException(f"{out}: the folder {out.parent} does not exist; make it first")
-        _check_writable(out.parent)
+        check_can_write(out.parent)
 
 
 def make_folder(option: str, folder: Path) -> None:
@@ -72,7 +91,7 @@ def make_folder(option: str, folder: Path) -> None:
         if folder.exists() and not folder.is_dir():
             raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURES} file")
         folder.mkdir(parents=True, exist_ok=True)
-        _check_writable(folder)
+        check_can_write(folder)
 
 
 @contextmanager
@@ -87,6 +106,7 @@ def _said_of(path: Path) -> Generator[None]:
         ) from error
 
 
-def _check_writable(folder: Path) -> None:
+def check_can_write(folder: Path) -> None:
+    """Refuse, before any work, a folder that may not be written to."""
     if not os.access(folder, os.W_OK):
         raise click.ClickException(f"{folder}: no permission to write there; choose another folder")

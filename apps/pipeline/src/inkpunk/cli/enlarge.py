@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkpunk.cli.drawing import say_what_is_idle
 from inkpunk.cli.options import (
     model_options,
     picture_options,
@@ -102,6 +103,7 @@ def enlarge(
             there = request.picture.size
             click.echo(f"{picture}: {there[0]} x {there[1]} is drawn at {width} x {height}", err=True)
         say_what_is_cut(request, pipeline.tokenizer)
+        say_what_is_idle(pipeline.plan(request))
         for note in pipeline.notes_of(request):
             click.echo(note, err=True)
         last = deque(with_progress(pipeline.run(request), f"{width} x {height}"), maxlen=1).pop()

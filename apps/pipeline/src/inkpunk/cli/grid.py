@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import click
 
 from inkpunk.cli.axes import read_axis
 from inkpunk.cli.destinations import make_folder
+from inkpunk.cli.drawing import say_what_is_idle
 from inkpunk.cli.options import (
     model_options,
     picture_options,
@@ -114,6 +116,8 @@ def grid(
         drawn = None
         title = f"{len(x.axis.values)} x {len(y.axis.values) if y else 1} cells"
         drawing = draw_grid(pipeline, requests, x.axis, y and y.axis)
+        first, *others = (partial(pipeline.plan, request) for row in requests for request in row)
+        say_what_is_idle(first(), *others)
         try:
             # closed, so that the bar ends before anything is told
             with closing(with_progress(drawing, title)) as steps:

@@ -2,34 +2,43 @@
 
 import signal
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from types import FrameType
 
+_pressed = threading.Event()
+
 
 @contextmanager
-def interrupts() -> Generator[Callable[[], None]]:
-    """Give a function that raises a Ctrl-C which was swallowed once more, to be called now and then.
+def interrupts() -> Generator[None]:
+    """Remember a Ctrl-C of the block, for `was_interrupted` and `look_for_interrupts`.
 
-    Torch swallows some while it is imported, which takes seconds.
+    Torch swallows some while it is imported, which takes seconds, or makes other errors of them.
     """
-    pressed = False
-
-    def press(number: int, frame: FrameType | None) -> None:
-        nonlocal pressed
-        pressed = True
-        raise KeyboardInterrupt
-
-    def look() -> None:
-        if pressed:
-            raise KeyboardInterrupt
-
     in_main_thread = threading.current_thread() is threading.main_thread()  # no other is ever interrupted
     if not in_main_thread or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield look
+        yield
         return
-    signal.signal(signal.SIGINT, press)
+    _pressed.clear()
+    signal.signal(signal.SIGINT, _press)
     try:
-        yield look
+        yield
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        _pressed.clear()
+
+
+def was_interrupted() -> bool:
+    """Whether there was a Ctrl-C, whatever became of it."""
+    return _pressed.is_set()
+
+
+def look_for_interrupts() -> None:
+    """Raise a Ctrl-C that was swallowed once more, to be called now and then."""
+    if _pressed.is_set():
+        raise KeyboardInterrupt
+
+
+def _press(number: int, frame: FrameType | None) -> None:
+    _pressed.set()
+    raise KeyboardInterrupt

@@ -67,12 +67,16 @@ def place_of(out: Path) -> Path:
 
 
 def _is_preview(place: Path) -> bool:
-    from PIL import Image, UnidentifiedImageError
+    from PIL.PngImagePlugin import PngImageFile
 
     try:
-        with Image.open(place, formats=("png",)) as image:
+        if not place.is_file():  # opening a pipe waits for whoever writes to it
+            return False
+        with PngImageFile(
+            place
+        ) as image:  # not Image.open, which judges the size of pixels that nobody asks for
             return MARK in image.info
-    except (OSError, ValueError, SyntaxError, UnidentifiedImageError):
+    except Exception:  # whatever it is, it was not made here
         return False
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+from inkpunk.cli.interrupting import look_for_interrupts
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -43,6 +45,7 @@ def with_progress(
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(title, total=None, pace="", told="")
         for step in steps:
+            look_for_interrupts()
             progress.update(task, total=step.total, completed=step.index)
             speed = progress.tasks[task].speed
             progress.update(task, pace=f"{1 / speed:.2f} s/step" if speed else "", told=tell(step))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from inkpunk.cli.destinations import check_picture_path
+from inkpunk.cli.drawing import say_what_is_idle
 from inkpunk.cli.options import model_options, request_of, request_options
 from inkpunk.cli.prompt import say_what_is_cut, told
 from inkpunk.cli.refusing import refusals
@@ -44,6 +45,7 @@ def trace(seed: int, out: Path | None, load: Callable[[], "Pipeline"], **setting
         for line in told(reading, plan.prompt_steps, pipeline.tokenizer, pipeline.learned.words):
             click.echo(line)
         say_what_is_cut(request, pipeline.tokenizer)
+        say_what_is_idle(plan)
         click.echo(ROW.format("stage", "in", "out", "parameters", "seconds", "peak"))
         for stage in stages(pipeline, request):
             click.echo(_row(stage))

@@ -41,7 +41,7 @@ ANIMATIONS = (".png", ".webp")
 )
 @click.option(
     "--fps",
-    type=click.FloatRange(0, 1000, min_open=True),
+    type=float,
     default=12.0,
     show_default=True,
     help="Frames a second of an animation.",
@@ -89,11 +89,12 @@ def travel(
     else:
         make_folder("--out", out)
     with refusals():
-        from inkpunk.pictures.animation import Animation
+        from inkpunk.pictures.animation import Animation, check_pace
         from inkpunk.road.travel import frames_between
         from inkpunk.road.travel import travel as travelled
 
         # Whatever can be refused without the model is refused before the model is loaded.
+        check_pace(fps)
         asked = request_of(prompt=prompts[0], init=init, **settings)
         requests = frames_between(asked, frames, to_prompts=prompts[1:], to_seeds=to_seeds)
         pipeline = load()

@@ -1,6 +1,7 @@
 """Control networks: which one draws a kind of hint, whether it fits a model, and how it comes to work."""
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -10,7 +11,7 @@ import torch
 from inkpunk_sketch import controls as boxed_controls
 from inkpunk_unet import ControlNet, ControlNetConfig, T2IAdapter, T2IAdapterConfig, UNetConfig
 from inkpunk_weights import CheckpointError, Control, open_control
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import nn
 
 from inkpunk.memory.residence import Residence
@@ -93,6 +94,17 @@ class ControlNets:
         """The same networks, opened as here, in copies that share their weights and that a change was made to."""
         return _Changed(self, change)
 
+    def choosing(self, told: Mapping[str, str | Path]) -> "ControlNets":
+        """The same, with other files, folders or hub ids told; what is open of them, and told as here, stays open."""
+        chosen = copy(self)
+        chosen.told, chosen._lock = dict(told), Lock()
+        with self._lock:
+            chosen._open = {kind: net for kind, net in self._open.items() if self._tells_as(told, kind)}
+        return chosen
+
+    def _tells_as(self, told: Mapping[str, str | Path], kind: str) -> bool:
+        return str(self.told.get(kind)) == str(told.get(kind))
+
     def of(self, kind: str) -> OpenControlNet:
         """The network for a kind of hint.
 
@@ -151,6 +163,10 @@ class _Changed(ControlNets):
     def __init__(self, of: ControlNets, change: Callable[[nn.Module], object]) -> None:
         self.told, self._open, self._lock = of.told, {}, Lock()
         self._of, self._change = of, change
+
+    def choosing(self, told: Mapping[str, str | Path]) -> ControlNets:
+        """As of the networks that they are copies of, and changed as these are."""
+        return self._of.choosing(told).changed(self._change)
 
     def _opened(self, kind: str) -> OpenControlNet:
         net = self._of.of(kind)
@@ -264,9 +280,11 @@ def _has_half(folder: Path) -> bool:
 
 def _is_picture(path: Path) -> bool:
     try:
+        if not path.is_file():  # opening a pipe waits for whoever writes to it
+            return False
         with Image.open(path):
             return True
-    except (OSError, UnidentifiedImageError, ValueError, Image.DecompressionBombError):
+    except Exception:  # a stranger's file: Pillow's parsers raise whatever they stumble over
         return False
 
 

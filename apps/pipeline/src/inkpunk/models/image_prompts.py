@@ -125,6 +125,24 @@ class ImagePrompts:
         self.adapter, self.encoder, self._unet = adapter, encoder, unet
         self._waiting, self._compute, self._dtype, self._kept = waiting, compute, dtype, kept
         self._reside = reside
+        self._encoders = dict[Path, Residence[ImageEncoder]]()
+
+    def choosing(self, adapter: str | Path | None, encoder: str | Path | None) -> "ImagePrompts":
+        """The same, with other files; an image encoder that is open, and looked through again, stays open."""
+        if (adapter, encoder) == (self.adapter, self.encoder):
+            return self
+        chosen = ImagePrompts(
+            adapter,
+            encoder,
+            self._unet,
+            waiting=self._waiting,
+            compute=self._compute,
+            dtype=self._dtype,
+            kept=self._kept,
+            reside=self._reside,
+        )
+        chosen._encoders = dict(self._encoders) if adapter is not None else {}
+        return chosen
 
     @cached_property
     def opened(self) -> OpenImagePrompt:
@@ -163,11 +181,16 @@ class ImagePrompts:
                 f"{encoder_path}: gives {given} numbers where {path} reads {config.embed_width}; give the image "
                 "encoder that it was trained with as --image-encoder"
             )
+        looks = self._encoders.get(encoder_path)
+        self._encoders.clear()  # so that two are never held at once
+        if looks is None:
+            looks = self._built(lambda: ImageEncoder(encoder), encoder_file.tensors, encoder_path)
+        self._encoders[encoder_path] = looks
         return OpenImagePrompt(
             path,
             encoder_path,
             self._built(lambda: ImagePrompt(config), file.tensors, path),
-            self._built(lambda: ImageEncoder(encoder), encoder_file.tensors, encoder_path),
+            looks,
             self._compute,
             self._dtype,
         )

@@ -26,6 +26,7 @@ from inkpunk.memory.pages import ReadOnce
 from inkpunk.models.hashing import short_hash
 from inkpunk.models.loading import Defaults, told_defaults
 from inkpunk.pictures.numbers import exact
+from inkpunk.road import given
 
 COMPONENTS = ("text_encoder", "unet")
 MOST_STRENGTH = 100.0
@@ -50,14 +51,28 @@ class Lora:
         CheckpointError: for a weight that is not a number between -100 and 100.
     """
 
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
+
     file: str | Path
     weight: float = 1.0
     text_encoder: float | None = None
 
     def __post_init__(self) -> None:
-        for value in (self.weight, self.text_encoder):
-            if value is not None and not abs(value) <= MOST_STRENGTH:  # NaN is neither
+        if not isinstance(self.file, str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]  # Python's callers
+            raise CheckpointError(f"LoRA: must be the path of a file, not {type(self.file).__name__}")
+        for name in ("weight", "text_encoder"):
+            value = getattr(self, name)
+            if value is None and name == "text_encoder":
+                continue
+            try:
+                value = given.number(name.replace("_", " "), value)
+            except given.GivenError as error:
+                raise CheckpointError(f"LoRA {self.file}, {error}") from error
+            if not abs(value) <= MOST_STRENGTH:  # NaN is neither
                 raise CheckpointError(f"LoRA {self.file}: weight {value} cannot be; 0 to 1 is usual")
+            object.__setattr__(self, name, value)  # it is frozen for all others
 
     @classmethod
     def read(cls, text: str) -> "Lora":

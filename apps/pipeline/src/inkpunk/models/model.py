@@ -1,6 +1,6 @@
 """A loaded model: its networks, where and how they compute, and its twins with other adapters."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -116,6 +116,38 @@ class Model:
             CheckpointError: for a file that is no such adapter, or not for this model.
         """
         return self._with_loras((), loras)
+
+    def with_networks(
+        self: This,
+        control_nets: Mapping[str, str | Path] | None = None,
+        ip_adapter: str | Path | None = None,
+        image_encoder: str | Path | None = None,
+    ) -> This:
+        """The same model with other control networks, and another adapter that sees image prompts.
+
+        Nothing of the model is loaded anew, and this pipeline stays as it is. What is open of these networks, and
+        told again, stays open; the rest is opened when a request asks for it.
+
+        Args:
+            control_nets, ip_adapter, image_encoder: as `Pipeline.load` takes them; those that it was given do not
+                count any more.
+
+        Raises:
+            RequestError: for a model whose networks were given by hand.
+        """
+        if self.control_nets is None or self.image_prompts is None:
+            raise RequestError(
+                "this model was made by hand, and takes no control networks and no image prompts"
+            )
+        nets = self.control_nets.choosing(control_nets or {})
+        return self._reading(nets, self.image_prompts.choosing(ip_adapter, image_encoder))
+
+    def with_networks_of(self: This, other: "Model") -> This:
+        """The same model with what another twin of it has opened of control networks and image prompts."""
+        return self._reading(other.control_nets, other.image_prompts)
+
+    def _reading(self: This, nets: ControlNets | None, prompts: ImagePrompts | None) -> This:
+        return replace(self, control_nets=nets, image_prompts=prompts, tagged={}, showing={}, tileable={})
 
     def _with_loras(self: This, kept: tuple[OpenLora, ...], asked: Sequence[str | Path | Lora]) -> This:
         plain = self.without_loras

@@ -213,7 +213,7 @@ def _csv(path: Path, texts: Texts) -> Iterator[Line]:
     if not named:
         raise OrderError(f"{path}: empty; a CSV's first line has the names of options, as prompt,steps,seed")
     if twice := next((name for name in named if named.count(name) > 1), None):
-        raise OrderError(f"{path}: its header has {twice} twice")
+        raise OrderError(f"{path}: its header has {twice!r:.80} twice")
     rows = csv.reader(numbered(), delimiter=mark, strict=True)
     begin = last
     while True:

@@ -185,7 +185,7 @@ class Order:
             return value
         if not isinstance(before, int | float):
             raise OrderError(f"{name}={value}: counts on from what is not said; give a number without a sign")
-        by = match[1].replace(" ", "")
+        by = "".join(match[1].split())
         return before + (int(by) if read is whole and by.lstrip("+-").isdigit() else float(by))
 
     @property

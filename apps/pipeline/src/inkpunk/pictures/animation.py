@@ -18,6 +18,17 @@ from inkpunk.pictures.xmp import packet
 
 QUALITY = 90  # of WebP, which loses what hardly anybody sees: a seventh of the PNG
 FOREVER = 0  # repeated so many times
+LEAST_FPS, MOST_FPS = 0.02, 1000  # an animated PNG shows a frame for 65 seconds at most
+
+
+def check_pace(fps: float) -> None:
+    """Refuse a number of frames a second that no file can tell.
+
+    Raises:
+        PictureError: if it is out of range, or no number.
+    """
+    if not LEAST_FPS <= fps <= MOST_FPS:  # NaN is neither
+        raise PictureError(f"fps {fps:g}: must lie between {LEAST_FPS} and {MOST_FPS}; 12 is usual")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,14 +49,13 @@ class Animation:
 
         Args:
             frames: at least two, of one size.
-            fps: frames a second, above 0.
+            fps: frames a second, 0.02 to 1000.
             there_and_back: show them backwards after that, so that the end meets the beginning.
 
         Raises:
             PictureError: for a pace, or frames, that there is no animation of.
         """
-        if not 0 < fps <= 1000:
-            raise PictureError(f"fps {fps:g}: must be above 0 and at most 1000; 12 is usual")
+        check_pace(fps)
         if len(frames) < 2 or len({frame.image.size for frame in frames}) > 1:
             raise PictureError("an animation has at least two frames, all of one size")
         images = tuple(frame.image for frame in frames)

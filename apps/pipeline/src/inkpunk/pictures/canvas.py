@@ -12,6 +12,7 @@ from PIL import Image
 from inkpunk.pictures.filling import filled
 from inkpunk.pictures.fitting import SIZE_MULTIPLE, drawn_size, fitted, size_like
 from inkpunk.pictures.seams import without_seam
+from inkpunk.road import given
 
 CONTENTS = ("original", "blurred", "noise", "blank")
 """What the part to be drawn begins as: what it was, its surroundings, noise, or nothing."""
@@ -32,7 +33,15 @@ class CanvasError(ValueError):
 
 @dataclass(frozen=True)
 class Extend:
-    """By how many pixels a picture is continued on each side."""
+    """By how many pixels a picture is continued on each side.
+
+    Raises:
+        CanvasError: for what is no whole number of pixels, from 0 up.
+    """
+
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
 
     left: int = 0
     top: int = 0
@@ -41,8 +50,13 @@ class Extend:
 
     def __post_init__(self) -> None:
         for side in SIDES:
-            if getattr(self, side) < 0:
-                raise CanvasError(f"extend {side}: {getattr(self, side)} pixels cannot be; give 0 or more")
+            try:
+                pixels = given.whole(f"extend {side}", getattr(self, side))
+            except given.GivenError as error:
+                raise CanvasError(str(error)) from error
+            if pixels < 0:
+                raise CanvasError(f"extend {side}: {pixels} pixels cannot be; give 0 or more")
+            object.__setattr__(self, side, pixels)  # it is frozen for all others
 
     def __bool__(self) -> bool:
         return self != Extend()

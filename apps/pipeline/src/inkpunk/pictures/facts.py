@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, cast
 
+from inkpunk.pictures.json_values import MOST_VALUES, has_too_many_values
+
 PAIR = tuple[float, float] | None  # a list in JSON; isinstance knows no such types
 TEXTS = Mapping[str, str]
 
@@ -176,6 +178,8 @@ class Facts:
         Raises:
             PictureError: for anything but an object with every field, each of its type.
         """
+        if has_too_many_values(text):
+            raise PictureError(f"more than {MOST_VALUES:,} values, which no picture's facts have")
         try:
             told: object = json.loads(text)
         except (ValueError, RecursionError) as error:

@@ -23,6 +23,8 @@ READERS: dict[
 }
 TEXTS = ("parameters", "inkpunk", "prompt", "workflow", "invokeai_metadata", "sd-metadata", "Dream")
 """Where AUTOMATIC1111, we, ComfyUI and InvokeAI keep theirs in a PNG."""
+PLACELESS = {b"GIF8": "GIF", b"BM": "BMP", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"\0\0\1\0": "ICO"}
+"""Kinds that have no recipe, by their first bytes; `kind_of` knows more."""
 COMMENT, BESIDE_IT = "Comment", ("Title", "Description", "Software", "Source")
 """Where NovelAI keeps its own; of other pictures, these say nothing of how they were drawn."""
 TAGGED = ("prompt", "workflow")
@@ -52,6 +54,30 @@ def kind_in(start: bytes) -> str | None:
     if kind_of(start) == "AVIF":
         return "AVIF"
     return next((reader.format for magic, reader in READERS.items() if start.startswith(magic)), None)
+
+
+def refuse_without_place(path: Path) -> None:
+    """Refuse a picture of a kind that no program keeps recipes in; let all else pass.
+
+    Raises:
+        PictureError: for a GIF, a TIFF and so on.
+    """
+    try:
+        if not path.is_file():
+            return
+        with path.open("rb") as file:
+            start = file.read(START_BYTES)
+    except (OSError, ValueError):
+        return
+    if start[8:9] == b"{":  # safetensors, which begin with a number that may be anything
+        return
+    kind = kind_of(start) or next(
+        (kind for magic, kind in PLACELESS.items() if start.startswith(magic)), None
+    )
+    if kind is not None:
+        raise PictureError(
+            f"{path}: a {kind} picture, which holds no recipe: they are kept in PNG, JPEG, WebP and AVIF files alone"
+        )
 
 
 def is_picture(path: Path) -> bool:

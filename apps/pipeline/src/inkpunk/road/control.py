@@ -4,7 +4,7 @@ Zhang et al. 2023, ControlNet (arXiv 2302.05543); Mou et al. 2023, T2I-Adapter (
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,10 +16,20 @@ from torch import Tensor
 
 from inkpunk.pictures.hints import MAKERS, is_grey, says_nothing
 from inkpunk.pictures.numbers import exact
+from inkpunk.road import given
 from inkpunk.road.road import LATENT_CHANNELS, Latents, ModelInput, Road
 
 MOST_WEIGHT = 100.0
 ROUNDING = 1e-9  # of a share of the steps
+
+_GIVEN: Mapping[str, Callable[[str, object], object]] = {
+    "kind": given.text,
+    "weight": given.number,
+    "start": given.number,
+    "end": given.number,
+    "ready": given.yes_or_no,
+}
+"""How each value is read, but for the picture."""
 
 Tell = Callable[[Latents, float, Float[Tensor, "rows tokens width"]], Residuals]
 """What a network adds to the UNet, asked as the UNet is."""
@@ -41,8 +51,12 @@ class Control:
         ready: whether the picture is a hint already, and none is to be made of it.
 
     Raises:
-        ControlError: for numbers outside these ranges.
+        ControlError: for numbers outside these ranges, and values of another kind.
     """
+
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
 
     kind: str
     picture: Image.Image | str | Path
@@ -52,6 +66,11 @@ class Control:
     ready: bool = False
 
     def __post_init__(self) -> None:
+        try:
+            for name, read in _GIVEN.items():
+                object.__setattr__(self, name, read(name, getattr(self, name)))  # it is frozen for all others
+        except given.GivenError as error:
+            raise ControlError(f"control, {error}") from error
         if not abs(self.weight) <= MOST_WEIGHT:  # NaN is neither
             raise ControlError(f"{self}: weight {self.weight:g} cannot be; 0.5 to 1 is usual")
         if not 0 <= self.start < self.end <= 1:

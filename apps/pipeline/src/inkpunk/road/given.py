@@ -11,6 +11,8 @@ import numpy as np
 from torch import Tensor
 
 ARRAYS: tuple[type[Any], ...] = (np.generic, np.ndarray, Tensor)
+MOST_NUMBERS = 100_000  # in a row: pictures that are asked for at once
+MOST_BITS = 1024  # of a whole number: as many digits as a float has, 308
 
 
 class GivenError(TypeError):
@@ -21,12 +23,15 @@ def whole(name: str, value: object) -> int:
     """A whole number.
 
     Raises:
-        GivenError: for any other kind.
+        GivenError: for any other kind, or one of more than 308 digits, which nothing here has.
     """
     held = _single(value)
     if isinstance(held, bool) or not isinstance(held, Integral):
         raise _refusal(name, value, "a whole number")
-    return int(held)
+    read = int(held)
+    if read.bit_length() > MOST_BITS:  # thousands of digits could not even be told
+        raise GivenError(f"{name}: a number of more than 308 digits; give a smaller one")
+    return read
 
 
 def number(name: str, value: object) -> float:
@@ -71,8 +76,10 @@ def whole_numbers(name: str, value: object) -> tuple[int, ...]:
     """Whole numbers in a row: a tuple, a list, a range, an array.
 
     Raises:
-        GivenError: for any other kind.
+        GivenError: for any other kind, and for more of them than anybody draws.
     """
+    if isinstance(value, range) and len(value[: MOST_NUMBERS + 1]) > MOST_NUMBERS:
+        raise GivenError(f"{name}: more than {MOST_NUMBERS:,} numbers; give fewer at a time")
     return tuple(whole(name, each) for each in _row(name, value, "whole numbers, as in (7, 8)"))
 
 
@@ -178,7 +185,16 @@ def _row(name: str, value: Any, what: str) -> list[Any]:
 
 
 def _refusal(name: str, value: object, what: str) -> GivenError:
-    return GivenError(f"{name}: must be {what}, not {type(value).__name__} {repr(value)[:40]}")
+    return GivenError(f"{name}: must be {what}, not {type(value).__name__} {_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """A value on one line, as far as it can be shown."""
+    try:
+        shown = " ".join(repr(value)[:40].split())
+    except Exception:  # a stranger's class; whole numbers of thousands of digits, too, refuse to be told
+        return "of a kind that cannot be shown"
+    return shown if shown.isprintable() else ascii(shown)
 
 
 GIVEN: dict[str, Callable[[str, Any], object]] = {

@@ -20,12 +20,31 @@ from inkpunk.road.image_prompts import ImagePrompt, ImagePromptError
 from inkpunk.road.regions import Region, RegionError
 
 
-def kept_control(asked: object) -> Control:
-    """A control as it is kept, with its picture read; text is read as `Control.read` does.
+def kept_controls(asked: object) -> tuple[Control, ...]:
+    """Controls as they are kept, each with its picture read; text is read as `Control.read` does.
 
     Raises:
-        RequestError: for any other kind, or one that cannot be read.
+        RequestError: for any other kind, one by itself too, or one that cannot be read.
     """
+    return tuple(map(_control, _several("controls", asked, "['canny:photo.png:0.9']")))
+
+
+def kept_regions(asked: object) -> tuple[Region, ...]:
+    """Regions as they are kept, each with its mask read; text is read as `Region.read` does.
+
+    Raises:
+        RequestError: for any other kind, one by itself too, or one that cannot be read.
+    """
+    return tuple(map(_region, _several("regions", asked, "['red samurai@mask.png']")))
+
+
+def _several(name: str, asked: object, example: str) -> Sequence[object]:
+    if isinstance(asked, str | bytes) or not isinstance(asked, Sequence):
+        raise RequestError(f"{name}: must be a list, as {example}, not {type(asked).__name__}")
+    return cast("Sequence[object]", asked)
+
+
+def _control(asked: object) -> Control:
     try:
         control = Control.read(asked) if isinstance(asked, str) else asked
     except ControlError as error:
@@ -68,12 +87,7 @@ def kept_image_prompts(asked: object) -> tuple[ImagePrompt, ...]:
     Raises:
         RequestError: for any other kind, one by itself too, or one that cannot be read.
     """
-    if not isinstance(asked, list | tuple):
-        raise RequestError(
-            f"image prompts: must be a list of pictures, or of texts such as 'style.png:0.6', not "
-            f"{type(asked).__name__}"
-        )
-    return tuple(map(_image_prompt, cast("Sequence[object]", asked)))
+    return tuple(map(_image_prompt, _several("image prompts", asked, "['style.png:0.6']")))
 
 
 def _image_prompt(asked: object) -> ImagePrompt:
@@ -135,12 +149,7 @@ def kept_mask(asked: object, alpha: Image.Image | None) -> Image.Image | None:
     )
 
 
-def kept_region(asked: object) -> Region:
-    """A region as it is kept, with its mask read; text is read as `Region.read` does.
-
-    Raises:
-        RequestError: for any other kind, or one that cannot be read.
-    """
+def _region(asked: object) -> Region:
     try:
         region = Region.read(asked) if isinstance(asked, str) else asked
     except RegionError as error:
@@ -148,6 +157,11 @@ def kept_region(asked: object) -> Region:
     if not isinstance(region, Region):
         raise RequestError(
             f"regions: must be of inkpunk.Region, or texts such as 'red samurai@mask.png', not {type(asked).__name__}"
+        )
+    if not isinstance(region.mask, Image.Image | str | Path):  # pyright: ignore[reportUnnecessaryIsInstance]  # Python's callers
+        raise RequestError(
+            f"region {region.prompt!r}: its mask must be a picture of Pillow's or the path of one, not "
+            f"{type(region.mask).__name__}"
         )
     try:
         mask = noted(read_mask(region.mask), region.mask)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from PIL import Image
 
+from inkpunk.road import given
+
 MOST_WEIGHT = 100.0
 
 
@@ -25,10 +27,18 @@ class ImagePrompt:
         ImagePromptError: for a weight that is not a number between -100 and 100.
     """
 
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
+
     picture: Image.Image | str | Path
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "weight", given.number("weight", self.weight))  # frozen for all others
+        except given.GivenError as error:
+            raise ImagePromptError(f"image prompt, {error}") from error
         if not abs(self.weight) <= MOST_WEIGHT:  # NaN is neither
             raise ImagePromptError(f"image prompt: weight {self.weight:g} cannot be; 0.5 to 1 is usual")
 

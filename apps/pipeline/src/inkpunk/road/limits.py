@@ -57,14 +57,19 @@ def check_language(emphasis: str | None, texts: Mapping[str, str], *, plain: boo
     if emphasis is not None and emphasis not in EMPHASES:
         raise RequestError(f"emphasis {emphasis!r}: there is none; use {', '.join(EMPHASES)}")
     for name, text in texts.items():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise RequestError(
-                f"{name}: character {error.start} is half a surrogate pair, which is no text; give UTF-8"
-            ) from error
+        check_unicode(name, text)
     if plain and listed:
         raise RequestError("wildcards with a plain prompt, in which all is text: leave one of them out")
+
+
+def check_unicode(name: str, text: str) -> None:
+    """Text that can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestError(
+            f"{name}: character {error.start} is half a surrogate pair, which is no text; give UTF-8"
+        ) from error
 
 
 def check_seeds(seeds: tuple[int, ...]) -> None:

@@ -15,6 +15,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
+from inkpunk.road import given
+
 Areas = Float[Tensor, "parts latent_height latent_width"]
 
 
@@ -29,10 +31,23 @@ class Region:
     Attributes:
         prompt: in the language of the whole picture's.
         mask: where it counts, and how much, from black (not) to white; a picture of any size, or the path of one.
+
+    Raises:
+        RegionError: for a prompt that is no text.
     """
+
+    __no_type_check__ = (
+        True  # by tests' checker of types: what is given is checked here, and said in our words
+    )
 
     prompt: str
     mask: Image.Image | str | Path
+
+    def __post_init__(self) -> None:
+        try:
+            object.__setattr__(self, "prompt", given.text("prompt", self.prompt))  # frozen for all others
+        except given.GivenError as error:
+            raise RegionError(f"region, {error}") from error
 
     @classmethod
     def read(cls, text: str) -> "Region":

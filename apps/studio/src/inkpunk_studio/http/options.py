@@ -12,6 +12,7 @@ from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError
 from inkpunk.road.given import GivenError
 
+from inkpunk_studio.http.beside import networks_beside
 from inkpunk_studio.http.incoming import Incoming, IncomingError, read_text
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import MASK_WORDS, Attachment
@@ -82,6 +83,7 @@ def asked(
         return attachment.name
 
     seed = _seed(told.pop("seed", None))
+    told |= networks_beside(told)
     settled = {name: _with_names(name, value, attach) for name, value in told.items()}
     settled |= {name: add(name, incoming) for name, incoming in (given or {}).items()}
     order = Order.read(settled)

@@ -20,7 +20,7 @@ from inkpunk_studio.page.shared import stays
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import PICTURE_OPTIONS
 from inkpunk_studio.work.desk import Desk
-from inkpunk_studio.work.limits import ACCEPTED
+from inkpunk_studio.work.limits import ACCEPTED, NETWORKS
 
 TYPED = 0.25  # seconds without a key before what was typed is drawn: shorter than the pause between two words
 TYPING = "typing"
@@ -28,6 +28,7 @@ TYPING = "typing"
 IN_SIGHT = ("prompt", "negative", "model", "sampler", "steps", "guidance", "width", "height", "seed")
 OF_EDIT = (
     *PICTURE_OPTIONS,
+    *NETWORKS,
     "strength",
     "resize",
     "match-colours",

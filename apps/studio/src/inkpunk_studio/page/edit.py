@@ -11,6 +11,7 @@ from gradio.components import Component
 from inkpunk.orders.values import OrderError
 from inkpunk.pictures.canvas import SIDES
 
+from inkpunk_studio.page.controls import PLACES, Followed, Seen, followed, given_picture, seen
 from inkpunk_studio.page.drawing import QUIET, Shown, Stage, drawn_picture, stop
 from inkpunk_studio.page.fields import Field, field, told
 from inkpunk_studio.page.given import Given
@@ -20,8 +21,6 @@ from inkpunk_studio.work.desk import Desk
 
 EDITING = "page: edit"
 """As whom the page asks for edits, so that a reopened page shows each job in its own tab."""
-KINDS = ("canny", "softedge", "scribble", "tile", "depth")
-"""Of control pictures, as `inkpunk generate --control` makes hints of them; a ready hint may be of any other."""
 NOT_ENLARGED = "not"
 FACTORS = (NOT_ENLARGED, "1.5", "2", "3", "4")
 SHAPE = ("width", "height")
@@ -49,14 +48,15 @@ class Pictures:
     editor: gr.ImageEditor
     sides: tuple[gr.Number, ...]
     factor: gr.Dropdown
-    control: tuple[Component, ...]
-    prompted: tuple[Component, ...]
+    followed: tuple[Followed, ...]
+    seen: Seen
     placed: tuple[Component, ...]
 
     @property
     def components(self) -> list[Component]:
         """All, in the order in which `read` takes what they show."""
-        return [self.editor, *self.sides, self.factor, *self.control, *self.prompted, *self.placed]
+        told = [*(part for each in self.followed for part in each.components), *self.seen.components]
+        return [self.editor, *self.sides, self.factor, *told, *self.placed]
 
     def read(self, shown: tuple[Any, ...]) -> Given:
         """What is given.
@@ -67,13 +67,11 @@ class Pictures:
         rest = iter(shown)
         given = Given()
         editor, sides, factor = next(rest), [next(rest) for _ in self.sides], next(rest)
-        picture, kind, weight, begin, end, ready = (next(rest) for _ in self.control)
-        seen, much = (next(rest) for _ in self.prompted)
-        words, where = (next(rest) for _ in self.placed)
         given.edited(editor)
         given.extended(dict(zip(SIDES, sides, strict=True)))
-        given.followed(picture, kind, weight, (begin, end), ready=bool(ready))
-        given.prompted(seen, much)
+        for each in (*self.followed, self.seen):
+            each.read(given, tuple(next(rest) for _ in each.components))
+        words, where = (next(rest) for _ in self.placed)
         given.placed(words or "", where)
         if factor != NOT_ENLARGED:
             given.values["enlarge"] = factor
@@ -124,13 +122,11 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
                 factor = gr.Dropdown(
                     list(FACTORS), value=NOT_ENLARGED, label="So many times as large", elem_id="factor"
                 )
-            control = _control()
-            with gr.Accordion("Image prompt", open=False):
-                seen = _picture("A picture that says what to draw")
-                prompted = (seen, gr.Slider(0, 2, 1, step=0.05, label="Weight of the image prompt"))
+            control = tuple(followed(desk.models, place) for place in PLACES)
+            prompted = seen(desk.models)
             with gr.Accordion("A prompt for a part", open=False):
                 words = gr.Textbox(label="Prompt of the part", max_length=settings.most_prompt)
-                placed = (words, _picture("Where it counts: white in this picture"))
+                placed = (words, given_picture("Where it counts: white in this picture"))
             with gr.Accordion("More", open=False):
                 own += [field(name) for name in ("guess", "resize", "match-colours", "keep-alpha")]
             gr.Markdown("Model, sampler, steps, seed and all else are those of Draw.", elem_classes="hint")
@@ -176,19 +172,3 @@ def _editor() -> gr.ImageEditor:
 
 def _side(side: str) -> gr.Number:
     return gr.Number(0, precision=0, minimum=0, step=8, label=f"{side.capitalize()}, pixels", min_width=110)
-
-
-def _picture(label: str) -> gr.Image:
-    return gr.Image(type="pil", label=label, sources=["upload", "clipboard"], buttons=["fullscreen"])
-
-
-def _control() -> tuple[Component, ...]:
-    with gr.Accordion("Follow a picture", open=False):
-        picture = _picture("Control picture")
-        kind = gr.Dropdown(list(KINDS), value=KINDS[0], allow_custom_value=True, label="What of it")
-        weight = gr.Slider(0, 2, 1, step=0.05, label="Weight of the control picture")
-        with gr.Row():
-            begin = gr.Slider(0, 1, 0, step=0.05, label="From this part of the steps", min_width=140)
-            end = gr.Slider(0, 1, 1, step=0.05, label="To this part", min_width=140)
-        ready = gr.Checkbox(label="It is a hint already: lines, a pose, a depth map")
-    return picture, kind, weight, begin, end, ready

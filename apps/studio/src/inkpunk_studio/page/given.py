@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 from inkpunk.orders.values import OrderError
 from PIL import Image, ImageChops
@@ -61,17 +61,28 @@ class Given:
         between: tuple[int | float, int | float],
         *,
         ready: bool,
+        network: str | None = None,
     ) -> None:
-        """Take a control picture, where one is given."""
+        """Take one more control picture, where one is given; None is the usual network."""
         if picture is not None:
             name, (begin, end) = self.attach(picture), between
-            told = f"{kind}:{name}:{weight:g}:{begin:g}-{end:g}"
-            self.values["hint" if ready else "control"] = (told,)
+            self._add("hint" if ready else "control", f"{kind}:{name}:{weight:g}:{begin:g}-{end:g}")
+            if network is not None:
+                self._add("control-net", f"{kind}={network}")
 
-    def prompted(self, picture: Image.Image | None, weight: int | float) -> None:
-        """Take an image prompt, where one is given."""
+    def prompted(
+        self, picture: Image.Image | None, weight: int | float, *, network: str | None = None
+    ) -> None:
+        """Take an image prompt, where one is given; None is the usual network."""
         if picture is not None:
-            self.values["image-prompt"] = (f"{self.attach(picture)}:{weight:g}",)
+            self._add("image-prompt", f"{self.attach(picture)}:{weight:g}")
+            if network is not None:
+                self.values["ip-adapter"] = network
+
+    def _add(self, option: str, text: str) -> None:
+        before = self.values.get(option)
+        texts = cast("tuple[str, ...]", before) if isinstance(before, tuple) else ()
+        self.values[option] = texts if option == "control-net" and text in texts else (*texts, text)
 
     def placed(self, prompt: str, mask: Image.Image | None) -> None:
         """Take a prompt for a part.

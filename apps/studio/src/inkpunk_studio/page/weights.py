@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
@@ -11,10 +11,12 @@ from inkpunk.models.addresses import AddressError, HubName, read_hub_name
 from inkpunk.models.fetching import fetch
 from inkpunk.models.hub import resolve_model
 from inkpunk.models.hub_errors import HubError
+from inkpunk.models.hub_files import FilesError, choose_files, choose_network_files
 from inkpunk.models.lora_notes import describe_adapter
 from inkpunk_weights import CheckpointError, open_checkpoint
 
 from inkpunk_studio.settings import Settings
+from inkpunk_studio.work.inspecting import inspect
 from inkpunk_studio.work.models import Models
 
 ADAPTERS = (".safetensors", ".pt", ".ckpt", ".bin")
@@ -22,6 +24,8 @@ LOOK_EVERY = 0.5  # seconds between two looks at how much of a download is there
 PARTIAL = "*.inkpunk-partial"
 TOLD = ("kind", "rank", "base model", "trigger words", "title", "description", "no place for", "not read")
 """What is told of an adapter."""
+OF_EDIT = ("control network", "image prompt", "image encoder")
+"""What is chosen in the tab Edit, and is no model."""
 
 
 def what_it_is(models: Models, name: str) -> str:
@@ -101,7 +105,9 @@ class Fetching:
             yield f"Fetching {self._wanted}: {here:,.0f} MB of the file that is on its way, {spent:.0f} s"
             time.sleep(LOOK_EVERY)
         try:
-            yield f"{self.wait().name} is there: choose it above."
+            there = self.wait()
+            where = "in Edit" if inspect(there).kind in OF_EDIT else "above"
+            yield f"{there.name} is there: choose it {where}."
         except (HubError, OSError) as error:
             yield str(error)
 
@@ -119,7 +125,12 @@ class Fetching:
         try:
             wanted = self._wanted
             found = fetch(
-                wanted.repo, wanted.file, revision=wanted.revision, cache=self._cache, progress=False
+                wanted.repo,
+                wanted.file,
+                revision=wanted.revision,
+                choose=_model_or_network,
+                cache=self._cache,
+                progress=False,
             )
             self._done.set_result(_put(found, self._folder, self.name))
         except BaseException as error:
@@ -141,6 +152,17 @@ def _put(found: Path, folder: Path, name: str) -> Path:
         else:
             shutil.copyfile(found, place)
     return place
+
+
+def _model_or_network(names: Collection[str], *, half: bool = False) -> list[str]:
+    """The files of a repository's model, or else of the one network that it is."""
+    try:
+        return choose_files(names, half=half)
+    except FilesError as error:
+        try:
+            return choose_network_files(names, half=half)
+        except FilesError:
+            raise error from None
 
 
 def _hub_name(told: str) -> HubName:

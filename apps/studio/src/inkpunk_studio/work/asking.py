@@ -1,6 +1,6 @@
 """From what an asker says to what the pipeline is asked: names become files, and limits are kept."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +14,11 @@ from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.attachments import with_paths
 from inkpunk_studio.work.limits import check_order, check_plain_name, check_request
 from inkpunk_studio.work.models import Models
+from inkpunk_studio.work.needs import Needs, needs_of, texts_of
+from inkpunk_studio.work.networks import NotListedError
 
 if TYPE_CHECKING:
+    from inkpunk.models.loras import Lora
     from inkpunk.request import Request
 
 USUAL_SIDE = 512  # pixels, of what Stable Diffusion v1.5 draws where nothing is said
@@ -29,15 +32,28 @@ class Asking:
         self._settings, self._models = settings, models
 
     def named(self, order: Order) -> Order:
-        """The order with its model's listed name, so that it stays with that one.
+        """The order with the listed names of its model and its networks, so that it stays with these.
 
         Raises:
-            OrderError: for what may not be asked; a model or an adapter that is not listed.
+            OrderError: for what may not be asked; a model, an adapter or a network that is not listed.
         """
         check_order(order, self._settings)
         told = order.values.get("model")
         name = self._models.named(self._models.current if told is None else str(told))
-        return Order({**order.values, "model": name})
+        return Order({**order.values, "model": name, **self._networks(order)})
+
+    def _networks(self, order: Order) -> dict[str, Value]:
+        networks, choice, named = self._models.networks, order.choice, dict[str, Value]()
+        if choice.control_nets:
+            named["control-net"] = tuple(
+                f"{kind}={networks.named(told, 'control network')}"
+                for kind, told in choice.nets_by_kind.items()
+            )
+        if choice.ip_adapter is not None:
+            named["ip-adapter"] = networks.named(choice.ip_adapter, "image prompt")
+        if choice.image_encoder is not None:
+            named["image-encoder"] = networks.named(choice.image_encoder, "image encoder")
+        return named
 
     def choice(self, order: Order) -> ModelChoice:
         """The model that draws it, without adapters of its own.
@@ -47,10 +63,34 @@ class Asking:
         """
         return self._models.choice(str(order.values["model"]) if "model" in order.values else None)
 
-    def loras(self, order: Order) -> tuple[str, ...]:
-        """The adapters that it asks for beside its prompt, each by a name, and maybe weights."""
-        told = order.values.get("lora", ())
-        return told if isinstance(told, tuple) else (str(told),)
+    def needs(self, order: Order) -> Needs:
+        """The networks that it draws with beside its model.
+
+        Raises:
+            OrderError: for one that is not listed.
+        """
+        return needs_of(order, self._models)
+
+    def loras(self, order: Order) -> "tuple[Lora, ...]":
+        """The adapters that it asks for beside its prompt.
+
+        Raises:
+            OrderError: for one that is not listed.
+            CheckpointError: for a weight that is none.
+        """
+        return tuple(self._loras(order))
+
+    def _loras(self, order: Order) -> "Iterator[Lora]":
+        from inkpunk.models.loras import Lora
+
+        for text in texts_of(order.values.get("lora")):
+            asked = Lora.read(text)
+            try:
+                file = self._models.networks.told(str(asked.file), "adapter")
+            except NotListedError:
+                _ = check_plain_name("lora", str(asked.file))
+                raise
+            yield Lora(file, asked.weight, asked.text_encoder)
 
     def request(self, order: Order, folder: Path, side: int = USUAL_SIDE) -> "Request":
         """What is asked of the pipeline.
@@ -64,19 +104,27 @@ class Asking:
             OrderError: for what is above the limits, or a name that is none.
             RequestError: for what cannot be drawn.
         """
-        from inkpunk.models.loras import Lora
         from inkpunk.road.errors import RequestError
         from inkpunk_weights import CheckpointError
 
         try:
-            for each in self.loras(order):
-                check_plain_name("lora", str(Lora.read(each).file))
+            _ = self.loras(order), self.needs(order)
             request = Order(self._settled(order, folder)).request()
             check_request(request, self._settings, side)
         except (OrderError, RequestError, CheckpointError) as error:
-            raise type(error)(without_folder(str(error), folder)) from error
+            raise type(error)(self.plainly(str(error), folder)) from error
         _forget_paths(request)
         return request
+
+    def plainly(self, text: str, folder: Path) -> str:
+        """A message without the folders of this machine that a job's pictures and the weights are in."""
+        settings = self._settings
+        known = (folder, *settings.models, settings.hub, settings.choice.lora_folder, settings.upscalers)
+        folders = {str(Path(each).expanduser()) for each in known if each is not None}
+        for each in sorted(folders, key=len, reverse=True):
+            if Path(each).is_absolute():  # one that is relative is no secret
+                text = text.replace(f"{each}/", "").replace(f"{each}\\", "").replace(each, "")
+        return text
 
     def _settled(self, order: Order, folder: Path) -> Mapping[str, Value]:
         values = {name: value for name, value in with_paths(order, folder).items() if name not in MODEL}
@@ -99,11 +147,6 @@ class Asking:
             some = f"; there is {', '.join([*there][:12])}" if there else ""
             raise OrderError(f"upscaler {name[:60]!r}: is not among those listed{some}")
         return there[name]
-
-
-def without_folder(text: str, folder: Path) -> str:
-    """A message without the folder of this machine that a job's pictures are in."""
-    return text.replace(f"{folder}/", "").replace(f"{folder}\\", "").replace(str(folder), "")
 
 
 def _forget_paths(request: "Request") -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from inkpunk.models.loras import Lora
 from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.order import Order
 from inkpunk.pictures.facts import Facts
@@ -19,6 +20,7 @@ from PIL import Image
 
 from inkpunk_studio.work.asking import Asking
 from inkpunk_studio.work.job import Drawn
+from inkpunk_studio.work.needs import Needs
 
 Load = Callable[[ModelChoice], Pipeline]
 
@@ -47,17 +49,25 @@ class Begun:
 
 
 class Easel:
-    """Holds one model, and draws with it; it is for one thread."""
+    """Holds one model and what draws beside it, and draws with it; it is for one thread."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._choice: ModelChoice | None = None
-        self._loras: tuple[str, ...] = ()
+        self._loras: tuple[Lora, ...] = ()
+        self._networks = Needs()
         self._plain: Pipeline | None = None
         self._adapted: Pipeline | None = None
 
-    def pipeline(self, choice: ModelChoice, loras: tuple[str, ...] = ()) -> Pipeline:
-        """The model, loaded unless it is already, with these adapters beside those of the choice.
+    def pipeline(
+        self,
+        choice: ModelChoice,
+        loras: tuple[Lora, ...] = (),
+        needs: Needs = Needs(),  # noqa: B008  # frozen
+    ) -> Pipeline:
+        """The model, loaded unless it is already, with these adapters beside those of the choice, and these networks.
+
+        Networks that are at hand stay so for as long as pictures need no others; then they give way to these.
 
         Raises:
             DeviceError, HubError, CheckpointError: as `Pipeline.load`.
@@ -65,7 +75,15 @@ class Easel:
         if self._plain is None or choice != self._choice:
             self.clear()
             self._plain = self._adapted = self._load(choice)
-            self._choice, self._loras = choice, ()
+            self._choice, self._loras, self._networks = choice, (), Needs.of_choice(choice)
+        if not needs.within(self._networks):
+            self._plain = self._plain.with_networks(needs.told, needs.ip_adapter, needs.image_encoder)
+            adapted, self._adapted = self._adapted, self._plain
+            if self._loras and adapted is not None:
+                self._adapted = adapted.with_networks_of(self._plain)
+            del adapted
+            self._networks = needs
+            free()
         if self._adapted is None or loras != self._loras:
             self._adapted = self._plain  # so that two adapted ones are never held at once
             self._adapted = self._plain.with_adapters(*choice.loras, *loras) if loras else self._plain
@@ -79,7 +97,8 @@ class Easel:
 
     def clear(self) -> None:
         """Give the model back, and the memory of what is not used any more."""
-        self._choice, self._loras, self._plain, self._adapted = None, (), None, None
+        self._choice, self._loras, self._networks = None, (), Needs()
+        self._plain = self._adapted = None
         free()
 
     def draw(self, asking: Asking, order: Order, folder: Path) -> Generator[Begun]:
@@ -94,7 +113,7 @@ class Easel:
             OrderError, RequestError: for what cannot be drawn.
             DeviceError, HubError, CheckpointError: for a model that cannot be loaded.
         """
-        pipeline = self.pipeline(asking.choice(order), asking.loras(order))
+        pipeline = self.pipeline(asking.choice(order), asking.loras(order), asking.needs(order))
         request = asking.request(order, folder, pipeline.defaults.size)
         for step in pipeline.run(request):
             yield Begun(pipeline, request, step)

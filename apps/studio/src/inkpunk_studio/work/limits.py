@@ -9,7 +9,9 @@ from inkpunk.request import Request
 
 from inkpunk_studio.settings import Settings
 
-ACCEPTED = {*REQUEST, *FILE, "model", "lora"} - {"wildcards"}
+NETWORKS = ("control-net", "ip-adapter", "image-encoder")
+"""Options that name networks beside the model, among those listed."""
+ACCEPTED = {*REQUEST, *FILE, "model", "lora", *NETWORKS} - {"wildcards"}
 """Options that an order may have. Where and how models are loaded is for who starts the studio to say."""
 PROMPTS = ("prompt", "negative", "blend")
 

@@ -1,7 +1,5 @@
 """Which models there are, by names: those listed may be chosen, and no others."""
 
-import json
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -14,10 +12,10 @@ from inkpunk.orders.choice import ModelChoice
 from inkpunk.orders.values import OrderError
 
 from inkpunk_studio.settings import Settings
+from inkpunk_studio.work.folders import bytes_of, models_of_hub, weights_in
+from inkpunk_studio.work.inspecting import CHECKPOINTS, Inspected, unet_of
+from inkpunk_studio.work.networks import Networks
 
-CHECKPOINTS = (".safetensors", ".ckpt")
-FOLDER_SIGN = "model_index.json"
-FOLDER_KIND = "StableDiffusion"  # pipelines of other families are passed over
 HASH_DIGITS = 10  # that recipes, and AUTOMATIC1111's lists, have
 
 
@@ -41,13 +39,15 @@ class Known:
 class Models:
     """The models that are there: the sketch, the one it was started with, those in its folders and the hub's cache.
 
-    Names are the files' own, without folder and ending; of files in folders within, with these before it.
+    Names are the files' own, without folder and ending; of files in folders within, with these before it. What a file
+    is decides: control networks and adapters that lie in the same folders are in `networks`, which has:
+        networks: those that draw beside a model.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self._settings, self.networks = settings, Networks(settings)
         self._lock = Lock()
-        self._current = self.name_of(settings.choice.model)
+        self._current = _name_of(settings.choice.model)
 
     @property
     def current(self) -> str:
@@ -74,7 +74,7 @@ class Models:
             path = Path(place)
             told = hashes.get(path.resolve()) if path.is_file() else None
             short = told[:HASH_DIGITS] if told else None
-            return Known(name, f"{name} [{short}]" if short else name, short, _bytes(path))
+            return Known(name, f"{name} [{short}]" if short else name, short, bytes_of(path))
 
         return tuple(known(name, place) for name, place in self._places().items())
 
@@ -103,6 +103,19 @@ class Models:
         found = self.current if name is None else self.named(name)
         return replace(self._settings.choice, model=self._places()[found])
 
+    def shape(self, name: str) -> Inspected:
+        """What networks have to fit to draw with a listed model, as far as files tell it before it is loaded.
+
+        Raises:
+            OrderError: for one that is not listed.
+        """
+        place = self._places()[self.named(name)]
+        if place == SKETCH:
+            import inkpunk_sketch
+
+            place = str(inkpunk_sketch.weights())
+        return unet_of(Path(place).expanduser())
+
     def name_of(self, model: str) -> str:
         """The name of a listed model, of what `Pipeline.load` takes for it.
 
@@ -120,29 +133,13 @@ class Models:
         places = {_name_of(told): told}
         places.setdefault(SKETCH, SKETCH)
         for folder in self._settings.models:
-            for path in _checkpoints(folder):
-                name = path.relative_to(folder)
-                name = name.with_suffix("") if path.suffix in CHECKPOINTS else name
-                if not _same(str(path), told):
-                    places.setdefault(name.as_posix(), str(path))
+            for name, path, inspected in weights_in(folder):
+                if inspected.kind == "model" and not _same(str(path), told):
+                    places.setdefault(name, str(path))
         if self._settings.hub is not None:
-            for name, snapshot in _fetched(self._settings.hub):
+            for name, snapshot in models_of_hub(self._settings.hub):
                 places.setdefault(name, str(snapshot))
         return places
-
-
-def _fetched(hub: Path) -> Iterator[tuple[str, Path]]:
-    """Models of diffusers that the hub's cache holds, by their ids; of each the snapshot that was fetched last."""
-    for folder in sorted(hub.glob("models--*--*")):
-        snapshots = [each for each in folder.glob("snapshots/*") if _is_ours(each)]
-        if snapshots:
-            yield folder.name.removeprefix("models--").replace("--", "/", 1), max(snapshots, key=_changed)
-
-
-def _changed(path: Path) -> float:
-    with suppress(OSError):
-        return path.stat().st_mtime
-    return 0.0
 
 
 def _name_of(model: str) -> str:
@@ -156,37 +153,3 @@ def _same(one: str, other: str) -> bool:
     with suppress(OSError):
         return Path(one).resolve() == Path(other).expanduser().resolve()
     return False
-
-
-def _checkpoints(folder: Path) -> Iterator[Path]:
-    """Files of checkpoints and folders of diffusers' below a folder, those of a diffusers folder not once more."""
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError:
-        return
-    for path in inside:
-        if path.name.startswith("."):
-            continue
-        if path.is_file() and path.suffix in CHECKPOINTS:
-            yield path
-        elif path.is_dir():
-            if not (path / FOLDER_SIGN).is_file():
-                yield from _checkpoints(path)
-            elif _is_ours(path):
-                yield path
-
-
-def _is_ours(folder: Path) -> bool:
-    with suppress(OSError, ValueError, AttributeError):
-        kind = json.loads((folder / FOLDER_SIGN).read_bytes()).get("_class_name", "")
-        return str(kind).startswith(FOLDER_KIND) and "XL" not in str(kind)
-    return False
-
-
-def _bytes(path: Path) -> int | None:
-    with suppress(OSError):
-        if path.is_file():
-            return path.stat().st_size
-        if path.is_dir():
-            return sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
-    return None

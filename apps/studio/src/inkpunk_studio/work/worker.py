@@ -12,7 +12,7 @@ from inkpunk.pictures.formats import ending_of
 from inkpunk.pictures.picture import slug
 
 from inkpunk_studio.settings import Settings
-from inkpunk_studio.work.asking import Asking, without_folder
+from inkpunk_studio.work.asking import Asking
 from inkpunk_studio.work.book import Book
 from inkpunk_studio.work.job import Job, NoSuchJobError
 from inkpunk_studio.work.journal import Journal
@@ -89,7 +89,7 @@ class Worker(Thread):
                     if self._draw(easel, job.id, place) == "stopped":
                         break
             except Exception as failure:  # of this job; there are others
-                error = without_folder(in_words(failure), self._journal.folder_of(job.id))
+                error = self._asking.plainly(in_words(failure), self._journal.folder_of(job.id))
                 if is_shortage(failure):
                     easel.clear()
             finally:

@@ -120,10 +120,10 @@ def merged(weight: Weight, changes: Sequence[tuple[Change, float]]) -> Weight:
         parts = [change.read(weight, change.scale * strength) for change, strength in products]
         up = torch.cat([each["up"].flatten(1) for each in parts], 1)
         down = torch.cat([each["down"].flatten(1) for each in parts])
-        result = torch.addmm(weight.float().flatten(1), up, down).view(weight.shape)
-        if not _is_finite(result):
+        if not _product_is_finite(up, down):
             for change, _ in products:
-                change.difference(weight)  # refuses, if it is the change that is to blame
+                change.difference(weight)  # refuses, if that is so
+        result = torch.addmm(weight.float().flatten(1), up, down).view(weight.shape)
     else:
         result = weight.to(torch.float32, copy=True)
     for change, strength in changes:
@@ -132,9 +132,21 @@ def merged(weight: Weight, changes: Sequence[tuple[Change, float]]) -> Weight:
     return result
 
 
+def _product_is_finite(up: Float[Tensor, "outs rank"], down: Float[Tensor, "rank ins"]) -> bool:
+    """Whether no number of the product can leave float32, by its factors: they are much smaller than it is."""
+    return len(down) * _largest(up) * _largest(down) <= torch.finfo(torch.float32).max  # NaN is not
+
+
 def _is_finite(tensor: Tensor) -> bool:
-    low, high = torch.aminmax(tensor)  # finds what is not finite in one pass, without a copy
-    return bool(low.isfinite() and high.isfinite())
+    return math.isfinite(_largest(tensor))
+
+
+def _largest(tensor: Tensor) -> float:
+    """The largest magnitude, NaN if one of the numbers is: in one pass, without a copy."""
+    if not tensor.numel():
+        return 0.0
+    low, high = torch.aminmax(tensor)
+    return max(-float(low), float(high))
 
 
 def _rescaled(weight: Weight, lengths: Tensor) -> Weight:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from inkpunk.cli.interrupting import look_for_interrupts
 from inkpunk.cli.options.adding import Command, with_options
 from inkpunk.cli.options.choices import PREDICTIONS, WAYS
 from inkpunk.orders.choice import ChoiceError, ModelChoice
@@ -180,6 +181,7 @@ def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def load_choice(choice: ModelChoice) -> "Pipeline":
     """Load a model, and say in one line when it is not the one that a user came for."""
     pipeline = choice.load()
+    look_for_interrupts()
     if choice.model == "sketch":
         click.echo(f"Drawing with the small sketch model in the box; {FETCH_HINT}", err=True)
     for each in pipeline.learned.passed_over:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.json_values import MOST_VALUES, has_too_many_values
 from inkpunk.pictures.others.plain import MOST_CHARACTERS
 
 NEGATIVE = "Negative prompt:"
@@ -46,6 +47,8 @@ def split(text: str) -> Infotext:
     """
     if len(text) > MOST_CHARACTERS:
         raise PictureError(f"its infotext has {len(text):,} characters, which no recipe has")
+    if has_too_many_values(text):
+        raise PictureError(f"its infotext has more than {MOST_VALUES:,} values, which no recipe has")
     lines = [line.rstrip("\r") for line in text.strip().split("\n")]
     place = _settings_in(lines)
     told, rest = lines[:place], tuple(line for line in lines[place + 1 :] if line.strip())

@@ -6,6 +6,7 @@ import re
 from typing import cast
 
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.json_values import MOST_VALUES, has_too_many_values
 
 MOST_CHARACTERS = 8_000_000  # of a recipe; ComfyUI's largest workflows have a tenth of it
 LINE = 160
@@ -27,6 +28,8 @@ def loaded(text: str, name: str) -> object:
     """
     if len(text) > MOST_CHARACTERS:
         raise PictureError(f"its {name} has {len(text):,} characters, which no recipe has")
+    if has_too_many_values(text):
+        raise PictureError(f"its {name} has more than {MOST_VALUES:,} values, which no recipe has")
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -72,7 +75,7 @@ def whole(value: object) -> int | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return value if abs(value) < 10**20 else None
     if isinstance(value, str) and re.fullmatch(r"\s*[+-]?[0-9]{1,20}\s*", value):
-        return int(value)
+        return int(value.strip())  # int by itself knows fewer kinds of white space than \s
     read = number(value)
     return int(read) if read is not None and read.is_integer() and abs(read) < 2**53 else None
 

@@ -127,7 +127,7 @@ class Asker:
         width, height = fields.seed_resize_from_w or 0, fields.seed_resize_from_h or 0
         if width > 0 and height > 0:
             values["seed-resize"] = f"{width}x{height}"
-        followed, lines = scripts(fields.alwayson_scripts, init)
+        followed, lines = scripts(fields.alwayson_scripts, init, self.desk.models.networks)
         return values | followed, [*warnings, *lines, *_not_followed(fields)]
 
     def _larger(self, fields: TextToImage, values: dict[str, Any], warnings: list[str]) -> None:
