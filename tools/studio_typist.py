@@ -72,4 +72,4 @@ class Typist:
                     assert told["success"], told
                     self._ended[told["event_id"]] = (
                         time.perf_counter()
-                    )  # it may come before it is said to be begun
+                    )  # maybe before its sender knows its id
