@@ -70,6 +70,5 @@ class Typist:
                     self.drawn += 1
                 elif told["msg"] == "process_completed":
                     assert told["success"], told
-                    self._ended[told["event_id"]] = (
-                        time.perf_counter()
-                    )  # maybe before its sender knows its id
+                    # maybe before its sender knows its id
+                    self._ended[told["event_id"]] = time.perf_counter()
