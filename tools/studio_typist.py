@@ -29,6 +29,7 @@ class Typist:
     drawn: int = 0
     _session: str = field(default_factory=lambda: token_hex(6))
     _sent: dict[str, float] = field(default_factory=dict[str, float])
+    _ended: dict[str, float] = field(default_factory=dict[str, float])
     _hearing: "asyncio.Task[None] | None" = None
 
     async def type(self, text: str) -> None:
@@ -44,6 +45,8 @@ class Typist:
             await asyncio.sleep(BETWEEN_WORDS if text[end - 1] == " " else BETWEEN_KEYS)
         if self._hearing is not None:
             await self._hearing
+        self.read += [self._ended[each] - sent for each, sent in self._sent.items()]
+        self._sent.clear()
 
     async def _tell(self, name: str, event: dict[str, Any], values: dict[int, Any]) -> None:
         data = [values[each] for each in event["inputs"]]
@@ -67,5 +70,5 @@ class Typist:
                     self.drawn += 1
                 elif told["msg"] == "process_completed":
                     assert told["success"], told
-                    if sent := self._sent.pop(told["event_id"], None):
-                        self.read.append(time.perf_counter() - sent)
+                    # maybe before its sender knows its id
+                    self._ended[told["event_id"]] = time.perf_counter()
