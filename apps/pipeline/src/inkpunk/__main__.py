@@ -1,4 +1,4 @@
-"""Where the command begins, `inkpunk` or `python -m inkpunk`: a Ctrl-C is told as later, also while it is imported."""
+"""Where `inkpunk` and `python -m inkpunk` begin: a Ctrl-C is told as later, also while the command is imported."""
 
 import sys
 
