@@ -210,6 +210,12 @@ def test_edges_are_read_as_they_are_told() -> None:
     assert Extend.read(str(Extend(left=128, bottom=64))) == Extend(left=128, bottom=64)
 
 
+@pytest.mark.parametrize("extend", ["all=99999", "left=99999,right=99999,bottom=9999", Extend(left=10**300)])
+def test_a_picture_continued_beyond_what_can_be_held_is_refused_at_once(extend: object) -> None:
+    with pytest.raises(RequestError, match=r"^extend .*: too large, .* at most 64,000,000 are read"):
+        Request("a", init=Image.new("RGB", (64, 64)), extend=extend)
+
+
 @pytest.mark.parametrize(
     ("settings", "why"),
     [

@@ -1,6 +1,6 @@
 """Pictures as PNG, JPEG, WebP and AVIF: the same recipe inside, for our readers and for AUTOMATIC1111's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -176,3 +176,28 @@ def test_pngs_are_as_they_were(facts: Facts) -> None:
     assert data == Picture(IMAGE, facts).png() and b"eXIf" not in data and b"XML:com" not in data
     with Image.open(BytesIO(data)) as image:
         assert {*image.info} == {"parameters", "inkpunk"}
+
+
+def test_what_is_larger_than_its_file_can_hold_is_refused_before_it_is_drawn(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(formats.MOST_SIDE, "webp", 100)
+
+    def drawn(*_: object) -> Generator[None]:
+        yield pytest.fail("it was drawn")
+
+    monkeypatch.setattr(Pipeline, "_steps", drawn)
+    Image.new("RGB", (64, 64)).save(tmp_path / "start.png")
+    size, out = ["--width", "104", "--height", "64"], str(tmp_path / "a.webp")
+    for command in (
+        ["generate", "a", *size],
+        ["generate", "a", "--enlarge", "104x64"],
+        ["edit", str(tmp_path / "start.png"), "a", "--extend", "left=64"],
+        ["enlarge", str(tmp_path / "start.png"), "a", "--to", "104x64", "--strength", "1"],
+        ["travel", "a", "b", *size],
+        ["grid", "a", "--x", "seed=1,2"],
+    ):
+        result = CliRunner().invoke(main, [*command, "--model", str(tiny), "--out", out])
+        assert (
+            result.exit_code == 1 and "no side of a WEBP has more than 100; save it as PNG" in result.output
+        )

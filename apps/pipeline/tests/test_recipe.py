@@ -7,9 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from inkpunk import Facts
+from inkpunk import Facts, read_facts
 from inkpunk.cli import main
 from inkpunk.pictures.facts import PictureError
+from inkpunk.pictures.others import values_of_others
 from inkpunk.pictures.picture import Picture
 from inkpunk.pictures.recipe import READERS, is_picture, read_recipe
 from PIL import Image
@@ -143,3 +144,13 @@ def test_a_picture_of_a_kind_that_holds_no_recipe_is_called_that(kind: str, tmp_
     result = inspect(path)
     assert result.exit_code == 1
     assert f"a {kind.upper()} picture, which holds no recipe" in result.output
+
+
+@pytest.mark.parametrize("name", ["inkpunk", "parameters", "prompt", "invokeai_metadata"])
+def test_a_recipe_of_more_values_than_any_has_is_refused_unparsed(name: str, tmp_path: Path) -> None:
+    info = PngInfo()
+    info.add_itxt(name, '{"prompt": [' + "[]," * 600_000 + "0]}")
+    path = tmp_path / "bomb.png"
+    Image.new("RGB", (8, 8)).save(path, pnginfo=info)
+    with pytest.raises(PictureError, match="more than 400,000 values"):
+        read_facts(path) if name == "inkpunk" else values_of_others(path)

@@ -186,3 +186,9 @@ def test_ctrl_c_in_convert_is_no_fault_of_the_file(tiny: Path, tmp_path: Path, n
     assert result.returncode == 130
     assert result.stderr == "Interrupted.\n"
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_while_the_command_is_imported_ends_with_130(tmp_path: Path) -> None:
+    (tmp_path / "click.py").write_text("raise KeyboardInterrupt\n")  # which the command line imports first
+    result = python("samplers", PYTHONPATH=str(tmp_path))
+    assert (result.returncode, result.stdout, result.stderr) == (130, "", "Interrupted.\n")

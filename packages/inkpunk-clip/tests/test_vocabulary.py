@@ -76,6 +76,10 @@ def test_words_may_be_added_to_clips() -> None:
         (files(tokenizer_config={"bos_token": "zz"}), "'zz' is not in its vocabulary"),
         ({"tokenizer.json": b'{"model": {"type": "Unigram"}}'}, "another way than CLIP's"),
         ({"tokenizer.json": b'{"model": {"end_of_word_suffix": "</w>"}}'}, "malformed"),
+        ({"tokenizer.json": b"[" + b"[]," * 600_000 + b"0]"}, "tokenizer.json: more than 400,000 values"),
+        (files() | {"vocab.json": b" " * (7 << 20)}, "vocab.json: more than 6,291,456 bytes"),
+        (files(merges="a b\n" * 300_000), "merges.txt: more than 200,000 merges"),
+        (files(merges="a " * 300_000), "'a a a"),
     ],
 )
 def test_what_cannot_be_followed_is_refused_in_one_line(given: dict[str, Any], words: str) -> None:

@@ -253,7 +253,7 @@ class Request:
     def _take_pictures(self) -> None:
         self._keep("init", kept_picture("init", self.init, alpha=True))
         self._keep("mask", kept_mask(self.mask, self.alpha))
-        self._keep("extend", kept_extend(self.extend))
+        self._keep("extend", kept_extend(self.extend, self.picture))
         self._keep("regions", kept_regions(self.regions))
         self._keep("controls", kept_controls(self.controls))
         self._keep("image_prompts", kept_image_prompts(self.image_prompts))

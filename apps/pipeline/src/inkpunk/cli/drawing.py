@@ -107,6 +107,7 @@ def draw(
         say_how_it_starts(asked, pipeline.size(asked))
         say_what_is_cut(asked, pipeline.tokenizer)
         plan = pipeline.plan(asked)
+        saving.refuse_too_large(plan)
         say_what_is_idle(plan)
         open_tiny_vae(pipeline, bool(preview), asked.draft)
         if save_hint is not None:

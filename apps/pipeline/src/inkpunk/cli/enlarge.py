@@ -103,7 +103,9 @@ def enlarge(
             there = request.picture.size
             click.echo(f"{picture}: {there[0]} x {there[1]} is drawn at {width} x {height}", err=True)
         say_what_is_cut(request, pipeline.tokenizer)
-        say_what_is_idle(pipeline.plan(request))
+        plan = pipeline.plan(request)
+        saving.refuse_too_large(plan)
+        say_what_is_idle(plan)
         for note in pipeline.notes_of(request):
             click.echo(note, err=True)
         last = deque(with_progress(pipeline.run(request), f"{width} x {height}"), maxlen=1).pop()

@@ -115,7 +115,7 @@ def grid(
         saved = list[Path]()
         drawn = None
         title = f"{len(x.axis.values)} x {len(y.axis.values) if y else 1} cells"
-        drawing = draw_grid(pipeline, requests, x.axis, y and y.axis)
+        drawing = draw_grid(pipeline, requests, x.axis, y and y.axis, form=saving.form)
         first, *others = (partial(pipeline.plan, request) for row in requests for request in row)
         say_what_is_idle(first(), *others)
         try:

@@ -11,6 +11,7 @@ from inkpunk.pictures.formats import ENDINGS, FORMATS, QUALITY
 
 if TYPE_CHECKING:
     from inkpunk.pictures.picture import Picture
+    from inkpunk.road.plan import Plan
 
 SAVING_OPTIONS = (
     click.option(
@@ -77,6 +78,16 @@ class Saving:
             check_picture_path(self.out, self.overwrite)
         else:
             make_folder("--out", self.out)
+
+    def refuse_too_large(self, plan: "Plan") -> None:
+        """Refuse, before it is drawn, a picture that is larger than its file can hold.
+
+        Raises:
+            PictureError: if it is.
+        """
+        from inkpunk.pictures.formats import check_sides
+
+        check_sides(self.form, *plan.picture_size)
 
     def save(self, picture: "Picture") -> Path:
         """Save a picture, and return its path."""

@@ -90,6 +90,7 @@ def travel(
         make_folder("--out", out)
     with refusals():
         from inkpunk.pictures.animation import Animation, check_pace
+        from inkpunk.pictures.formats import check_sides
         from inkpunk.road.travel import frames_between
         from inkpunk.road.travel import travel as travelled
 
@@ -103,7 +104,10 @@ def travel(
             say_what_is_cut(each, pipeline.tokenizer)
             for note in pipeline.notes_of(each):
                 click.echo(note, err=True)
-        say_what_is_idle(pipeline.plan(asked))
+        plan = pipeline.plan(asked)
+        if to_file:
+            check_sides(out.suffix[1:].lower(), *plan.picture_size)
+        say_what_is_idle(plan)
         drawn, saved = list["Picture"](), list[Path]()
         try:
             # closed, so that the bar ends before anything is told

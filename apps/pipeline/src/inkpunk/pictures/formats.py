@@ -33,6 +33,19 @@ def ending_of(form: str) -> str:
     return next(ending for ending, its in ENDINGS.items() if its == form)
 
 
+def check_sides(form: str, width: int, height: int) -> None:
+    """Refuse a picture that is larger than a format can hold.
+
+    Raises:
+        PictureError: if a side is.
+    """
+    if max(width, height) > MOST_SIDE.get(form, max(width, height)):
+        raise PictureError(
+            f"{width} x {height} pixels: no side of a {FORMATS[form]} has more than {MOST_SIDE[form]:,}; save it "
+            "as PNG"
+        )
+
+
 def check_writable(form: str, *, quality: int | None = None, alpha: bool = False) -> None:
     """Refuse, before any work, what could not be saved after it.
 

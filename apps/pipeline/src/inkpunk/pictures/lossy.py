@@ -5,8 +5,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from inkpunk.pictures.facts import PictureError
-from inkpunk.pictures.formats import FORMATS, LOSSLESS, MOST_SIDE, QUALITY, check_writable
+from inkpunk.pictures.formats import FORMATS, LOSSLESS, QUALITY, check_sides, check_writable
 from inkpunk.pictures.recipe import EXIF, USER_COMMENT
 from inkpunk.pictures.xmp import jpeg_segments, packet
 
@@ -32,11 +31,7 @@ def file_of(image: Image.Image, form: str, infotext: str, facts: str, quality: i
         PictureError: for what the format cannot hold.
     """
     check_writable(form, quality=quality, alpha=image.mode == "RGBA")
-    if max(image.size) > MOST_SIDE[form]:
-        raise PictureError(
-            f"{image.width} x {image.height} pixels: no side of a {FORMATS[form]} has more than {MOST_SIDE[form]:,}; "
-            "save it as PNG"
-        )
+    check_sides(form, *image.size)
     exif = exif_of(infotext)
     options: dict[str, object] = {"quality": QUALITY if quality is None else quality}
     if form == "webp" and quality == LOSSLESS:

@@ -12,7 +12,7 @@ from inkpunk.pictures.canvas import CanvasError, Extend
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.masks import read_mask
 from inkpunk.pictures.paths import noted
-from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, with_alpha
+from inkpunk.pictures.reading import plain, read_picture, read_with_alpha, refuse_too_large, with_alpha
 from inkpunk.road.control import Control, ControlError
 from inkpunk.road.enlarging import Enlarge, EnlargeError
 from inkpunk.road.errors import RequestError
@@ -174,12 +174,26 @@ def _region(asked: object) -> Region:
     return Region(region.prompt, mask)
 
 
-def kept_extend(asked: object) -> Extend | None:
+def kept_extend(asked: object, picture: Image.Image | None) -> Extend | None:
     """By how much a picture is continued; None for by nothing.
 
     Raises:
-        RequestError: for any other kind, or one that cannot be read.
+        RequestError: for any other kind, or one that cannot be read; for one that makes it too large to be held.
     """
+    extend = _extend(asked)
+    if extend and picture is not None:
+        width, height = (
+            extend.left + picture.width + extend.right,
+            extend.top + picture.height + extend.bottom,
+        )
+        try:
+            refuse_too_large(width, height)
+        except PictureError as error:
+            raise RequestError(f"extend {extend}: {error}") from error
+    return extend
+
+
+def _extend(asked: object) -> Extend | None:
     if asked is None or isinstance(asked, Extend):
         return asked or None
     if not isinstance(asked, str):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 from PIL import Image
 
+from inkpunk.pictures.formats import check_sides
 from inkpunk.pictures.grid import lay_out
 from inkpunk.pictures.grid_facts import Axis, cell_name
 from inkpunk.pictures.grid_picture import GridPicture, composed
@@ -37,7 +38,12 @@ class GridStep:
 
 
 def draw_grid(
-    pipeline: Pipeline, requests: Sequence[Sequence[Request]], x: Axis, y: Axis | None = None
+    pipeline: Pipeline,
+    requests: Sequence[Sequence[Request]],
+    x: Axis,
+    y: Axis | None = None,
+    *,
+    form: str = "png",
 ) -> Iterator[GridStep]:
     """Draw a table of requests, yielding the state after every step. Whoever stops iterating stops the work.
 
@@ -48,10 +54,12 @@ def draw_grid(
         requests: by row and column, one seed in each.
         x: what differs from column to column, for the labels above.
         y: what differs from row to row, for the labels on the left; None for a single row.
+        form: what it will be saved as.
 
     Raises:
         RequestError: before the first step: for a cell that cannot be drawn, by its name; for a table of another
             shape than the axes'; for a grid of more pixels than other programs open.
+        PictureError: before the first step, for a grid larger than its form can hold.
     """
     _refuse_other_shapes(requests, x, y)
     distinct = list[Request]()
@@ -74,6 +82,7 @@ def draw_grid(
         raise RequestError(
             f"a grid of {width} x {height} pixels: few programs open more than {MOST_PIXELS:,}; draw fewer or smaller"
         )
+    check_sides(form, width, height)
     return _drawn(pipeline, plans, table, x, y)
 
 

@@ -62,6 +62,12 @@ class Plan:
         )
 
     @property
+    def picture_size(self) -> tuple[int, int]:
+        """The width and height of the picture that comes of it in the end."""
+        last = self.passes[-1]
+        return self.canvas.picture.size if self.canvas else (last.width, last.height)
+
+    @property
     def passes(self) -> tuple["Plan", ...]:
         """It, and the one that enlarges what it draws."""
         return (self, self.larger) if self.larger else (self,)
