@@ -140,7 +140,7 @@ def _upscaler(data: bytes, folder: Path) -> None:
 
 def _vocabulary(data: bytes, _: Path) -> None:
     """The same bytes as each file of a tokenizer, beside sound ones; refused if they are none."""
-    entries, merges, _, special = SOUND
+    entries, merges, special = SOUND[0], SOUND[1], SOUND[3]
     refusal = None
     for files in (
         {"vocab.json": data, "merges.txt": merges, "special_tokens_map.json": special},
