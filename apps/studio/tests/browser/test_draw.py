@@ -79,7 +79,7 @@ def test_the_button_stops_too_and_what_cannot_be_drawn_is_told(visit: Visit) -> 
 def test_several_pictures_come_as_many_and_an_adapter_is_in_the_recipe(visit: Visit) -> None:
     visit.tab("Models")
     visit.unfold("Adapters")
-    visit.choose("#one-adapter", "lighthouse.safetensors")
+    visit.choose("#one-adapter", "lighthouse")
     expect(visit.page.locator("#adapter-report textarea")).to_have_value(visit.like(".*rank"))
     visit.page.locator("#one-weight input[type=number]").fill("0.4")
     visit.page.click("#add-adapter")
