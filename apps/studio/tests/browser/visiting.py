@@ -18,7 +18,7 @@ from PIL import Image
 if TYPE_CHECKING:
     from playwright.sync_api import BrowserContext, Locator, Page
 
-PATIENCE = 60_000  # milliseconds: a machine that does other things beside
+PATIENCE = 120_000  # milliseconds: a machine that does other things beside
 WIDE, PHONE = (1280, 860), (390, 844)
 BOTH = pytest.mark.parametrize("visit", [WIDE, PHONE], indirect=True, ids=["1280", "390"])
 RAVEN = "nvinkpunk raven, neon green splash"
