@@ -1,6 +1,7 @@
 """The tab Models: which are there, what is wrong with one, another to draw with, more from the hub, adapters."""
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from html import escape
 from typing import Any
@@ -80,13 +81,15 @@ def _download(desk: Desk, settings: Settings, shown: list[Any]) -> None:
         get = gr.Button("Download", elem_id="fetch-model", min_width=110)
     coming = gr.Textbox(label="Progress", interactive=False, elem_id="coming")
 
-    def fetched(name: str) -> Iterator[tuple[Any, ...]]:
+    async def fetched(name: str) -> AsyncIterator[tuple[Any, ...]]:
+        unchanged = (stays(),) * len(shown)
         try:
-            for line in Fetching(name, settings).progress():
-                yield (line, *(stays(),) * len(shown))
+            lines = Fetching(name, settings).progress()
         except HubError as error:
-            yield (str(error), *(stays(),) * len(shown))
+            yield (str(error), *unchanged)
             return
+        while (line := await asyncio.to_thread(next, lines, None)) is not None:
+            yield (line, *unchanged)
         yield (stays(), *listing(desk.models))
 
     get.click(fetched, wanted, [coming, *shown], **QUIET)
