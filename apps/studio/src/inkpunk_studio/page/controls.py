@@ -61,13 +61,19 @@ def followed(models: Models, place: str = "") -> Followed:
         models: whose networks may be chosen.
         place: before its labels, one of `PLACES`.
     """
-    which = f" ({place}picture)" if place else ""
+    which, name = f" ({place}picture)" if place else "", f"{place.strip()}-followed".strip("-")
     with gr.Accordion(f"Follow a {place}picture", open=False) as accordion:
-        picture = given_picture(f"{place}control picture".capitalize())
+        picture = given_picture(f"{place}control picture".capitalize(), elem_id=name)
         kind = gr.Dropdown(
-            list(KINDS), value=KINDS[0], allow_custom_value=True, label=f"What of the {place}control picture"
+            list(KINDS),
+            value=KINDS[0],
+            allow_custom_value=True,
+            label=f"What of the {place}control picture",
+            elem_id=f"{name}-kind",
         )
-        network = _network(models, "control network", f"Network that reads the {place}control picture")
+        network = _network(
+            models, "control network", f"Network that reads the {place}control picture", f"{name}-network"
+        )
         weight = gr.Slider(0, 2, 1, step=0.05, label=f"Weight of the {place}control picture")
         with gr.Row():
             begin = _share(f"Steps that count, from{which}", 0)
@@ -81,16 +87,16 @@ def followed(models: Models, place: str = "") -> Followed:
 def seen(models: Models) -> Seen:
     """Make the components of an image prompt."""
     with gr.Accordion("Image prompt", open=False) as accordion:
-        picture = given_picture("A picture that says what to draw")
-        network = _network(models, "image prompt", "Network that sees the image prompt")
+        picture = given_picture("A picture that says what to draw", elem_id="seen")
+        network = _network(models, "image prompt", "Network that sees the image prompt", "seen-network")
         weight = gr.Slider(0, 2, 1, step=0.05, label="Weight of the image prompt")
     accordion.expand(partial(_listed, models, "image prompt"), None, network, **QUIET)
     return Seen((picture, network, weight))
 
 
-def given_picture(label: str) -> gr.Image:
+def given_picture(label: str, **looks: Any) -> gr.Image:
     """Where a picture is given."""
-    return gr.Image(type="pil", label=label, sources=["upload", "clipboard"], buttons=["fullscreen"])
+    return gr.Image(type="pil", label=label, sources=["upload", "clipboard"], buttons=["fullscreen"], **looks)
 
 
 def _share(label: str, value: int) -> gr.Slider:
@@ -102,8 +108,8 @@ def told(network: object) -> str | None:
     return None if network in (None, "", DEFAULT) else str(network)
 
 
-def _network(models: Models, kind: NetworkKind, label: str) -> gr.Dropdown:
-    return gr.Dropdown(_names(models, kind), value=DEFAULT, label=label)
+def _network(models: Models, kind: NetworkKind, label: str, name: str) -> gr.Dropdown:
+    return gr.Dropdown(_names(models, kind), value=DEFAULT, label=label, elem_id=name)
 
 
 def _names(models: Models, kind: NetworkKind) -> list[str]:
