@@ -1,9 +1,5 @@
 """The tab Edit in a real browser."""
 
-import shutil
-
-from inkpunk import read_facts
-from inkpunk_sketch import controls
 from PIL import ImageChops
 from playwright.sync_api import expect
 from visiting import BOTH, QUICK, RAVEN, Visit, opened
@@ -48,20 +44,3 @@ def test_a_picture_is_dropped_extended_and_enlarged(visit: Visit) -> None:
     visit.page.click("#edit-now")
     large = visit.drawn("edit", but=wide)
     assert opened(large).size == (480, 384)
-
-
-def test_a_picture_is_followed_by_a_network_that_came_while_the_page_was_open(visit: Visit) -> None:
-    visit.ask_for(RAVEN, **QUICK)
-    before = visit.drawn()
-    shutil.copyfile(controls()["canny"], visit.studio.settings.models[0] / "outline_softedge.safetensors")
-    visit.page.click("#to-edit")
-    visit.paint_ready()
-    visit.unfold("Follow a picture")
-    visit.page.set_input_files("#followed input[type=file]", before)
-    visit.page.locator("#followed img").wait_for()
-    visit.choose("#followed-network", "outline_softedge")
-    expect(visit.page.locator("#followed-kind input")).to_have_value("softedge")
-    visit.page.click("#edit-now")
-    told = read_facts(visit.drawn("edit"))
-    assert [*told.controls] == ["softedge"]
-    assert told.control_nets["softedge"].startswith("outline_softedge [")
