@@ -113,6 +113,15 @@ def test_what_is_typed_is_taken_over_once() -> None:
     assert [turns.typed(newest), turns.take_typed(newest), turns.take_typed(newest)] == ["1", "1", None]
 
 
+def test_stop_holds_for_what_was_typed_before_it_however_late_it_comes() -> None:
+    turns = Turns()
+    turns.note_typed(turns.take("a", 10.0), "1")
+    assert [turns.stop("a", 20.0), turns.stop("b", 20.0)] == ["1", None]
+    assert not turns.may_draw(turns.take("a", 19.0))
+    assert turns.may_draw(turns.take("a", 21.0))
+    assert turns.may_draw(turns.take("c", 1.0))
+
+
 def test_a_list_of_jobs_escapes_and_tells_whose_turn_it_is() -> None:
     first, second = job('"><script>', state="waiting", place=0), job(id="2", state="waiting", place=1)
     html = listed([first, second, job(state="done")])

@@ -107,7 +107,7 @@ def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
     _drawing(desk, settings, tab, go, count)
     _live(desk, tab)
     _read(tab, read)
-    halt.click(partial(stop, desk), stage.current, None, **AT_ONCE)
+    _stopping(desk, tab, halt)
     seed = tab.field("seed").component
     dice.click(lambda: "", None, seed, **AT_ONCE)
     again.click(partial(seed_of, desk), stage.current, seed, **AT_ONCE)
@@ -244,6 +244,16 @@ def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count:
 
     shown = [each.component for each in tab.fields]
     go.click(draw, [tab.clock, stage.jobs, count, *shown], stage.outputs, js=CLOCK, **QUIET)
+
+
+def _stopping(desk: Desk, tab: DrawTab, halt: gr.Button) -> None:
+    """Stop what is shown, and what was typed but a moment ago and is not drawn yet."""
+
+    def halted(at: int | float, request: gr.Request, current: str | None) -> None:
+        stop(desk, tab.stage.turns.stop(request.session_hash, float(at)))
+        stop(desk, current)
+
+    halt.click(halted, [tab.clock, tab.stage.current], None, js=CLOCK, **AT_ONCE)
 
 
 def _live(desk: Desk, tab: DrawTab) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 
 from inkpunk.orders.values import OrderError
 
@@ -10,6 +11,7 @@ from inkpunk_studio.page.ordering import orders_of
 from inkpunk_studio.page.shared import TYPING, stays
 from inkpunk_studio.page.turns import Turn
 from inkpunk_studio.work.desk import Desk
+from inkpunk_studio.work.job import NoSuchJobError
 
 PAUSE = 0.25  # seconds without a key before what was typed is drawn: shorter than the pause between two words
 SEED = 0
@@ -31,7 +33,10 @@ async def drawn_live(
         return
     await asyncio.to_thread(stop, desk, stage.turns.typed(turn))
     await asyncio.sleep(PAUSE)
-    if not stage.turns.is_newest(turn):
+    if not stage.turns.may_draw(turn):
+        if stage.turns.is_newest(turn):  # so that somebody has said stop
+            with suppress(NoSuchJobError):
+                yield stage.at_rest(desk.job(stage.turns.typed(turn) or ""))
         return
     former = stage.turns.take_typed(turn)
     try:
@@ -40,6 +45,8 @@ async def drawn_live(
         async for picture, status, current, _ in stage.drawn(desk, turn, [], orders, client=TYPING):
             if isinstance(current, str):
                 stage.turns.note_typed(turn, current)
+                if not stage.turns.may_draw(turn):  # since it was asked for
+                    await asyncio.to_thread(stop, desk, current)
             yield picture, status, current, stays()
     except OrderError as error:
         yield stage.refused(error)

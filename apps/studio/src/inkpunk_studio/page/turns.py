@@ -29,6 +29,7 @@ class Turns:
         """Begin with none."""
         self._newest: OrderedDict[str, Turn] = OrderedDict()
         self._typed: dict[str, str] = {}
+        self._stopped: dict[str, float] = {}
         self._lock = Lock()
 
     def take(self, page: str | None, at: float = 0.0) -> Turn:
@@ -48,7 +49,25 @@ class Turns:
             while len(self._newest) > MOST_PAGES:
                 page, _ = self._newest.popitem(last=False)
                 self._typed.pop(page, None)
+                self._stopped.pop(page, None)
             return turn
+
+    def stop(self, page: str | None, at: float) -> str | None:
+        """Let nothing be drawn that a page's keys asked for until now; tell the job that they asked for last.
+
+        Args:
+            page: which.
+            at: now, by the page's own clock.
+        """
+        with self._lock:
+            self._stopped[page or ""] = at
+            return self._typed.get(page or "")
+
+    def may_draw(self, turn: Turn) -> bool:
+        """Whether a turn is the newest, and nobody has said stop since."""
+        with self._lock:
+            newest = self._newest.get(turn.page) == turn
+            return newest and not turn.at <= self._stopped.get(turn.page, -1.0)
 
     def note_typed(self, turn: Turn, job: str) -> None:
         """Note the job that a page asked for while somebody typed."""
