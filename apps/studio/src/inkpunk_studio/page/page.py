@@ -8,6 +8,7 @@ from typing import Any
 import anyio.to_thread
 import gradio as gr
 from fastapi import FastAPI
+from starlette.routing import Mount
 
 from inkpunk_studio.page.assembling import Assembler
 from inkpunk_studio.page.draw import DrawTab, draw_tab, models_anew
@@ -15,6 +16,7 @@ from inkpunk_studio.page.drawing import drawn_picture
 from inkpunk_studio.page.edit import EditTab, edit_tab
 from inkpunk_studio.page.gallery import gallery_tab
 from inkpunk_studio.page.grids import grids_tab
+from inkpunk_studio.page.kept import Kept
 from inkpunk_studio.page.models import models_tab
 from inkpunk_studio.page.queue import queue_tab
 from inkpunk_studio.page.reopening import reopened
@@ -75,7 +77,7 @@ def mount(app: FastAPI, desk: Desk, settings: Settings) -> FastAPI:
             yield state
 
     app.router.lifespan_context = with_grids
-    return gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
+    app = gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
         app,
         build(desk, settings, assembler),
         path="/",
@@ -91,6 +93,10 @@ def mount(app: FastAPI, desk: Desk, settings: Settings) -> FastAPI:
         mcp_server=False,
         enable_monitoring=False,
     )
+    mounted = app.router.routes[-1]
+    assert isinstance(mounted, Mount)  # behind the guard, which is around all routes
+    mounted.app = Kept(mounted.app)
+    return app
 
 
 def _tab(id: str) -> gr.Tab:
