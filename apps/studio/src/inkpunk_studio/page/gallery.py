@@ -31,7 +31,8 @@ class Listing:
 
     def __init__(self, room: Room) -> None:
         """Put it where the page is being built."""
-        self.ids, self._number = gr.State([]), gr.State(0)
+        self.ids = gr.State([])
+        self._number = gr.State(0)
         with gr.Row(elem_classes="level"):
             words = gr.Textbox(
                 label="Search the prompts", placeholder="raven dusk", elem_id="search", scale=3, min_width=200
