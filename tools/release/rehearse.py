@@ -143,11 +143,8 @@ def runnable(each: Member, readme: str) -> list[str]:
     """The examples of a README that take nothing but what its member installs."""
     needed = {each.name, *(require.name for require in each.requires)}
     absent = [*ORACLES, *(other.module for other in members(each.root) if other.name not in needed)]
-    return [
-        example
-        for example in EXAMPLE.findall(readme)
-        if not any(f"from {other} " in example or f"import {other}" in example for other in absent)
-    ]
+    takes = re.compile(rf"\b(?:from|import) (?:{'|'.join(absent)})\b")
+    return [example for example in EXAMPLE.findall(readme) if not takes.search(example)]
 
 
 def tested(each: Member, home: Path, interpreter: Path, threads: int) -> str:
