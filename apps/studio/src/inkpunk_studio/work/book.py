@@ -1,6 +1,7 @@
 """The book of jobs: which wait, which one is drawn, what became of the others. It knows no file and no model."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from secrets import token_hex
@@ -39,6 +40,7 @@ class Book:
         self._most, self._tell = most_waiting, tell
         self._changed = Condition()
         self._jobs = dict[str, Job]()
+        self._awaited = Counter[str]()  # how many wait for a job
         self._queue = list[str]()
         self._drawing: str | None = None
         self._skip = self._keep = False
@@ -191,7 +193,11 @@ class Book:
                 last = self._jobs.get(id, last)
                 return last.is_over or self._closed or id not in self._jobs
 
-            self._changed.wait_for(over, timeout)
+            self._awaited[id] += 1  # and is not forgotten meanwhile
+            try:
+                self._changed.wait_for(over, timeout)
+            finally:
+                self._awaited[id] -= 1
             return self._snapshot(last)
 
     # -- what the worker does
@@ -290,7 +296,12 @@ class Book:
     def forget(self, before: float, most: int) -> list[str]:
         """Forget jobs that were over before a time, and the oldest of more than so many; give their ids."""
         with self._changed:
-            over = sorted((job.ended or 0.0, id) for id, job in self._jobs.items() if job.is_over)
+            self._awaited = +self._awaited  # without those that nobody waits for any more
+            over = sorted(
+                (job.ended or 0.0, id)
+                for id, job in self._jobs.items()
+                if job.is_over and id not in self._awaited
+            )
             many = max(0, len(over) - most)
             gone = [id for place, (ended, id) in enumerate(over) if place < many or ended < before]
             for id in gone:
