@@ -90,7 +90,8 @@ def main() -> int:
         print(f"Error: {error}", file=sys.stderr)
         return 1
     if failed:
-        print(f"Error: {', '.join(failed)}: fails with the oldest; raise what it asks for", file=sys.stderr)
+        told = "tests fail with the oldest; see whether the bound or the test is wrong"
+        print(f"Error: {', '.join(failed)}: {told}", file=sys.stderr)
     return int(bool(failed))
 
 

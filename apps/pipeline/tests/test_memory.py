@@ -20,6 +20,7 @@ from inkpunk.memory.allocator import keep_freed_memory
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.pages import let_go_of_pages
 from inkpunk.memory.residence import Residence
+from inkpunk.speed import PLAIN
 from inkpunk_unet import UNet
 from inkpunk_weights import open_checkpoint, save_checkpoint
 from safetensors import safe_open
@@ -166,6 +167,14 @@ def test_a_few_pages_are_not_worth_it(tmp_path: Path) -> None:
     mapped = mapped_numbers(path)
     let_go_of_pages([mapped])
     assert resident(path) >= 4 << 20
+
+
+@pytest.mark.usefixtures("nothing_is_too_small")
+def test_what_was_narrowed_from_a_file_keeps_none_of_its_pages(tiny: Path, tmp_path: Path) -> None:
+    path = resave(tiny, tmp_path / "model.safetensors", torch.float32)
+    pipeline = Pipeline.load(path, device="cpu", dtype="bfloat16", speed=PLAIN)
+    assert resident(path) < path.stat().st_size / 4  # pages between tensors
+    assert {weight.dtype for weight in pipeline.unet.tensors.values()} == {torch.bfloat16}
 
 
 @pytest.mark.usefixtures("nothing_is_too_small")

@@ -2,6 +2,7 @@
 
 import collections
 import io
+import json
 import os
 import pickle
 import struct
@@ -255,6 +256,17 @@ NAN, INFINITY = torch.tensor([[0.0, float("nan")]]), torch.tensor([[0.0, float("
 LORA = {"lora_unet_mid.lora_up.weight": TWO, "lora_unet_mid.lora_down.weight": TWO + 1}
 
 
+def in_safetensors(content: dict[str, Tensor]) -> bytes:
+    """As `save`, which in the oldest version that is taken writes no complex numbers."""
+    [(name, tensor), *_] = content.items()
+    if tensor.dtype is not torch.complex64:
+        return save(content)
+    numbers = tensor.numpy().tobytes()
+    entry = {"dtype": "C64", "shape": [*tensor.shape], "data_offsets": [0, len(numbers)]}
+    header = json.dumps({name: entry}).encode()
+    return struct.pack("<Q", len(header)) + header + numbers
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -280,11 +292,11 @@ LORA = {"lora_unet_mid.lora_up.weight": TWO, "lora_unet_mid.lora_down.weight": T
         ({"emb_params": torch.zeros(1, 2, 3)}, "has 3 dimensions"),
     ],
 )
-@pytest.mark.parametrize("write", [saved, lambda content: saved(content, "legacy"), save])
+@pytest.mark.parametrize("write", [saved, lambda content: saved(content, "legacy"), in_safetensors])
 def test_what_is_no_embedding_is_refused(
     write: Callable[[dict[str, Tensor]], bytes], content: dict[str, Tensor], reason: str
 ) -> None:
-    if write is save and any(tensor.is_complex() for tensor in content.values()):
+    if write is in_safetensors and any(tensor.is_complex() for tensor in content.values()):
         reason = "C64"
     assert reason in refusal(write(content))
 

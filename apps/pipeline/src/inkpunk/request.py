@@ -119,9 +119,8 @@ class Request:
         RequestError: for any value outside these ranges, or of another kind.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     prompt: str
     negative_prompt: str = ""

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -131,16 +132,9 @@ class ImagePrompts:
         """The same, with other files; an image encoder that is open, and looked through again, stays open."""
         if (adapter, encoder) == (self.adapter, self.encoder):
             return self
-        chosen = ImagePrompts(
-            adapter,
-            encoder,
-            self._unet,
-            waiting=self._waiting,
-            compute=self._compute,
-            dtype=self._dtype,
-            kept=self._kept,
-            reside=self._reside,
-        )
+        chosen = copy(self)
+        vars(chosen).pop("opened", None)  # that of the files before
+        chosen.adapter, chosen.encoder = adapter, encoder
         chosen._encoders = dict(self._encoders) if adapter is not None else {}
         return chosen
 

@@ -15,6 +15,7 @@ from inkpunk_vae import VAE, VAEConfig
 from inkpunk_weights import Checkpoint, CheckpointError, LazyTensors, narrowed
 from torch import Tensor, nn
 
+from inkpunk.memory.pages import ReadOnce
 from inkpunk.models.told import as_whole, config_from_folder, config_from_shapes, default_size, is_number
 from inkpunk.models.trained_for import MOST_NOTES, read_training
 from inkpunk.models.training_config import read_training_config
@@ -201,17 +202,22 @@ def build(
     """Build a module on the meta device and put the checkpoint's own tensors into it.
 
     A tensor that already has the wanted device and dtype is used as it lies in the mapped file; any other is
-    converted by itself, so that at most one tensor exists twice. Without a dtype, each keeps its own.
+    converted by itself, so that at most one tensor exists twice, and what was read of the file for that is let go of
+    on the way. Without a dtype, each keeps its own.
 
     Raises:
         CheckpointError: where a number is beyond the dtype, by the tensor's name and `where` it is from.
     """
     with torch.device("meta"):
         module = make()
-    filled = {
-        name: (weights[name] if dtype is None else narrowed(weights[name], dtype, name, where)).to(device)
-        for name in module.state_dict()
-    }
+    filled: dict[str, Tensor] = {}
+    read = ReadOnce()
+    for name in module.state_dict():
+        tensor = weights[name]
+        filled[name] = (tensor if dtype is None else narrowed(tensor, dtype, name, where)).to(device)
+        if filled[name] is not tensor:
+            read.add(tensor)
+    read.let_go()
     module.load_state_dict(filled, assign=True)
     return module.eval().requires_grad_(False)
 

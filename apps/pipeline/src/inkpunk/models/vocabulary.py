@@ -18,9 +18,8 @@ FILES = (
 )
 MOST_BYTES = 6 << 20  # CLIP's largest has 3 MB
 _TEXT = r'"(?:[^"\\]++|\\.)*+"'
-_TEXTS = re.compile(
-    rf"\s*+\{{(?:[\s,:]++|{_TEXT})*+\}}\s*+", re.DOTALL
-)  # an object of texts and nothing else
+# an object of texts and nothing else
+_TEXTS = re.compile(rf"\s*+\{{(?:[\s,:]++|{_TEXT})*+\}}\s*+", re.DOTALL)
 EMBEDDING = "token_embedding.weight"
 
 

@@ -39,9 +39,8 @@ class Extend:
         CanvasError: for what is no whole number of pixels, from 0 up.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     left: int = 0
     top: int = 0

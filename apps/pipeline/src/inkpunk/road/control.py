@@ -54,9 +54,8 @@ class Control:
         ControlError: for numbers outside these ranges, and values of another kind.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     kind: str
     picture: Image.Image | str | Path

@@ -42,9 +42,8 @@ class Enlarge:
         EnlargeError: for any value outside these ranges, or of another kind.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     to: float | tuple[int, int]
     by: str | None = None

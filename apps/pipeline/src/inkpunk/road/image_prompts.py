@@ -27,9 +27,8 @@ class ImagePrompt:
         ImagePromptError: for a weight that is not a number between -100 and 100.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     picture: Image.Image | str | Path
     weight: float = 1.0

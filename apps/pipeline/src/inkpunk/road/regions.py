@@ -36,9 +36,8 @@ class Region:
         RegionError: for a prompt that is no text.
     """
 
-    __no_type_check__ = (
-        True  # by tests' checker of types: what is given is checked here, and said in our words
-    )
+    # by tests' checker of types: what is given is checked here, and said in our words
+    __no_type_check__ = True
 
     prompt: str
     mask: Image.Image | str | Path

@@ -5,7 +5,6 @@ GET  /controlnet/model_list     control networks and image prompts, as "name [ha
 POST /controlnet/detect         hints, made of pictures
 """
 
-import base64
 from typing import Annotated, Any
 
 from anyio import to_thread
@@ -18,6 +17,7 @@ from inkpunk_studio.http import refusing
 from inkpunk_studio.http.a1111.controls import EITHER, NONE
 from inkpunk_studio.http.a1111.refusing import ErrorOut, Route
 from inkpunk_studio.http.incoming import read_text
+from inkpunk_studio.http.outgoing import base64_of
 from inkpunk_studio.http.refusing import Refusal
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -199,4 +199,4 @@ def _hint(image: str, kind: str | None, settings: Settings) -> str:
         .within(settings.most_pixels)
         .image.convert("RGB")
     )
-    return base64.b64encode(as_png(came if kind is None else MAKERS[kind](came))).decode()
+    return base64_of(as_png(came if kind is None else MAKERS[kind](came)))

@@ -13,7 +13,7 @@ from inkpunk.orders.options import FILE, OPTIONS
 from inkpunk.orders.values import OrderError, Value
 
 from inkpunk_studio.page.adapters import adapter_choice, with_adapter
-from inkpunk_studio.page.drawing import QUIET, Shown, Stage, forget, seed_of, stop
+from inkpunk_studio.page.drawing import AT_ONCE, QUIET, Shown, Stage, forget, seed_of, stop
 from inkpunk_studio.page.fields import DEFAULT, Field, field, told
 from inkpunk_studio.page.live import drawn_live
 from inkpunk_studio.page.ordering import orders_of
@@ -55,8 +55,6 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 REST = "More"
 CLOCK = "(_, ...others) => [performance.timeOrigin + performance.now(), ...others]"
 """What the browser gives as an event's first input, however late the event comes."""
-AT_ONCE: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
-"""How events are followed that take no time."""
 
 
 @dataclass(frozen=True)

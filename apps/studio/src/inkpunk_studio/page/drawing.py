@@ -25,6 +25,8 @@ REFUSED = (ValueError, QueueFullError)
 
 QUIET: Mapping[str, Any] = {"show_progress": "hidden", "trigger_mode": "multiple", "concurrency_limit": None}
 """How events are followed that show how far they are themselves."""
+AT_ONCE: Mapping[str, Any] = {"queue": False, "show_progress": "hidden"}
+"""How events are followed that take no time."""
 
 Shown: TypeAlias = tuple[Any, ...]
 """What becomes of `Stage.outputs`."""

@@ -12,8 +12,8 @@ from inkpunk.orders.values import OrderError
 from inkpunk.pictures.canvas import SIDES
 
 from inkpunk_studio.page.controls import PLACES, Followed, Seen, followed, given_picture, seen
-from inkpunk_studio.page.draw import AT_ONCE, draw_and_stop
-from inkpunk_studio.page.drawing import QUIET, Shown, Stage, drawn_picture, stop
+from inkpunk_studio.page.draw import draw_and_stop
+from inkpunk_studio.page.drawing import AT_ONCE, QUIET, Shown, Stage, drawn_picture, stop
 from inkpunk_studio.page.fields import Field, field, told
 from inkpunk_studio.page.given import Given
 from inkpunk_studio.page.ordering import orders_of

@@ -16,7 +16,7 @@ from inkpunk.orders.order_axes import read_order_axis
 from inkpunk.pictures.facts import PictureError
 
 from inkpunk_studio.page.assembling import Assembler, Axes
-from inkpunk_studio.page.drawing import QUIET, REFUSED, REMEMBERED, Shown, Stage, stop
+from inkpunk_studio.page.drawing import AT_ONCE, QUIET, REFUSED, REMEMBERED, Shown, Stage, stop
 from inkpunk_studio.page.fields import label_of, told
 from inkpunk_studio.page.ordering import orders_of
 from inkpunk_studio.page.shared import GRID, Shared, stays
@@ -152,7 +152,7 @@ def grids_tab(desk: Desk, settings: Settings, shared: Shared, assembler: Assembl
             yield each
 
     go.click(draw, [shared.jobs, x, of_x, y, of_y, *shared.components], stage.outputs, **QUIET)
-    halt.click(partial(stop, desk), stage.current, None, queue=False, show_progress="hidden")
+    halt.click(partial(stop, desk), stage.current, None, **AT_ONCE)
     return tab
 
 

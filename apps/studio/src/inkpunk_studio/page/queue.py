@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 import gradio as gr
 
+from inkpunk_studio.page.drawing import AT_ONCE
 from inkpunk_studio.page.shared import DRAWING, EDITING, GRID, QUEUE, TYPING, opens, stays
 from inkpunk_studio.page.stage import said
 from inkpunk_studio.page.turns import Turns
@@ -78,7 +79,7 @@ def queue_tab(desk: Desk, tabs: gr.Tabs) -> None:
     tabs.select(
         look, None, [now, jobs], show_progress="hidden", trigger_mode="multiple", concurrency_limit=None
     )
-    jobs.click(press, None, [now, jobs], queue=False, show_progress="hidden")
+    jobs.click(press, None, [now, jobs], **AT_ONCE)
 
 
 def seen(desk: Desk) -> Seen:

@@ -186,19 +186,12 @@ class Book:
         """
         with self._changed:
             self._of(id)
-            last = self._jobs[id]
-
-            def over() -> bool:
-                nonlocal last
-                last = self._jobs.get(id, last)
-                return last.is_over or self._closed or id not in self._jobs
-
             self._awaited[id] += 1  # and is not forgotten meanwhile
             try:
-                self._changed.wait_for(over, timeout)
+                self._changed.wait_for(lambda: self._jobs[id].is_over or self._closed, timeout)
             finally:
                 self._awaited[id] -= 1
-            return self._snapshot(last)
+            return self._snapshot(self._jobs[id])
 
     # -- what the worker does
 

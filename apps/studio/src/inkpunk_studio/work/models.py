@@ -39,13 +39,15 @@ class Known:
 class Models:
     """The models that are there: the sketch, the one it was started with, those in its folders and the hub's cache.
 
-    Names are the files' own, without folder and ending; of files in folders within, with these before it. What a file
-    is decides: control networks and adapters that lie in the same folders are in `networks`, which has:
-        networks: those that draw beside a model.
+    Names are the files' own, without folder and ending; of files in folders within, with these before it.
+
+    Attributes:
+        networks: control networks, adapters and the like that lie in the same folders; what a file is decides.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._settings, self.networks = settings, Networks(settings)
+        self._settings = settings
+        self.networks = Networks(settings)
         self._lock = Lock()
         self._current = _name_of(settings.choice.model)
 
