@@ -45,6 +45,7 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             f"{settings.host}:{settings.port}: {error.strerror}; give another --port"
         ) from error
     with closing(listening):
+        gc.disable()  # until all is imported: half a second of looking through what stays
         sys.setswitchinterval(SWITCH_SECONDS)
         desk = Desk(settings, load=_loaded)
         try:
@@ -62,6 +63,7 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             )
             address = link(settings, listening.getsockname()[1])
             click.echo(f"Inkpunk studio: {address}", err=True)
+            gc.enable()
             gc.freeze()
             if opens:
                 Timer(1.0, webbrowser.open, [address]).start()
