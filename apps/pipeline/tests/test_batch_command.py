@@ -120,6 +120,18 @@ def test_a_full_disk_is_told_in_one_line(
     assert f"Error: {tmp_path / 'out'}: No space left on device; what is done stays" in result.output
 
 
+def test_what_changes_nothing_is_said_once(tmp_path: Path, drawing: tuple[object, ...]) -> None:
+    (tmp_path / "birds.csv").write_text("prompt,seed,strength\na raven,7,\nan owl,8,0.5\na fox,9,0.5\n")
+    result = run(tmp_path / "birds.csv", "--steps", 2, *drawing)
+    assert result.exit_code == 0
+    assert result.output.count("--strength changes nothing without --init.") == 1
+    assert "line 3: --strength" in result.output
+    assert "a blur" not in result.output
+    assert (
+        run(tmp_path / "birds.csv", "--steps", 2, *drawing).output.count("changes nothing") == 0
+    )  # all there
+
+
 def test_a_line_may_set_what_the_command_may() -> None:
     told = {max(each.opts, key=len).lstrip("-") for each in batch.params}
     of_the_command = {"file", "out", "retry-failed", "as", "batch", COUNT}

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -122,6 +123,18 @@ def test_metadata_of_a_stranger_are_refused_in_one_line(tiny: Path, tmp_path: Pa
     path = with_more(tiny, tmp_path / "told.safetensors", {"inkpunk.tokenizer": text})
     with pytest.raises(CheckpointError, match="tokenizer"):
         read_tokenizer(open_checkpoint(path))
+
+
+def test_metadata_that_would_take_many_times_their_length_are_not_parsed(tiny: Path, tmp_path: Path) -> None:
+    lists = '{"vocab.json": [' + "[]," * (1 << 19) + "[]]}"  # 1.5 MiB of text, and of lists forty
+    checkpoint = open_checkpoint(with_more(tiny, tmp_path / "told.safetensors", {"inkpunk.tokenizer": lists}))
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match="not the files of a tokenizer"):
+            read_tokenizer(checkpoint)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(lists)
+    finally:
+        tracemalloc.stop()
 
 
 def with_more(tiny: Path, out: Path, metadata: dict[str, str], *tensors: str) -> Path:

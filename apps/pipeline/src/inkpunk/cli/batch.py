@@ -179,6 +179,7 @@ class _Progress:
         self._bar, self._counts, self._known = bar, counts, known
         self._task = bar.add_task("", total=None, pace="", left="", step="", failed="")
         self._done = self._failed = self._total = 0
+        self._idle = set[str]()  # what was told once, and may hold of more lines
         self._recent = deque([time.perf_counter()], maxlen=RECENT)
         self._counted()
 
@@ -195,6 +196,10 @@ class _Progress:
                 self._tell(f"line {outcome.line}: {outcome.error}")
             if self._failed == MOST_TOLD:
                 self._tell("further failures are told by the manifest alone")
+        for line in outcome.idle:
+            if line not in self._idle:
+                self._idle.add(line)
+                self._tell(f"line {outcome.line}: {line}")
         if outcome.state == "drawn":
             self._recent.append(time.perf_counter())
         elif len(self._recent) == 1:  # nothing is drawn yet

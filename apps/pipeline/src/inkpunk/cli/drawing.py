@@ -1,7 +1,7 @@
 """What the commands that draw share: how many pictures, where they go, and the loop that draws and saves each."""
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from inkpunk.request import Request
     from inkpunk.road.plan import Plan
 
-FEW_STEPS = ("lcm", "tcd")  # samplers of models that were distilled to draw in a step or few
 MOST_PICTURES = 100_000  # at a second each, more than a day
 MOST_TOGETHER = 10_000  # pictures drawn at once; what memory cannot hold is refused later, with an estimate
 
@@ -155,27 +154,13 @@ def save_hints(plan: "Plan", place: Path, overwrite: bool) -> None:
 
 def say_what_is_idle(plan: "Plan", *others: "Callable[[], Plan]") -> None:
     """Warn of what was asked for and changes nothing, in any of the plans, and of pictures that nobody can want."""
-    lines = [*_idle(plan)]
+    from inkpunk.road.idle import idle
+
+    lines = [*idle(plan)]
     for other in others if lines else ():
-        lines = [line for line in lines if line in {*_idle(other())}]
+        lines = [line for line in lines if line in {*idle(other())}]
     for line in lines:
         click.echo(line, err=True)
-
-
-def _idle(plan: "Plan") -> Iterator[str]:
-    request = plan.request
-    if request.negative_prompt and plan.rows == len(plan.texts):
-        yield "The negative prompt changes nothing at guidance 1, which is off."
-    if request.init is None and request.strength != type(request).strength:
-        yield "--strength changes nothing without --init."
-    if request.enlarge and request.init and request.strength != type(request).strength:
-        yield "--strength changes nothing where --enlarge takes --init as it is."
-    if plan.idle:
-        yield "The mask is black: nothing is drawn anew, and the picture stays as it was."
-    if request.shaping is None and request.resize != "fill":
-        yield "--resize changes nothing without --init or --control."
-    if len(plan.path) == 2 and plan.sampler not in FEW_STEPS:
-        yield "One step draws a blur, but with a distilled model; 16 to 50 are usual."
 
 
 def open_tiny_vae(pipeline: "Pipeline", preview: bool, draft: bool) -> None:

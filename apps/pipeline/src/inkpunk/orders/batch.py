@@ -16,6 +16,8 @@ from inkpunk.orders.files import Entry
 from inkpunk.orders.folder import Folder, Job, Outcome, in_words
 from inkpunk.pictures.picture import Picture
 from inkpunk.pipeline import Pipeline
+from inkpunk.request import Request
+from inkpunk.road.idle import idle
 
 WINDOW = (
     1000  # orders that are looked at before the first of them is drawn: those of one model are drawn in a row
@@ -153,13 +155,15 @@ def _draw(pipeline: Pipeline, jobs: list[Job], folder: Folder) -> Generator[Step
     """Draw jobs that differ in their seeds; if they fail together, each by itself."""
     start = time.perf_counter()
     try:
-        pictures = yield from _pictures(pipeline, jobs)
+        request = _request(jobs)
+        pictures = yield from _pictures(pipeline, request)
     except Exception as error:  # of these; there are others
         failed, short = in_words(error), is_shortage(error)
     else:
         seconds = (time.perf_counter() - start) / len(jobs)
+        told = tuple(idle(pipeline.plan(request)))
         for job, picture in zip(jobs, pictures, strict=True):
-            yield folder.keep(job, picture, seconds)
+            yield replace(folder.keep(job, picture, seconds), idle=told)
         return
     seconds = time.perf_counter() - start
     if short:
@@ -171,10 +175,14 @@ def _draw(pipeline: Pipeline, jobs: list[Job], folder: Folder) -> Generator[Step
         yield folder.fail(jobs[0], failed, round(seconds, 3))
 
 
-def _pictures(pipeline: Pipeline, jobs: list[Job]) -> Generator[Step, None, list[Picture]]:
+def _request(jobs: list[Job]) -> Request:
     request = jobs[0].order.request()
     if len(jobs) > 1:
         request = replace(request, seeds=tuple(int(str(job.order.seed)) for job in jobs))
+    return request
+
+
+def _pictures(pipeline: Pipeline, request: Request) -> Generator[Step, None, list[Picture]]:
     last = None
     for last in pipeline.run(request):
         yield last

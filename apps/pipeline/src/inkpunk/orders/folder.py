@@ -37,12 +37,14 @@ class Outcome:
             time, and it was not tried again).
         path: its picture.
         error: why it failed; of one that failed before, the manifest tells.
+        idle: what it asks for that changes nothing, a line each.
     """
 
     line: int
     state: State
     path: Path | None = None
     error: str = ""
+    idle: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
