@@ -3,6 +3,7 @@
 import base64
 import json
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -259,6 +260,41 @@ def test_a_picture_is_made_larger_to_a_size_or_by_a_factor(http: httpx.Client) -
     assert answer.status_code == 422
     named = http.post("/sdapi/v1/extra-single-image", json={"image": picture, "upscaler_1": "R-ESRGAN 4x+"})
     assert "Lanczos was taken" in named.json()["html_info"]
+
+
+class Blackening:
+    """A network that makes a picture larger, and black."""
+
+    scale = 8
+
+    def enlarged(self, image: Image.Image, size: tuple[int, int]) -> Image.Image:
+        return Image.new("RGB", (image.width * 8, image.height * 8))
+
+
+def test_a_listed_network_makes_a_picture_larger(
+    run_studio: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "upscalers"
+    folder.mkdir()
+    (folder / "ink.safetensors").touch()
+    opens = list[Path]()
+
+    def load(path: Path, device: object) -> Blackening:
+        opens.append(path)
+        return Blackening()
+
+    monkeypatch.setattr("inkpunk_studio.http.a1111.pictures.load_upscaler", load)
+    told = {"image": text(Image.new("RGB", (30, 20), "white")), "upscaling_resize": 2, "upscaler_1": "ink"}
+    where = {name: tmp_path / name for name in ("pictures", "state")}
+    with run_studio(upscalers=folder, **where) as studio, httpx.Client(base_url=studio.url) as http:
+        assert "ink" in [each["name"] for each in http.get("/sdapi/v1/upscalers").json()]
+        answer = http.post("/sdapi/v1/extra-single-image", json=told).json()
+        large = {**told, "image": text(Image.new("L", (1500, 1500))), "upscaling_resize": 1.1}
+        refused = http.post("/sdapi/v1/extra-single-image", json=large)
+    assert opens[0] == folder / "ink.safetensors"
+    assert answer["warnings"] == []
+    assert opened(answer["image"]).convert("RGB").getextrema() == ((0, 0),) * 3
+    assert (refused.status_code, "12000x12000" in refused.text) == (422, True)
 
 
 def test_an_infotext_is_read_and_taken_apart(http: httpx.Client) -> None:

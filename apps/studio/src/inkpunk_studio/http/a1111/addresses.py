@@ -11,6 +11,7 @@ from inkpunk_studio.http.a1111 import listing
 from inkpunk_studio.http.a1111.drawing import Asker
 from inkpunk_studio.http.a1111.fields import (
     Drawing,
+    Extra,
     ExtraBatch,
     ExtraSingle,
     ImagesOut,
@@ -50,6 +51,7 @@ def router(desk: Desk, settings: Settings) -> APIRouter:
     _choose(addresses, desk, options)
     _list(addresses, desk, settings)
     _look(addresses, settings)
+    _enlarge(addresses, desk, settings)
     return addresses
 
 
@@ -199,10 +201,24 @@ def _look(addresses: APIRouter, settings: Settings) -> None:
         """Read a picture's infotext."""
         return await to_thread.run_sync(png_info, fields.image, settings)
 
+    @addresses.post("/interrogate")
+    async def interrogate() -> None:
+        """There is no network here that describes pictures."""
+        raise Refusal(404, "interrogate: there is no network here that describes pictures")
+
+
+def _enlarge(addresses: APIRouter, desk: Desk, settings: Settings) -> None:
+    one_at_a_time = CapacityLimiter(1)  # a network takes all cores, and drawing goes on
+
+    async def larger(image: str, fields: Extra) -> tuple[str, list[str]]:
+        networks = await to_thread.run_sync(desk.asking.upscalers)
+        limiter = one_at_a_time if fields.upscaler_1 in networks else None
+        return await to_thread.run_sync(enlarged, image, fields, settings, networks, limiter=limiter)
+
     @addresses.post("/extra-single-image")
     async def single(fields: ExtraSingle) -> dict[str, Any]:
         """Make a picture larger."""
-        image, warnings = await to_thread.run_sync(enlarged, fields.image, fields, settings)
+        image, warnings = await larger(fields.image, fields)
         return {"html_info": "; ".join(warnings), "image": image, "warnings": warnings}
 
     @addresses.post("/extra-batch-images")
@@ -210,15 +226,10 @@ def _look(addresses: APIRouter, settings: Settings) -> None:
         """Make pictures larger."""
         if len(fields.imageList) > MOST_EXTRA:
             raise Refusal(422, f"imageList: {len(fields.imageList)} came; at most {MOST_EXTRA} are taken")
-        done = [await to_thread.run_sync(enlarged, each.data, fields, settings) for each in fields.imageList]
+        done = [await larger(each.data, fields) for each in fields.imageList]
         warnings = [*dict.fromkeys(line for _, lines in done for line in lines)]
         return {
             "html_info": "; ".join(warnings),
             "images": [image for image, _ in done],
             "warnings": warnings,
         }
-
-    @addresses.post("/interrogate")
-    async def interrogate() -> None:
-        """There is no network here that describes pictures."""
-        raise Refusal(404, "interrogate: there is no network here that describes pictures")

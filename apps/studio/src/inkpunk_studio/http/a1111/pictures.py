@@ -1,9 +1,12 @@
 """Pictures that come and go without being drawn: their recipes are read, and they are made larger."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from inkpunk.memory.devices import choose_device
+from inkpunk.models.upscalers import load_upscaler
 from inkpunk.pictures.facts import PictureError
 from inkpunk.pictures.others.infotext import split
 from inkpunk.pictures.recipe import read_recipe
@@ -20,6 +23,9 @@ FILTERS = {
     "Lanczos": Image.Resampling.LANCZOS,
     "Nearest": Image.Resampling.NEAREST,
 }
+MOST_ABOVE = (
+    4  # times as many pixels as a picture may have, that a network makes and that is then made smaller
+)
 SCALE, SIDE = 2.0, 512  # where nothing is said
 
 
@@ -53,12 +59,21 @@ def _taken_apart(info: str) -> dict[str, Any]:
     }
 
 
-def enlarged(image: str, extra: Extra, settings: Settings) -> tuple[str, list[str]]:
+def enlarged(
+    image: str, extra: Extra, settings: Settings, networks: Mapping[str, Path]
+) -> tuple[str, list[str]]:
     """A picture made larger, in base64, and what was not followed. It blocks while it does.
+
+    Args:
+        image: in base64.
+        extra: how large, and by what.
+        settings: what is taken.
+        networks: those that may make it larger, by their names.
 
     Raises:
         IncomingError: for what is no picture.
         Refusal: for one that would be too large.
+        CheckpointError: for a network that cannot be read.
     """
     if not image.strip():
         raise Refusal(404, "image: there is none; send a picture in base64")
@@ -66,13 +81,31 @@ def enlarged(image: str, extra: Extra, settings: Settings) -> tuple[str, list[st
     width, height = _size(came.size, extra)
     if width * height > settings.most_pixels:
         raise Refusal(422, f"{width}x{height}: is larger than {settings.most_pixels:,} pixels, the most here")
-    warnings = _not_followed(extra)
+    warnings = _not_followed(extra, networks)
+    if network := networks.get(extra.upscaler_1 or ""):
+        upscaler = load_upscaler(network, choose_device(settings.choice.device))
+        _refuse_too_large(came, upscaler.scale, (width, height), settings)
+        came = upscaler.enlarged(came.convert("RGB"), (width, height))
     how = FILTERS.get(extra.upscaler_1 or "None", Image.Resampling.LANCZOS)
     if extra.resize_mode == 1 and extra.upscaling_crop is not False:
         larger = ImageOps.fit(came, (width, height), how)
     else:
         larger = came.resize((width, height), how)
     return base64_of(png_of(larger, USUAL)), warnings
+
+
+def _refuse_too_large(came: Image.Image, scale: int, size: tuple[int, int], settings: Settings) -> None:
+    """Let pass what a network of this scale makes of a picture, until it covers a size."""
+    factor = scale
+    while min(came.width * factor / size[0], came.height * factor / size[1]) < 1:
+        factor *= scale
+    width, height = came.width * factor, came.height * factor
+    if width * height > settings.most_pixels * MOST_ABOVE:
+        raise Refusal(
+            422,
+            f"image: this network makes it {width}x{height}, and up to {settings.most_pixels * MOST_ABOVE:,} pixels "
+            "are taken; send a smaller one, or name Lanczos",
+        )
 
 
 def _size(size: tuple[int, int], extra: Extra) -> tuple[int, int]:
@@ -87,12 +120,12 @@ def _size(size: tuple[int, int], extra: Extra) -> tuple[int, int]:
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
-def _not_followed(extra: Extra) -> list[str]:
+def _not_followed(extra: Extra, networks: Collection[str]) -> list[str]:
     lines = list[str]()
-    if extra.upscaler_1 not in (None, *FILTERS):
+    if extra.upscaler_1 not in (None, *FILTERS, *networks):
         lines.append(
-            f"upscaler_1 {extra.upscaler_1[:60]!r}: does not enlarge what is not drawn; Lanczos was taken, and "
-            "Nearest can be"
+            f"upscaler_1 {extra.upscaler_1[:60]!r}: is not among those listed that enlarge what is not drawn; "
+            "Lanczos was taken"
         )
     if extra.upscaler_2 not in (None, "None"):
         lines.append("upscaler_2: a second one is not mixed in here")
