@@ -152,7 +152,7 @@ def tested(each: Member, home: Path, interpreter: Path, threads: int) -> str:
     source = home / "first" / "source" / each.name
     run("uv", "pip", "install", "--quiet", "--python", interpreter, *dev_group(source))
     pytest = ["-P", "-m", "pytest", "-q", "tests"]
-    done = run(interpreter, *pytest, folder=source, OMP_NUM_THREADS=str(threads))
+    done = run(interpreter, *pytest, folder=source, CI="true", OMP_NUM_THREADS=str(threads))
     return done.strip().splitlines()[-1].strip("= ")
 
 
