@@ -18,6 +18,7 @@ from inkpunk.cli import main as inkpunk
 from inkpunk_studio import serving
 from inkpunk_studio.app import create_app
 from inkpunk_studio.command import main, studio
+from inkpunk_studio.page.kept import Kept
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
@@ -156,4 +157,22 @@ def test_the_line_that_is_printed_has_the_token_and_no_log_does(
 )
 def test_without_a_token_the_address_is_all(settings: Settings, host: str, address: str) -> None:
     token = None if host == "127.0.0.1" else "x"
-    assert serving.link(replace(settings, host=host, token=token), 1).removesuffix("/?token=x") == address
+    assert (
+        serving.link(replace(settings, host=host, port=1, token=token)).removesuffix("/?token=x") == address
+    )
+
+
+@pytest.mark.parametrize("token", [None, "x"])
+def test_the_page_is_written_before_the_first_visit(settings: Settings, token: str | None) -> None:
+    app = create_app(replace(settings, token=token))
+    kept = next(each.app for each in app.router.routes if isinstance(getattr(each, "app", None), Kept))
+
+    async def start() -> None:
+        async with app.router.lifespan_context(app):
+            for _ in range(int(PATIENCE * 100)):
+                if len(kept):
+                    return
+                await asyncio.sleep(0.01)
+
+    asyncio.run(start())
+    assert len(kept) == 1

@@ -5,6 +5,7 @@ import socket
 import sys
 import webbrowser
 from contextlib import closing, suppress
+from dataclasses import replace
 from threading import Timer
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
@@ -47,6 +48,7 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
     with closing(listening):
         gc.disable()  # until all is imported: half a second of looking through what stays
         sys.setswitchinterval(SWITCH_SECONDS)
+        settings = replace(settings, port=listening.getsockname()[1])
         desk = Desk(settings, load=_loaded)
         try:
             desk.start()  # torch and the model come while the page is imported
@@ -61,7 +63,7 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, timeout_graceful_shutdown=STOPPING_SECONDS
             )
-            address = link(settings, listening.getsockname()[1])
+            address = link(settings)
             click.echo(f"Inkpunk studio: {address}", err=True)
             gc.enable()
             gc.freeze()
@@ -71,10 +73,10 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
                 uvicorn.Server(config).run(sockets=[listening])
 
 
-def link(settings: Settings, port: int) -> str:
+def link(settings: Settings) -> str:
     """What a browser on this machine is to be given; with the token, where there is one, which it keeps."""
     named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)
-    address = f"http://[{named}]:{port}" if ":" in named else f"http://{named}:{port}"
+    address = f"http://[{named}]:{settings.port}" if ":" in named else f"http://{named}:{settings.port}"
     return address if settings.token is None else f"{address}/?{urlencode({'token': settings.token})}"
 
 

@@ -152,7 +152,7 @@ def test_a_link_with_the_token_has_the_browser_keep_it(guarded: TestClient) -> N
 def test_the_link_that_is_printed_opens_the_studio(tmp_path: Path) -> None:
     settings = settings_in(tmp_path, token="a b&c=ü/?#")
     client = calling(settings)
-    opened = client.get(link(settings, 7860).replace("/?", "/health?"))
+    opened = client.get(link(settings).replace("/?", "/health?"))
     assert (opened.status_code, str(opened.url)) == (200, "http://127.0.0.1:7860/health")
     assert client.get("/health").status_code == 200
 

@@ -11,9 +11,9 @@ HEADERS = (
     b"x-forwarded-proto",
     b"x-gradio-server",
     b"origin",
-    b"accept-encoding",
 )
-"""Those by which answers differ: they tell the page where it is, and how it may be sent."""
+"""Those by which pages differ: they tell one where it is."""
+ENCODINGS = b"accept-encoding"
 MOST = 8  # of addresses that a page has
 
 
@@ -25,12 +25,18 @@ class Kept:
         self._app = app
         self._pages: dict[object, list[Message]] = {}
 
+    def __len__(self) -> int:
+        """How many pages are kept."""
+        return len(self._pages)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as the application does."""
         if (key := _key(scope)) is None:
             await self._app(scope, receive, send)
             return
         if (page := self._pages.get(key)) is None:
+            # packed for one reader it would be of no use to another, and packing takes longer than sending
+            scope = {**scope, "headers": [each for each in scope["headers"] if each[0] != ENCODINGS]}
             page = list[Message]()
 
             async def note(message: Message) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio.to_thread
 import gradio as gr
+import httpx
 from fastapi import FastAPI
 from starlette.routing import Mount
 
@@ -74,7 +75,9 @@ def mount(app: FastAPI, desk: Desk, settings: Settings) -> FastAPI:
     async def with_grids(app: FastAPI) -> AsyncGenerator[Any]:
         async with life(app) as state:
             await anyio.to_thread.run_sync(assembler.take_up)
-            yield state
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_written, app, settings)
+                yield state
 
     app.router.lifespan_context = with_grids
     app = gr.mount_gradio_app(  # pyright: ignore[reportUnknownMemberType]
@@ -97,6 +100,17 @@ def mount(app: FastAPI, desk: Desk, settings: Settings) -> FastAPI:
     assert isinstance(mounted, Mount)  # behind the guard, which is around all routes
     mounted.app = Kept(mounted.app)
     return app
+
+
+async def _written(app: FastAPI, settings: Settings) -> None:
+    """Have the page written before the first visit, at the address that the studio tells."""
+    shown = {} if settings.token is None else {"authorization": f"Bearer {settings.token}"}
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    there = httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url=f"http://{host}:{settings.port}", headers=shown
+    )
+    async with there as visitor:
+        await visitor.get("/")
 
 
 def _tab(id: str) -> gr.Tab:
