@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from operator import methodcaller
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from inkpunk_unet import UNet, UNetConfig
 
-from tools import benchmark_accelerate
+from tools import benchmark_accelerate, what_remains
 from tools.benchmark import measuring, peers
 from tools.benchmark.asked import Refused, check_model, chosen, installed
 from tools.benchmark.figures import Failure, Figure, OtherSettings, Record
@@ -36,6 +38,28 @@ def test_a_guided_step_is_one_picture_under_two_prompts() -> None:
     latents, _, context = Work("step", 64, 64, pictures=3).inputs()
     assert torch.equal(latents[:3], latents[3:])
     assert not torch.equal(context[:3], context[3:])
+
+
+def test_what_remains_of_a_step_is_all_of_it() -> None:
+    unet = UNet(UNetConfig(widths=(32, 32), attention=(True, False), context_width=16, heads=4))
+    inputs = torch.randn(2, 4, 8, 8), torch.full((2,), 5), torch.randn(2, 5, 16)
+    called = Counter[str]()
+    before = unet(*inputs)
+    with what_remains.timed(unet, called):
+        assert torch.equal(unet(*inputs), before)
+    assert set(called) == {*what_remains.KINDS.values()}
+    assert all(each > 0 for each in called.values())
+    unet(*inputs)
+    spent = what_remains.seconds(unet, inputs, runs=1)
+    assert [*spent] == [*what_remains.KINDS.values(), what_remains.REST]
+    assert all(each > 0 for each in spent.values())
+
+
+def test_what_remains_knows_all_arithmetic_of_a_step() -> None:
+    with torch.device("meta"):
+        counts = what_remains.operations(UNet(UNetConfig()), STEP.inputs(device="meta"))
+    assert counts.total() == STEP.flops()
+    assert min(counts[kind] for kind in what_remains.KINDS.values()) > 0.1 * STEP.flops()
 
 
 STEP = Work("step")

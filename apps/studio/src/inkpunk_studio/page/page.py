@@ -107,7 +107,9 @@ async def _written(app: FastAPI, settings: Settings) -> None:
     shown = {} if settings.token is None else {"authorization": f"Bearer {settings.token}"}
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     there = httpx.AsyncClient(
-        transport=httpx.ASGITransport(app), base_url=f"http://{host}:{settings.port}", headers=shown
+        transport=httpx.ASGITransport(app, raise_app_exceptions=False),
+        base_url=f"http://{host}:{settings.port}",
+        headers=shown,
     )
     async with there as visitor:
         await visitor.get("/")

@@ -23,9 +23,8 @@ FILTERS = {
     "Lanczos": Image.Resampling.LANCZOS,
     "Nearest": Image.Resampling.NEAREST,
 }
-MOST_ABOVE = (
-    4  # times as many pixels as a picture may have, that a network makes and that is then made smaller
-)
+MOST_ABOVE = 4
+"""How many times the pixels of the largest picture a network may make, which is then made smaller."""
 SCALE, SIDE = 2.0, 512  # where nothing is said
 
 
