@@ -84,10 +84,10 @@ def count_orders(
 
 def _orders(line: Line, defaults: Mapping[str, Any], said: Tally) -> Iterator[Entry]:
     def wrong(error: Exception, values: object) -> Entry:
-        return Entry(line.number, None, " ".join(str(error).split()), _json(values))
+        return Entry(line.number, None, _shown(" ".join(str(error).split())), _json(values))
 
     if line.values is None:
-        yield Entry(line.number, None, line.error, line.text)
+        yield Entry(line.number, None, _shown(line.error), line.text)
         return
     try:
         own = _named(line.values)
@@ -108,6 +108,11 @@ def _orders(line: Line, defaults: Mapping[str, Any], said: Tally) -> Iterator[En
                 yield Entry(line.number, order)
         except OrderError as error:  # the first, or seeds beyond the largest
             yield wrong(error, each)
+
+
+def _shown(message: str) -> str:
+    """A message whose control characters, which a file may have put there, are shown and not printed."""
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in message)
 
 
 def _named(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -181,14 +181,8 @@ def mapping_of(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:  # a number of thousands of digits; thousands of brackets
         raise OrderError(f"not to be read: {error}") from error
     if not isinstance(told, dict):
-        raise OrderError(
-            f"not a mapping but {_printable(text.strip()[:40])}; a line is as " + '{"prompt": "a raven"}'
-        )
+        raise OrderError(f"not a mapping but {text.strip()[:40]}; a line is as " + '{"prompt": "a raven"}')
     return cast("dict[str, Any]", told)
-
-
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
