@@ -67,7 +67,9 @@ def tried(each: Member, python: str) -> bool:
         print(f"\n== {each.name}, with {', '.join(_came(declared, installed))}", flush=True)
         if higher := above(declared, installed):
             print(f"Not as old as it says, since others of it ask for more: {', '.join(higher)}", flush=True)
-        command = [f"--rootdir={each.folder}", f"--confcutdir={each.folder}", "-q", "tests"]
+        # types and shapes are checked with the newest: jaxtyping's oldest cannot where a conftest imports the member
+        plainly = ("-o", "addopts=--import-mode=importlib")
+        command = [f"--rootdir={each.folder}", f"--confcutdir={each.folder}", *plainly, "-q", "tests"]
         done = subprocess.run(
             [place / "bin" / "python", "-P", "-m", "pytest", *command],
             cwd=each.folder,

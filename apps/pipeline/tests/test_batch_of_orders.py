@@ -48,6 +48,9 @@ class Sketcher(Pipeline):
             if prompt in request.prompt:
                 raise error
 
+    def idle(self, request: Request) -> tuple[str, ...]:
+        return ("a dot needs no prompt",)
+
     def pictures(self, request: Request, latents: torch.Tensor) -> list[Picture]:
         return [
             Picture(Image.new("RGB", (1, 1), (seed % 256, 0, 0)), _facts(request, seed))
@@ -116,6 +119,7 @@ def check(folder: Path, entries: Sequence[Entry]) -> None:
 def test_orders_are_drawn_named_and_told(tmp_path: Path) -> None:
     outcomes = work(BIRDS, tmp_path)
     assert states(outcomes) == ["drawn"] * 4
+    assert {each.idle for each in outcomes} == {("a dot needs no prompt",)}
     check(tmp_path, BIRDS)
     row = rows(tmp_path)[0]
     assert outcomes[0].path
@@ -443,14 +447,19 @@ def test_two_at_once_draw_no_picture_twice(tmp_path: Path) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     os.read(ready[0], 1)
     mine, outcomes = Sketcher(), list[Outcome]()
-    for each in draw_orders(BIRDS, tmp_path, load=lambda choice: mine):
-        if isinstance(each, Outcome):
-            outcomes.append(each)
-            if len(outcomes) == 3:
-                os.write(go[1], b"x")
-                os.waitpid(child, 0)
-    for end in (*ready, *go):
-        os.close(end)
+    try:
+        for each in draw_orders(BIRDS, tmp_path, load=lambda choice: mine):
+            if isinstance(each, Outcome):
+                outcomes.append(each)
+                if len(outcomes) == 3:
+                    os.write(go[1], b"x")
+                    os.waitpid(child, 0)
+    finally:  # a child that waits for ever would hold what the tests print
+        if len(outcomes) < 3:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+        for end in (*ready, *go):
+            os.close(end)
     assert [prompt for prompt, _ in mine.drawn] == ["owl", "lynx", "wren", "raven"]
     check(tmp_path, BIRDS)
 

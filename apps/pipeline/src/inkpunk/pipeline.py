@@ -54,6 +54,7 @@ from inkpunk.road.facts import by_kind, facts_of
 from inkpunk.road.finishing import finished
 from inkpunk.road.guidance import planned_guidance
 from inkpunk.road.hint_reader import Reader
+from inkpunk.road.idle import idle
 from inkpunk.road.inpainting import INPAINTING_CHANNELS
 from inkpunk.road.picture_tokens import by_words_alone, prompted, seen_of
 from inkpunk.road.plan import Plan
@@ -182,6 +183,10 @@ class Pipeline(Model):
         if request.enlarging is not None:
             return plan_larger(request, request.enlarging, self.size(request), planned)
         return planned(request, size=canvas.size if canvas else self.size(request), canvas=canvas)
+
+    def idle(self, request: Request) -> tuple[str, ...]:
+        """What a request asks for that changes nothing, a line each."""
+        return tuple(idle(self.plan(request)))
 
     def canvas(self, request: Request) -> Canvas | None:
         """The picture that a request draws a part of anew; None for one that asks for nothing of the kind."""

@@ -17,7 +17,6 @@ from inkpunk.orders.folder import Folder, Job, Outcome, in_words
 from inkpunk.pictures.picture import Picture
 from inkpunk.pipeline import Pipeline
 from inkpunk.request import Request
-from inkpunk.road.idle import idle
 
 WINDOW = (
     1000  # orders that are looked at before the first of them is drawn: those of one model are drawn in a row
@@ -161,7 +160,7 @@ def _draw(pipeline: Pipeline, jobs: list[Job], folder: Folder) -> Generator[Step
         failed, short = in_words(error), is_shortage(error)
     else:
         seconds = (time.perf_counter() - start) / len(jobs)
-        told = tuple(idle(pipeline.plan(request)))
+        told = pipeline.idle(request)
         for job, picture in zip(jobs, pictures, strict=True):
             yield replace(folder.keep(job, picture, seconds), idle=told)
         return
