@@ -1,6 +1,7 @@
 """What the fleet's tests share: files of small requests, and pictures that cost nothing."""
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+# ray reads it as it is imported, which a test may do before a fleet does
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
 torch.set_num_threads(1)  # networks this small only wait for a second thread
 
 SMALL = {"width": 64, "height": 64, "steps": 1, "device": "cpu"}

@@ -11,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-import ray
 from inkpunk.orders.batch import draw_orders
 from inkpunk.orders.files import read_orders
 from inkpunk_fleet import Crew, Store, run
@@ -29,7 +28,8 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    with _cluster(Crew(most=1), None) as joined:
+    with _cluster(Crew(most=1), None) as joined:  # which imports ray, told what it reads as it is imported
+        assert not joined.get_runtime_context().runtime_env  # as it would have under `uv run`
         yield joined
 
 
@@ -80,8 +80,9 @@ def test_a_fleet_goes_on_with_a_batch_past_what_fails_and_after_a_kill(
     check(out)
 
 
-@pytest.mark.usefixtures("cluster")
-def test_a_run_that_is_stopped_is_gone_on_with(requests_file: WriteRequests, tmp_path: Path) -> None:
+def test_a_run_that_is_stopped_is_gone_on_with(
+    requests_file: WriteRequests, tmp_path: Path, cluster: Any
+) -> None:
     path, out = requests_file({"prompt": "a raven", "count": 8}), tmp_path / "out"
     with closing(run(path, str(out), Crew(1, 1, tasks=2))) as outcomes:
         next(outcomes)
@@ -90,4 +91,4 @@ def test_a_run_that_is_stopped_is_gone_on_with(requests_file: WriteRequests, tmp
     assert {each: each.stat().st_mtime_ns for each in first} == first
     assert len([*out.glob("*.png")]) == 8
     check(out)
-    assert ray.is_initialized()
+    assert cluster.is_initialized()  # as it was joined before

@@ -152,7 +152,11 @@ def _cluster(crew: Crew, address: str | None) -> Generator[Any]:
 
     One that this process has joined already is taken, and stays as it is.
     """
+    ours = {
+        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"
+    }  # workers here need no copy of this folder, and no other environment
     for name, value in {
+        **({} if address else ours),
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody
         "RAY_raylet_start_wait_time_s": "300",  # on a machine that is busy with other work, a minute is not enough
         "RAY_worker_niceness": "0",  # workers are all that there is to do
