@@ -296,9 +296,13 @@ def in_safetensors(content: dict[str, Tensor]) -> bytes:
 def test_what_is_no_embedding_is_refused(
     write: Callable[[dict[str, Tensor]], bytes], content: dict[str, Tensor], reason: str
 ) -> None:
+    message = refusal(write(content))
     if write is in_safetensors and any(tensor.is_complex() for tensor in content.values()):
-        reason = "C64"
-    assert reason in refusal(write(content))
+        assert (
+            "C64" in message or "deserializing header" in message
+        )  # which the oldest safetensors does not know
+    else:
+        assert reason in message
 
 
 @pytest.mark.parametrize(
