@@ -36,6 +36,9 @@ def clone(tmp_path: Path) -> Path:
     root = tmp_path / "clone"
     for name, value in (("user.name", "Maintainer"), ("user.email", "maintainer@example.org")):
         git(root, "config", name, value)
+    if waiting := [fragment for each in members(root) for fragment in each.fragments]:
+        git(root, "rm", "--quiet", *waiting)
+        git(root, "commit", "--quiet", "--message", "Release all")
     for each in members(root):
         git(root, "tag", each.tag())
     return root
