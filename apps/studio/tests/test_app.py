@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import logging
 import re
 import signal
@@ -83,6 +84,7 @@ def test_two_studios_do_not_draw_the_same_jobs(served: tuple[subprocess.Popen[st
     told = CliRunner().invoke(main, ["--port", "0", *folders(served[2])])
     assert told.exit_code == 1
     assert told.output.endswith("state: another studio works there; end it, or give another --state\n")
+    assert gc.isenabled()  # which it is not while all is imported
 
 
 def test_an_interrupt_ends_it_quietly(served: tuple[subprocess.Popen[str], str, Path]) -> None:

@@ -152,9 +152,8 @@ def _cluster(crew: Crew, address: str | None) -> Generator[Any]:
 
     One that this process has joined already is taken, and stays as it is.
     """
-    ours = {
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"
-    }  # workers here need no copy of this folder, and no other environment
+    # workers here need no copy of this folder, and no other environment, which Ray makes under `uv run`
+    ours = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
     for name, value in {
         **({} if address else ours),
         "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anybody

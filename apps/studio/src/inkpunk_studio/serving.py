@@ -4,7 +4,7 @@ import gc
 import socket
 import sys
 import webbrowser
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import replace
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -45,7 +45,8 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
         raise click.ClickException(
             f"{settings.host}:{settings.port}: {error.strerror}; give another --port"
         ) from error
-    with closing(listening):
+    with closing(listening), ExitStack() as ending:
+        ending.callback(gc.enable)  # also where it is refused
         gc.disable()  # until all is imported: half a second of looking through what stays
         sys.setswitchinterval(SWITCH_SECONDS)
         settings = replace(settings, port=listening.getsockname()[1])
