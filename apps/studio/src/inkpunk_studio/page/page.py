@@ -11,6 +11,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.routing import Mount
 
+from inkpunk_studio.importing import without_servers
 from inkpunk_studio.page.assembling import Assembler
 from inkpunk_studio.page.draw import DrawTab, draw_tab, models_anew
 from inkpunk_studio.page.drawing import drawn_picture
@@ -39,7 +40,7 @@ def build(desk: Desk, settings: Settings, assembler: Assembler) -> gr.Blocks:
         settings: what may be asked.
         assembler: that puts grids together.
     """
-    with gr.Blocks(title="inkpunk", analytics_enabled=False, fill_width=True) as page:
+    with without_servers(), gr.Blocks(title="inkpunk", analytics_enabled=False, fill_width=True) as page:
         gr.HTML('<h1 class="name">inkpunk</h1>', elem_classes="head")
         jobs = gr.BrowserState([], storage_key=JOBS, secret=JOBS)
         with gr.Tabs(selected=DRAW, elem_id="tabs") as tabs:
