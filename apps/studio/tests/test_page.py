@@ -142,10 +142,24 @@ def test_what_is_painted_is_the_mask_of_any_layer() -> None:
     assert painted([Image.new("RGBA", (8, 8))], (8, 8)) is None
 
 
-def test_an_editor_without_a_picture_is_refused() -> None:
-    for held in (None, {"background": None}, {"background": Image.new("RGBA", (8, 8))}):
-        with pytest.raises(OrderError, match="there is no picture"):
-            Given().edited(held)
+@pytest.mark.parametrize("held", [None, {"background": None}, {"background": Image.new("RGBA", (8, 8))}])
+def test_an_editor_without_a_picture_gives_none_and_no_picture_at_all_is_refused(
+    held: dict[str, object] | None,
+) -> None:
+    given = Given()
+    given.edited(held)
+    assert not given.values
+    with pytest.raises(OrderError, match="there is no picture to edit, and none to follow"):
+        given.asked_with({"prompt": "a raven"})
+
+
+def test_the_size_is_told_where_a_picture_is_followed_and_none_is_edited() -> None:
+    told, picture = {"prompt": "a raven", "width": 64, "height": 96}, Image.new("RGB", (8, 8), "red")
+    given = Given()
+    given.followed(picture, "canny", 1, (0, 1), ready=False)
+    assert given.asked_with(told) == told | given.values
+    given.edited({"background": picture, "layers": []})
+    assert given.asked_with(told) == {"prompt": "a raven"} | given.values
 
 
 def test_what_is_given_names_pictures_that_go_with_it() -> None:

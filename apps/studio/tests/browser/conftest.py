@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import uvicorn
 from inkpunk.orders.choice import ModelChoice
-from inkpunk_sketch import adapters, weights
+from inkpunk_sketch import adapters, controls, weights
 from inkpunk_studio.app import create_app
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -44,6 +44,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     loras.mkdir()
     shutil.copyfile(weights(), models / "dream.safetensors")
     (models / "broken.safetensors").write_bytes(weights().read_bytes()[:5000])
+    shutil.copyfile(controls()["canny"], models / "contours_canny.safetensors")
     shutil.copyfile(adapters()["lighthouse"], loras / "lighthouse.safetensors")
     settings = Settings(
         pictures=folder / "pictures",

@@ -44,3 +44,25 @@ def test_a_picture_is_dropped_extended_and_enlarged(visit: Visit) -> None:
     visit.page.click("#edit-now")
     large = visit.drawn("edit", but=wide)
     assert opened(large).size == (480, 384)
+
+
+def test_a_picture_is_followed_by_the_network_that_is_chosen_for_it(visit: Visit) -> None:
+    visit.ask_for(RAVEN, **QUICK)
+    before = visit.drawn()
+    visit.tab("Edit")
+    visit.page.fill("#edit-prompt textarea", RAVEN)
+    visit.unfold("Follow a picture")
+    visit.page.set_input_files("#followed input[type=file]", before)
+    visit.page.locator("#followed img").wait_for()
+    visit.choose("#followed-kind", "depth")
+    visit.choose("#followed-network", "contours_canny")  # a file that lies in the folder of models
+    expect(visit.page.locator("#followed-kind input")).to_have_value("canny")
+    visit.page.click("#edit-now")
+    followed = visit.drawn("edit")
+    [order] = visit.studio.newest("page: edit").orders
+    [control] = order.values["control"]
+    assert control.startswith("canny:")
+    assert order.values["control-net"] == ("canny=contours_canny",)
+    assert "init" not in order.values
+    assert opened(followed).size == (256, 256)
+    assert opened(followed).convert("RGB").tobytes() != opened(before).convert("RGB").tobytes()

@@ -23,7 +23,6 @@ from inkpunk_studio.work.desk import Desk
 
 NOT_ENLARGED = "off"
 FACTORS = (NOT_ENLARGED, "1.5", "2", "3", "4")
-SHAPE = ("width", "height")
 
 
 @dataclass(frozen=True)
@@ -118,9 +117,13 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
                 placed = (words, given_picture("Region: white where the prompt counts"))
             with gr.Accordion("More", open=False):
                 own += [field(name) for name in ("guess", "resize", "match-colours", "keep-alpha")]
-            gr.Markdown("Model, sampler, steps, seed and all else are as Draw has them.", elem_classes="hint")
+            gr.Markdown(
+                "Model, sampler, steps, seed and all else are as Draw has them; the size, too, where no picture is "
+                "edited, and one is followed, or seen, or has a prompt of its own.",
+                elem_classes="hint",
+            )
     pictures = Pictures(editor, tuple(sides), factor, control, prompted, placed)
-    its_own = ("prompt", "enlarge", *SHAPE, *(each.name for each in own))
+    its_own = ("prompt", "enlarge", *(each.name for each in own))
     fields = (prompt, *own, *(each for each in drawn_as if each.name not in its_own))
     shown = [each.component for each in fields]
 
@@ -129,7 +132,7 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
         count = len(pictures.components)
         try:
             given = await asyncio.to_thread(pictures.read, values[:count])
-            orders = orders_of(told(fields, values[count:]) | given.values, 1, 1)
+            orders = orders_of(given.asked_with(told(fields, values[count:])), 1, 1)
         except OrderError as error:
             yield stage.refused(error)
             return

@@ -11,6 +11,7 @@ from PIL import Image, ImageChops
 from inkpunk_studio.work.attachments import Attachment
 
 PAINTED = 128  # the alpha from which a stroke counts: its soft edge would be drawn anew by half
+SHAPE = ("width", "height")
 _STRONG = [0] * PAINTED + [255] * (256 - PAINTED)
 
 
@@ -26,6 +27,19 @@ class Given:
     values: dict[str, object] = field(default_factory=dict)
     attachments: list[Attachment] = field(default_factory=list)
 
+    def asked_with(self, told: Mapping[str, object]) -> dict[str, object]:
+        """What is asked for with what else is told. The size is that of a picture that is edited.
+
+        Raises:
+            OrderError: where no picture is given, neither to edit nor to follow.
+        """
+        if not self.attachments:
+            raise OrderError(
+                "there is no picture to edit, and none to follow; drop one, paste one, or take one from Draw"
+            )
+        own = SHAPE if "init" in self.values else ()
+        return {name: value for name, value in told.items() if name not in own} | self.values
+
     def attach(self, picture: Image.Image) -> str:
         """Keep a picture, and tell its name."""
         held = BytesIO()
@@ -35,14 +49,10 @@ class Given:
         return attachment.name
 
     def edited(self, editor: Mapping[str, Any] | None) -> None:
-        """Take what an editor holds: a picture to begin from, and a mask where something is painted on it.
-
-        Raises:
-            OrderError: where it holds no picture.
-        """
+        """Take what an editor holds, if anything: a picture to begin from, and a mask where one is painted on it."""
         background = (editor or {}).get("background")
         if not isinstance(background, Image.Image) or is_blank(background):
-            raise OrderError("there is no picture to edit; drop one, paste one, or take one from Draw")
+            return
         self.values["init"] = self.attach(_plain(background))
         if mask := painted((editor or {}).get("layers") or [], background.size):
             self.values["mask"] = self.attach(mask)
