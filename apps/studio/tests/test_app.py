@@ -22,7 +22,7 @@ from inkpunk.cli import main as inkpunk
 from inkpunk_studio import serving
 from inkpunk_studio.app import create_app
 from inkpunk_studio.command import main, studio
-from inkpunk_studio.importing import load_ahead, without_servers
+from inkpunk_studio.importing import without_servers
 from inkpunk_studio.page.kept import Kept
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -127,24 +127,6 @@ def test_gradio_is_imported_without_writing_into_its_folder() -> None:
         "assert not written, written; assert inspect.getfile(gradio.Button)"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="tells by what Linux tells of a process")
-def test_torchs_libraries_are_loaded_while_it_is_not_imported() -> None:
-    script = (
-        "import sys; from pathlib import Path; from inkpunk_studio.importing import load_ahead\n"
-        "load_ahead().join(); loaded = Path('/proc/self/maps').read_text()\n"
-        "assert 'libtorch_cpu.so' in loaded; assert 'torch' not in sys.modules; import torch; torch.ones(2) + 1"
-    )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-
-
-@pytest.mark.parametrize("found", [None, Mock(origin=None)])
-def test_libraries_are_not_looked_for_where_torch_is_not_a_package(
-    monkeypatch: pytest.MonkeyPatch, found: Mock | None
-) -> None:
-    monkeypatch.setattr("inkpunk_studio.importing.find_spec", Mock(return_value=found))
-    assert load_ahead() is None
 
 
 def test_a_page_gets_no_server_before_it_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:

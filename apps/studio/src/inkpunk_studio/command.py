@@ -58,9 +58,6 @@ def studio(page: bool, opens: bool, **options: Any) -> None:
     inkpunk studio --models ~/checkpoints --open        with models to choose from
     inkpunk studio --host 0.0.0.0 --token SECRET        for other machines
     """
-    from inkpunk_studio.importing import load_ahead
-
-    load_ahead()  # while all else is imported
     from inkpunk_studio.serving import serve
     from inkpunk_studio.settings import Settings, SettingsError
 

@@ -1,40 +1,10 @@
-"""Importing torch and gradio, and building gradio's page, in less time than they take by themselves."""
+"""Importing gradio, and building a page of it, in two thirds of their time."""
 
-import ctypes
 import inspect
-import os
-import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-from threading import Thread
 from typing import Any
-
-
-def load_ahead() -> Thread | None:
-    """Have torch's libraries loaded by a thread while other modules are imported; None where that is not done.
-
-    They are half a second of what importing torch takes. Python lets no other thread on as it loads a library, but it
-    does as it calls a function of one, and what loads them is one.
-    """
-    found = None if sys.platform == "win32" else find_spec("torch")
-    if found is None or found.origin is None:
-        return None
-    folder = Path(found.origin).parent / "lib"
-    ending = "dylib" if sys.platform == "darwin" else "so"
-    load = ctypes.CDLL(None).dlopen
-    load.argtypes, load.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
-
-    def work() -> None:
-        as_torch_does = {"libtorch_global_deps": os.RTLD_GLOBAL, "libtorch": os.RTLD_LOCAL}
-        for name, seen in as_torch_does.items():
-            load(os.fsencode(folder / f"{name}.{ending}"), os.RTLD_NOW | seen)
-
-    thread = Thread(target=work, name="libraries", daemon=True)
-    thread.start()
-    return thread
 
 
 @contextmanager
