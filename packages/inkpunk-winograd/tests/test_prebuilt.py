@@ -102,7 +102,7 @@ DAMAGE = {
         "did not come with the package",
     ),
     "no list": (lambda path: (path.parent / prebuilt.LIST).write_text("{"), "Expecting"),
-    "another list": (lambda path: (path.parent / prebuilt.LIST).write_text("7"), "not iterable"),
+    "another list": (lambda path: (path.parent / prebuilt.LIST).write_text("7"), "argument of type 'int'"),
     "another machine's": (
         lambda path: (path.write_bytes(b"MZ" + bytes(5000)), list_in(path.parent)),
         "invalid ELF header" if platform.system() == "Linux" else "",

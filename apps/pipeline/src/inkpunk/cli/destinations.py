@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Collection, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -69,7 +69,7 @@ def check_picture_path(
         raise click.ClickException(
             f"{out}: {what} are saved as {_listed(endings)}, which hold their recipe; name one"
         )
-    with _said_of(out):
+    with said_of(out):
         if out.is_dir():
             raise click.ClickException(f"{out}: is a folder; name a file in it")
         if (out.exists() or out.is_symlink()) and not overwrite:  # a link to nothing keeps its name
@@ -87,7 +87,7 @@ def make_folder(option: str, folder: Path) -> None:
             f"{option} {folder}: pictures are saved as {PICTURES}, which hold their recipe; name a .png file or a "
             "folder"
         )
-    with _said_of(folder):
+    with said_of(folder):
         if folder.exists() and not folder.is_dir():
             raise click.UsageError(f"{option} {folder}: neither a folder nor a {PICTURES} file")
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,9 +95,11 @@ def make_folder(option: str, folder: Path) -> None:
 
 
 @contextmanager
-def _said_of(path: Path) -> Generator[None]:
+def said_of(path: Path) -> Generator[None]:
     """Say in one line why nothing can be saved at a path: its name is too long, it lies below a file, and so on."""
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # from Python 3.14 on `exists` does not tell of names that can be no file's
         yield
     except (OSError, ValueError) as error:  # ValueError: a NUL in it
         reason = (error.strerror if isinstance(error, OSError) else None) or error

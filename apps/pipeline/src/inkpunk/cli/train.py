@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from inkpunk.cli.destinations import check_can_write, make_folder
+from inkpunk.cli.destinations import check_can_write, make_folder, said_of
 from inkpunk.cli.options import DEVICE_OPTION, EMA_OPTION, trained_for_options, with_options
 from inkpunk.cli.progress import with_progress
 from inkpunk.cli.refusing import refusals
@@ -229,7 +229,7 @@ def _checked_out(out: Path | None, trigger: str | None, overwrite: bool) -> Path
         out = Path(f"{trigger}{ENDING}")
     if out.suffix.lower() != ENDING:
         raise click.UsageError(f"--out {out}: a LoRA is a {ENDING} file; name one")
-    try:
+    with said_of(out):
         if out.exists() and not overwrite:
             raise click.ClickException(f"{out}: exists already; choose another name, or add --overwrite")
         if not out.parent.is_dir():
@@ -237,8 +237,6 @@ def _checked_out(out: Path | None, trigger: str | None, overwrite: bool) -> Path
         if out.is_dir():
             raise click.ClickException(f"{out}: is a folder; name a file")
         check_can_write(out.parent)
-    except (OSError, ValueError) as error:  # a name that is too long, or has a NUL in it
-        raise click.ClickException(f"{str(out)[:200]}: cannot be saved to; choose another") from error
     return out
 
 
