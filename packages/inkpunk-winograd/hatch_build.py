@@ -24,7 +24,7 @@ WHEEL = "INKPUNK_WHEEL"
 ANY = "any"
 COMPILER = "ziglang==0.17.1"  # exactly: the same wheel, to the byte, wherever and whenever it is built
 NATIVE = Path("src/inkpunk_winograd/native")
-KERNELS = ("convolution", "attention")
+KERNELS = ("convolution", "attention", "norm")
 NARROW = ("products", "narrow_attention")  # of bfloat16, for the only processors that multiply it
 FLAGS = (
     *("-std=gnu11", "-O3", "-ffp-contract=fast", "-mprefer-vector-width=512"),

@@ -65,7 +65,11 @@ class Artist:
         """With the weights in half precision that the package ships."""
         checkpoint = open_checkpoint(path)
         configs = read_configs(checkpoint)
-        return cls(*build_components(checkpoint, configs, device=torch.device("cpu"), dtype=torch.float32))
+        return cls(
+            *build_components(
+                checkpoint, configs, device=torch.device("cpu"), dtype=torch.float32, text_dtype=torch.float32
+            )
+        )
 
     @torch.no_grad()
     def with_adapter(self, path: Path) -> "Artist":

@@ -1,11 +1,13 @@
 """Less memory on request, and no work that cannot fit."""
 
+import pickle
 import platform
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import psutil
@@ -15,14 +17,15 @@ from click.testing import CliRunner
 from inkpunk import Pipeline, Request, RequestError
 from inkpunk import pipeline as pipeline_file
 from inkpunk.cli import main
-from inkpunk.memory import pages
-from inkpunk.memory.allocator import keep_freed_memory
+from inkpunk.memory import allocator, pages
+from inkpunk.memory.allocator import GivingBackPieces, giving_back_maps, keep_freed_memory
 from inkpunk.memory.free import free_memory
 from inkpunk.memory.pages import let_go_of_pages
 from inkpunk.memory.residence import Residence
 from inkpunk.speed import PLAIN
 from inkpunk_unet import UNet
 from inkpunk_weights import open_checkpoint, save_checkpoint
+from inkpunk_winograd import wrap
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -222,6 +225,63 @@ def test_memory_that_is_returned_leaves_no_holes() -> None:
     )
     grown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
     assert int(grown) < 36 << 20
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
+@pytest.mark.parametrize(("within", "held"), [("nullcontext", True), ("giving_back_maps", False)])
+def test_what_large_maps_free_is_given_back_where_that_is_asked_for(within: str, held: bool) -> None:
+    script = (
+        "import psutil, torch\n"
+        "from contextlib import nullcontext\n"
+        "from inkpunk.memory.allocator import giving_back_maps, keep_freed_memory\n"
+        "keep_freed_memory()\n"
+        "before = psutil.Process().memory_info().rss\n"
+        f"with {within}():\n"
+        "    maps = [torch.ones(4 << 20) for _ in range(8)]\n"  # of 16 MiB
+        "    between = torch.ones(1 << 10)\n"  # and so the heap's end cannot be given back
+        "    maps.clear()\n"
+        "print(psutil.Process().memory_info().rss - before)"
+    )
+    grown = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert (int(grown) > 96 << 20) is held
+
+
+def test_giving_back_maps_changes_nothing_of_a_process_that_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(allocator, "_keeping", False)
+    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda _: pytest.fail("it was changed"))
+    with giving_back_maps():
+        pass
+
+
+def test_pieces_are_given_back_once_they_have_grown(monkeypatch: pytest.MonkeyPatch) -> None:
+    held, given_back = 0, list[int]()
+    monkeypatch.setattr(allocator.psutil, "Process", lambda: Mock(memory_info=lambda: Mock(rss=held)))
+    monkeypatch.setattr(allocator, "give_back_freed_memory", lambda: given_back.append(held))
+    layer = nn.Linear(2, 2)
+    wrap(layer, GivingBackPieces())
+    layer = pickle.loads(pickle.dumps(layer))
+    for each in (100, 200, 250, 259, 261, 150, 250, 300, 311, 100):  # MiB after a pass; the sixth begins anew
+        held = each << 20
+        assert layer(torch.zeros(1, 2)).shape == (1, 2)
+    assert given_back == [261 << 20, 311 << 20]
+
+
+def test_matrices_are_narrow_at_work_and_wait_as_they_were() -> None:
+    network = nn.Sequential(nn.Embedding(8, 32), nn.Linear(32, 32), nn.LayerNorm(32))
+    residence = Residence(network.requires_grad_(False), CPU, offload=False, narrow_matrices=True)
+    waiting = dict(residence.tensors)
+    with residence.awake() as awake:
+        dtypes = {name: each.dtype for name, each in awake.state_dict().items()}
+        assert {name for name, dtype in dtypes.items() if dtype is torch.bfloat16} == {"1.weight"}
+        assert {*dtypes.values()} == {torch.bfloat16, torch.float32}
+    for name, tensor in network.state_dict().items():
+        assert tensor.data_ptr() == waiting[name].data_ptr()
+    changed = residence.with_tensors({"1.weight": torch.ones(32, 32, dtype=torch.bfloat16)})
+    with changed.awake() as awake:
+        assert awake[1].weight.dtype is torch.bfloat16
+        assert awake[1].bias.dtype is torch.float32
 
 
 def test_low_memory_on_an_accelerator_offloads_and_keeps_half_precision(tiny: Path) -> None:

@@ -10,6 +10,7 @@ from inkpunk import Pipeline, Request
 from inkpunk.memory.precision import choose_dtype
 from inkpunk.speed import PLAIN
 from inkpunk_winograd import explain
+from torch import nn
 
 WHY_NOT = "inkpunk.memory.precision.why_not_bfloat16"
 CPU = torch.device("cpu")
@@ -22,8 +23,14 @@ def pixels(pipeline: Pipeline) -> np.ndarray:
 def test_networks_keep_16_bits_and_take_and_give_32(tiny: Path) -> None:
     pipeline = Pipeline.load(tiny, device="cpu", dtype="bfloat16")
     assert (pipeline.precision, pipeline.dtype) == (torch.bfloat16, torch.float32)
-    for residence in (pipeline.text_encoder, pipeline.unet, pipeline.vae):
+    for residence in (pipeline.unet, pipeline.vae):
         assert {each.dtype for each in residence.tensors.values()} == {torch.bfloat16}
+    assert {each.dtype for each in pipeline.text_encoder.tensors.values()} == {
+        torch.float32
+    }  # as in its file
+    with pipeline.text_encoder.awake() as text_encoder:
+        matrices = {layer.weight.dtype for layer in text_encoder.modules() if isinstance(layer, nn.Linear)}
+        assert matrices == {torch.bfloat16}
     context = pipeline.encode_prompts(["a raven"])
     assert context.dtype is torch.float32
     with pipeline.unet.awake() as unet, torch.no_grad():

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from inkpunk import Pipeline, Request
 from inkpunk.cli import main
 from inkpunk.cli.options.choices import WAYS
 from inkpunk.road.encoding import CHUNKS
-from inkpunk.speed import PLAIN, Speed, speed_up
+from inkpunk.speed import PLAIN, Speed, blocks, speed_up
 from inkpunk.speed.attention import Natively
 from inkpunk.speed.blocks import IN_PLACE, TOKENS_AT_ONCE, feed_forward
 from inkpunk.speed.guided import once_for_both, share_guided_work
@@ -121,6 +122,28 @@ def test_each_way_acts_and_can_be_left_out(
         speed_up(*fast, device=CPU, speed=settings)
         assert acts(*fast) is expected
         assert [[*network.state_dict()] for network in fast] == names
+
+
+@needs_kernels
+@torch.no_grad()
+def test_large_maps_are_normalised_natively_in_bfloat16_and_by_torch_in_float32(
+    networks: Callable[[], Networks], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    normed = Mock(wraps=blocks.native_group_norm)
+    monkeypatch.setattr(blocks, "native_group_norm", normed)
+    for dtype in (torch.float32, torch.bfloat16):
+        drawn = list[list[Tensor]]()
+        for large in (1, 1 << 60):
+            monkeypatch.setattr(blocks, "LARGE", large)
+            fast = tuple(network.to(dtype) for network in make(networks))
+            speed_up(*fast, device=CPU, speed=Speed(), narrow=dtype is torch.bfloat16)
+            drawn.append(results(*fast))
+        for result, right in zip(*drawn, strict=True):
+            if dtype is torch.float32:
+                assert torch.equal(result, right)
+            else:  # what differs in the last bit of float32 is rounded to another of bfloat16's now and then
+                assert (result - right).abs().max() <= 2**-6 * right.abs().max()
+        assert normed.called is (dtype is torch.bfloat16)
 
 
 @torch.no_grad()

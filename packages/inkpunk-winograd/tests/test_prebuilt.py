@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from inkpunk_winograd import native_attention, why_not_native, winograd_conv2d
+from inkpunk_winograd import native_attention, native_group_norm, why_not_native, winograd_conv2d
 from inkpunk_winograd.native import building, library, prebuilt, team
 from inkpunk_winograd.native.library import SWITCH, load
 from torch import Tensor
 
 HERE = f"-{prebuilt.level()}{prebuilt.SUFFIXES.get(platform.system())}"
 MARCH = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "sse2": "x86-64", "arm64": "armv8-a"}
-KERNELS = ("convolution", "attention")
+KERNELS = ("convolution", "attention", "norm")
 ROUNDING = 1e-5  # float32; another compiler may fuse other products with sums
 
 needs_compiler = pytest.mark.skipif(
@@ -35,7 +35,9 @@ def compute() -> list[Tensor]:
         torch.randn(40, 70, 3, 3, generator=generator),
     )
     heads = torch.randn(3, 2, 3, 150, 24, generator=generator)
-    return [winograd_conv2d(x, weight / 25), native_attention(*heads)]
+    images = x[:, :64].contiguous(memory_format=torch.channels_last)
+    normal = native_group_norm(images, 4, *torch.randn(2, 64, generator=generator), silu=True)
+    return [winograd_conv2d(x, weight / 25), native_attention(*heads), normal]
 
 
 def list_in(folder: Path) -> None:
@@ -170,7 +172,7 @@ def test_without_an_openmp_runtime_python_s_threads_do_it(
 ) -> None:
     expected = compute()
     monkeypatch.setattr(team, "runtime", lambda: None)
-    for module in ("convolution", "attention"):
+    for module in KERNELS:
         monkeypatch.setattr(f"inkpunk_winograd.native.{module}.native_threads_for", lambda _: threads)
     started: list[int] = []
     start = threading.Thread.start

@@ -3,13 +3,23 @@
 import copy
 import platform
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
-from inkpunk_winograd import accelerate, explain, native_attention, restore, why_not_bfloat16
+from inkpunk_winograd import (
+    accelerate,
+    convolve_doubled,
+    explain,
+    native_attention,
+    restore,
+    why_not_bfloat16,
+    wrap,
+)
 from inkpunk_winograd.native import products as native
 from inkpunk_winograd.native.narrow_attention import narrow_attention
 from inkpunk_winograd.native.products import MULTIPLE, why_no_native_products
@@ -81,6 +91,83 @@ def test_a_picture_larger_than_a_block_is_cut(way: str, monkeypatch: pytest.Monk
     )
     right = F.conv2d(rounded(images), weight.double(), padding=1)
     assert_close(conv2d_products(images, weight, native=way != "torch"), right)
+    small = images[:, :, ::2, ::2]
+    right = F.conv2d(rounded(doubled(small)), weight.double(), padding=1)
+    assert_close(conv2d_products(small, weight, doubled=True, native=way != "torch"), right)
+
+
+def doubled(images: Tensor) -> Tensor:
+    return F.interpolate(images, scale_factor=2.0, mode="nearest")
+
+
+@pytest.mark.parametrize("by", WAYS)
+@given(st.integers(0, 99), st.integers(1, 3), st.integers(1, 30), st.integers(1, 30), dtypes)
+def test_a_doubled_picture_is_convolved_as_if_it_were_there(
+    by: str, seed: int, batch: int, height: int, width: int, dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(batch, 64, height, width, generator=generator).to(dtype)
+    weight = torch.randn(32, 64, 3, 3, generator=generator).bfloat16()
+    weight, bias = weight.contiguous(memory_format=torch.channels_last), torch.randn(32, generator=generator)
+    if by == "torch":
+        result = conv2d_products(images, weight, bias, doubled=True, native=False)
+        right = conv2d_products(doubled(images), weight, bias, native=False)
+    else:
+        small, large = (each.permute(0, 2, 3, 1).contiguous() for each in (images, doubled(images)))
+        result = native.native_products(small, weight, bias, doubled=True, tiles=by == "tiles")
+        right = native.native_products(large, weight, bias, tiles=by == "tiles")
+    assert torch.equal(result, right)
+
+
+class Doubling(nn.Module):
+    """As a decoder ends its levels."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(32, 32, **{"kernel_size": 3, "padding": 1} | settings)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return convolve_doubled(self.conv, images)
+
+
+@pytest.mark.parametrize(
+    ("settings", "dtype", "spared"),
+    [
+        ({}, torch.bfloat16, True),
+        ({}, torch.float32, False),
+        ({"stride": 2}, torch.bfloat16, False),
+        ({"padding": 0}, torch.bfloat16, False),
+        ({"kernel_size": 1, "padding": 0}, torch.bfloat16, False),
+        ({"padding_mode": "circular"}, torch.bfloat16, False),
+    ],
+)
+@torch.no_grad()
+def test_a_doubled_picture_is_not_made_where_it_need_not_be(
+    settings: dict[str, Any], dtype: torch.dtype, spared: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    model, images = Doubling(**settings), torch.randn(1, 32, 6, 5)
+    right = model.conv(doubled(images))
+    accelerate(model, dtype=dtype)
+    made = Mock(wraps=F.interpolate)
+    monkeypatch.setattr("inkpunk_winograd.acceleration.F.interpolate", made)
+    result = model(images)
+    assert result.shape == right.shape
+    assert (result - right).abs().max() <= 2e-2 * right.abs().max()  # of 8 bits
+    assert made.called is not (spared and why_no_native_products() is None)
+
+
+@torch.no_grad()
+def test_whatever_is_around_a_convolution_sees_the_doubled_picture() -> None:
+    seen: list[torch.Size] = []
+    model, images = Doubling(), torch.randn(1, 32, 6, 5)
+    accelerate(model, dtype=torch.bfloat16)
+    undo = wrap(model.conv, lambda layer, inner, given: (seen.append(given.shape), inner(layer, given))[1])
+    model(images)
+    undo()
+    model.conv.register_forward_pre_hook(lambda layer, given: seen.append(given[0].shape))
+    model(images)
+    assert seen == [(1, 32, 12, 10)] * 2
 
 
 @given(st.data())

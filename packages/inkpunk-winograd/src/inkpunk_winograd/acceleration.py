@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from inkpunk_winograd.choice import LEAST_CHANNELS, NATIVE, TORCH, cheapest_tile, is_eligible
@@ -145,12 +146,22 @@ class Products:
         if isinstance(module, nn.Linear):
             _tell(module, "products of bfloat16")
             return linear_products(input, weight, module.bias, native=self.native)
-        side, padding = module.kernel_size[0], module.padding
-        if module.stride == (1, 1) and padding in ((side // 2, side // 2), "same"):
+        if _keeps_size(module):
             _tell(module, "products of bfloat16")
             return conv2d_products(input, weight, module.bias, native=self.native)
         _tell(module, "products of bfloat16 by torch")
         return strided_products(module, input, weight)
+
+    def doubled(self, module: nn.Conv2d, input: Tensor) -> Tensor | None:
+        """As `convolve_doubled`, without making that picture; None where it has to be made."""
+        hooks = any(vars(module)[each] for each in ("_forward_hooks", "_forward_pre_hooks"))
+        fits = _keeps_size(module) and module.kernel_size == (3, 3) and _fits(module, input)
+        if hooks or not fits or not _is_plain(module, input, DTYPES):
+            return None
+        _tell(module, "products of bfloat16")
+        return conv2d_products(
+            input, self._narrow.of(module.weight), module.bias, doubled=True, native=self.native
+        )
 
     def __reduce__(self) -> tuple[type["Products"], tuple[bool]]:
         return Products, (self.native,)
@@ -350,6 +361,19 @@ def restore(module: Module) -> Module:
     return module
 
 
+def convolve_doubled(
+    module: nn.Conv2d, input: Float[Tensor, "batch channels height width"]
+) -> Float[Tensor, "batch out double_height double_width"]:
+    """What a convolution gives of a picture made twice as high and wide, each pixel 2 x 2 of its kind.
+
+    A convolution whose products are of bfloat16 is spared that picture, the largest that there is in a decoder; with
+    anything around `accelerate`'s change, it is not.
+    """
+    outermost = next(reversed(changes(module)), None)
+    result = outermost.doubled(module, input) if isinstance(outermost, Products) else None
+    return module(F.interpolate(input, scale_factor=2.0, mode="nearest")) if result is None else result
+
+
 def may_attend(module: nn.Module) -> bool:
     """Whether a module may call attention: it holds linear layers, of queries say, and is not torch's own."""
     layers = sum(isinstance(child, nn.Linear) for child in cast(Iterable[nn.Module], module.children()))
@@ -375,6 +399,12 @@ def _narrowed(module: nn.Module, native: bool) -> Products | Wide | None:
         return Products(native)
     narrow = any(each.dtype is torch.bfloat16 for each in module.parameters(recurse=False))
     return Wide() if narrow else None
+
+
+def _keeps_size(module: nn.Conv2d) -> bool:
+    """Whether a convolution gives as many pixels as it is given."""
+    side = module.kernel_size[0]
+    return module.stride == (1, 1) and module.padding in ((side // 2, side // 2), "same")
 
 
 def _fits(module: nn.Linear | nn.Conv2d, input: Tensor) -> bool:

@@ -63,8 +63,9 @@ def conv2d_products(
     weight: BFloat16[Tensor, "out channels side side"],
     bias: Float[Tensor, " out"] | None = None,
     *,
+    doubled: bool = False,
     native: bool = True,
-) -> Float[Tensor, "batch out height width"]:
+) -> Float[Tensor, "batch out out_height out_width"]:
     """`torch.nn.functional.conv2d(..., padding="same")` of an input rounded to bfloat16, summed in float32.
 
     Not differentiable. The result is channels last in memory.
@@ -73,16 +74,21 @@ def conv2d_products(
         input: float32 or bfloat16; so is what is returned. An input that is channels last saves a copy.
         weight: kernels of 1 x 1 or 3 x 3, channels last in memory.
         bias: of any floating dtype.
+        doubled: of the input made twice as high and wide, each pixel 2 x 2 of its kind; kernels are of 3 x 3. The
+            native kernels never make that picture.
         native: by the native kernels, where there are any.
     """
     bias = None if bias is None else bias.float()
     if native and why_no_native_products() is None:
         pixels = input.permute(0, 2, 3, 1).contiguous()
         batch, height, width, channels = pixels.shape
+        if doubled:
+            return native_products(pixels, weight, bias, doubled=True).permute(0, 3, 1, 2)
         if weight.shape[-1] == 1:  # then it is a matrix product, and rows are of no meaning
             across = PIXELS if batch * height * width % PIXELS == 0 else batch * height * width
             pixels = pixels.view(1, -1, across, channels)
         return native_products(pixels, weight, bias).view(batch, height, width, -1).permute(0, 3, 1, 2)
+    input = F.interpolate(input, scale_factor=2.0, mode="nearest") if doubled else input
     wide = F.conv2d(_rounded(input), weight.float(), bias, padding="same")
     return wide.to(input.dtype, memory_format=torch.channels_last)
 

@@ -28,7 +28,15 @@ class Residence(Generic[Module]):
     freed memory: three networks of such files take as much as the largest of them.
     """
 
-    def __init__(self, module: Module, device: torch.device, offload: bool, halve: bool = False) -> None:
+    def __init__(
+        self,
+        module: Module,
+        device: torch.device,
+        offload: bool,
+        halve: bool = False,
+        *,
+        narrow_matrices: bool = False,
+    ) -> None:
         """Make a residence of a module that is on its waiting device.
 
         Args:
@@ -37,11 +45,13 @@ class Residence(Generic[Module]):
             offload: wait wherever `module` is now; without, it is on `device` already.
             halve: compute with weights of 16 bits, each layer's turned into float32 while the layer is at work.
                 Implies `offload`.
+            narrow_matrices: compute with the matrices of linear layers in bfloat16, and all else in float32; wait as
+                `module` is now, in a mapped file say. Implies `offload`.
         """
         self._module = module
         self._compute = device
-        self._offload = offload or halve
-        self._halve = halve
+        self._offload = offload or halve or narrow_matrices
+        self._halve, self._narrow_matrices = halve, narrow_matrices
         # reentrant: the garbage collector may end an abandoned run at any moment, in this thread too
         self._lock, self._guests = RLock(), 0
         self._waiting: Mapping[str, Tensor] = {}
@@ -105,7 +115,7 @@ class Residence(Generic[Module]):
         return twin
 
     def _of(self, twin: Module) -> "Residence[Module]":
-        residence = Residence(twin, self._compute, self._offload)
+        residence = Residence(twin, self._compute, self._offload, narrow_matrices=self._narrow_matrices)
         residence._halve = self._halve  # and is wrapped for it already
         return residence
 
@@ -145,9 +155,14 @@ class Residence(Generic[Module]):
         """The tensors as they compute; what was read of a mapped file for that is let go of on the way."""
         moved: dict[str, Tensor] = {}
         read = ReadOnce()
+        matrices = self._matrices()
         for name, tensor in waiting.items():
-            # what has 16 bits already stays what it is: bfloat16 has no room in float16, and 8 bits nobody can add
-            dtype = torch.float16 if self._halve and tensor.itemsize != HALF else tensor.dtype
+            dtype = tensor.dtype
+            if self._narrow_matrices:
+                dtype = torch.bfloat16 if name in matrices else torch.float32
+            elif self._halve and tensor.itemsize != HALF:
+                # 16 bits stay what they are: bfloat16 has no room in float16, and 8 bits nobody can add
+                dtype = torch.float16
             moved[name] = narrowed(tensor, dtype, name, "at 16 bits, as low memory takes them").to(
                 self._compute
             )
@@ -155,3 +170,9 @@ class Residence(Generic[Module]):
                 read.add(tensor)
         read.let_go()
         return moved
+
+    def _matrices(self) -> set[str]:
+        """The names of the weights of linear layers, where these are narrowed."""
+        if not self._narrow_matrices:
+            return set()
+        return {f"{name}.weight" for name, layer in self._module.named_modules() if type(layer) is nn.Linear}

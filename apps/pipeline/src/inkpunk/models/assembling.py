@@ -81,7 +81,12 @@ def assemble(
     folder = None if lora_folder is None else Path(lora_folder)
     opened, notes = plain.opened(loras, folder)
     text_encoder, unet, vae = build_components(
-        checkpoint, configs, device=waiting, dtype=kept, changed=plain.with_loras(opened)
+        checkpoint,
+        configs,
+        device=waiting,
+        dtype=kept,
+        text_dtype=None if narrow else kept,  # it works once a picture: till then it can stay in its file
+        changed=plain.with_loras(opened),
     )
     speed_up(text_encoder, unet, vae, device=compute, speed=speed, narrow=narrow)
 
@@ -119,7 +124,7 @@ def assemble(
         "tokenizer": tokenizer,
         "loaded": Loaded(ema, halve, narrow, speed.told, deterministic, speed.threads),
         "learned": learned,
-        "text_encoder": Residence(text_encoder, compute, offload, halve),
+        "text_encoder": Residence(text_encoder, compute, offload, halve, narrow_matrices=narrow),
         "unet": Residence(unet, compute, offload, halve),
         "vae": Residence(vae, compute, offload, halve),
         "schedule": configs.schedule,

@@ -228,18 +228,20 @@ def build_components(
     *,
     device: torch.device,
     dtype: torch.dtype | None,
+    text_dtype: torch.dtype | None,
     changed: Mapping[str, LazyTensors] | None = None,
 ) -> tuple[TextEncoder, UNet, VAE]:
     """Build all three networks of a checkpoint that `refuse_problems` has let pass.
 
-    `changed` has, by component, the weights to take in place of the checkpoint's own.
+    `text_dtype` is the text encoder's, `dtype` the others'. `changed` has, by component, the weights to take in place
+    of the checkpoint's own.
     """
-    build_one = partial(build, device=device, dtype=dtype, where=str(checkpoint.path))
+    build_one = partial(build, device=device, where=str(checkpoint.path))
     weights = {"text_encoder": checkpoint.text_encoder, "unet": checkpoint.unet, **(changed or {})}
     return (
-        build_one(lambda: TextEncoder(configs.text_encoder), weights["text_encoder"]),
-        build_one(lambda: UNet(configs.unet), weights["unet"]),
-        build_one(lambda: VAE(configs.vae), checkpoint.vae),
+        build_one(lambda: TextEncoder(configs.text_encoder), weights["text_encoder"], dtype=text_dtype),
+        build_one(lambda: UNet(configs.unet), weights["unet"], dtype=dtype),
+        build_one(lambda: VAE(configs.vae), checkpoint.vae, dtype=dtype),
     )
 
 

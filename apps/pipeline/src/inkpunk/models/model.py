@@ -1,7 +1,7 @@
 """A loaded model: its networks, where and how they compute, and its twins with other adapters."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from inkpunk_vae import VAE, TinyVAE, tiled_decode, tiled_encode
 from jaxtyping import Float
 from torch import Tensor
 
+from inkpunk.memory.allocator import giving_back_maps
 from inkpunk.memory.estimate import TILED_ROWS
 from inkpunk.memory.precision import finite
 from inkpunk.memory.residence import Residence
@@ -328,7 +329,8 @@ class Model:
             return torch.cat([decode(one) for one in torch.split(latents.to(self.device, dtype), 1)]).float()
 
         height, width = (SIZE_MULTIPLE * side for side in latents.shape[2:])
-        with self._vae_computing(height, width), self.vae.awake() as vae, torch.no_grad():
+        sparing = giving_back_maps() if self.loaded.narrow else nullcontext()
+        with self._vae_computing(height, width), self.vae.awake() as vae, sparing, torch.no_grad():
             return finite("VAE decoder", vae, self.dtype, work)
 
     def decode_roughly(

@@ -8,12 +8,12 @@ from typing import Any, cast
 
 import torch
 from inkpunk_clip import TextEncoder
-from inkpunk_unet import ControlNet, T2IAdapter, UNetEncoder
+from inkpunk_unet import ControlNet, T2IAdapter, UNet, UNetEncoder
 from inkpunk_vae import VAE, TinyVAE
-from inkpunk_winograd import accelerate, is_eligible
+from inkpunk_winograd import accelerate, is_eligible, wrap
 from torch import Tensor, nn
 
-from inkpunk.memory.allocator import keep_freed_memory
+from inkpunk.memory.allocator import GivingBackPieces, keep_freed_memory
 from inkpunk.speed.attention import speed_attention
 from inkpunk.speed.blocks import work_in_place
 from inkpunk.speed.guided import share_guided_work
@@ -116,6 +116,8 @@ def _change(network: nn.Module, on_cpu: bool, speed: Speed, narrow: bool) -> Non
         remember_what_stays(network)
     if on_cpu and speed.share and like_unet:
         share_guided_work(network)
+    if on_cpu and speed.keep_memory and isinstance(network, UNet):
+        wrap(network, GivingBackPieces())
 
 
 def _first_convolutions(network: nn.Module) -> tuple[nn.Module, ...]:

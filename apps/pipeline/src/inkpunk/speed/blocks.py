@@ -11,20 +11,30 @@ import torch
 import torch.nn.functional as F
 from inkpunk_unet.attention import FeedForward, SpatialTransformer, TransformerBlock
 from inkpunk_unet.residual import ResidualBlock
-from inkpunk_vae.layers import DownLevel, UpLevel
+from inkpunk_vae.layers import DownLevel, UpLevel, Upsample
 from inkpunk_vae.layers import ResidualBlock as VAEResidualBlock
 from inkpunk_vae.vae import Decoder, Encoder
-from inkpunk_winograd import Around, Inner, wrap
+from inkpunk_winograd import (
+    Around,
+    Inner,
+    convolve_doubled,
+    is_fit_for_group_norm,
+    native_group_norm,
+    wrap,
+)
 from torch import Tensor, nn
 
+from inkpunk.memory.allocator import give_back_freed_memory
+
+LARGE = 1 << 20  # numbers of a feature map, from which on calling native kernels is worth it
 TOKENS_AT_ONCE = 1024  # whose hidden units, 10 to 40 MB, a CPU's last cache holds
 
 
 def residual_block(block: ResidualBlock, inner: Inner, image: Tensor, time: Tensor) -> Tensor:
     """The UNet's."""
-    hidden: Tensor = block.conv1(F.silu(block.norm1(image), inplace=True))
+    hidden: Tensor = block.conv1(_activated(block.norm1, image))
     hidden += block.time(time)[:, :, None, None]
-    hidden = block.conv2(F.silu(block.norm2(hidden), inplace=True))
+    hidden = block.conv2(_activated(block.norm2, hidden, over=True))
     hidden += block.shortcut(image)
     return hidden
 
@@ -71,7 +81,7 @@ def encoder(network: Encoder, inner: Inner, images: Tensor) -> Tensor:
     for level in cast(Iterable[DownLevel], network.down):
         _refine(level.resnets, held)
         held.append(level.downsample(held.pop()))
-    return network.conv_out(F.silu(network.norm_out(network.middle(held.pop())), inplace=True))
+    return network.conv_out(_activated(network.norm_out, network.middle(held.pop()), over=True))
 
 
 def decoder(network: Decoder, inner: Inner, latents: Tensor) -> Tensor:
@@ -79,8 +89,10 @@ def decoder(network: Decoder, inner: Inner, latents: Tensor) -> Tensor:
     held = [network.middle(network.conv_in(latents))]
     for level in cast(Iterable[UpLevel], network.up):
         _refine(level.resnets, held)
-        held.append(level.upsample(held.pop()))
-    return network.conv_out(F.silu(network.norm_out(held.pop()), inplace=True))
+        held.append(_upsampled(level.upsample, held.pop()))
+        if network.conv_in.weight.dtype is torch.bfloat16:
+            give_back_freed_memory()  # which maps of the next level's size may not fit into
+    return network.conv_out(_activated(network.norm_out, held.pop(), over=True))
 
 
 def _refine(blocks: nn.Module, held: list[Tensor]) -> None:
@@ -91,12 +103,34 @@ def _refine(blocks: nn.Module, held: list[Tensor]) -> None:
     """
     for block in cast(Iterable[VAEResidualBlock], blocks):
         shortcut: Tensor = block.shortcut(held[0])
-        hidden: Tensor = F.silu(block.norm1(held.pop()), inplace=True)
+        own = shortcut is held[0]
+        hidden = _activated(block.norm1, held.pop(), over=not own)
         hidden = block.conv1(hidden)
-        hidden = F.silu(block.norm2(hidden), inplace=True)
+        hidden = _activated(block.norm2, hidden, over=True)
         hidden = block.conv2(hidden)
         hidden += shortcut
         held.append(hidden)
+
+
+def _activated(norm: nn.GroupNorm, image: Tensor, *, over: bool = False) -> Tensor:
+    """SiLU of what a normalisation gives; `over` the image itself, where it is not needed any more.
+
+    In networks of bfloat16 large maps are taken natively, in a third of the time and no memory. In float32 they are
+    taken as torch does it: pictures stay the same to the bit.
+    """
+    large = image.numel() >= LARGE
+    if large and norm.weight.dtype is torch.bfloat16 and is_fit_for_group_norm(image):
+        return native_group_norm(
+            image, norm.num_groups, norm.weight, norm.bias, norm.eps, silu=True, in_place=over
+        )
+    return F.silu(norm(image), inplace=True)
+
+
+def _upsampled(upsample: nn.Module, image: Tensor) -> Tensor:
+    """What a level ends in: a convolution of the map made twice as large, or nothing."""
+    if type(upsample) is Upsample:
+        return convolve_doubled(upsample.conv, image)
+    return upsample(image)
 
 
 #: What takes the place of each block's own forward pass.

@@ -7,10 +7,7 @@
  * scores stay in the first cache, and the keys and values that all groups meet in the second.
  */
 
-#if defined(__AVX__)
-#include <immintrin.h>
-#endif
-
+#include "exponent.h"
 #include "lanes.h"
 #include "team.h"
 
@@ -29,7 +26,6 @@
 #define PACKS 16               /* of KEYS keys, that a thread packs at a time */
 #define LOG2_E 1.44269504f
 
-typedef int bits __attribute__((vector_size(4 * LANES)));
 typedef vec pair[2]; /* a number for each of QUERIES */
 
 INLINE Int ceil_to(Int a, Int b) { return ceil_div(a, b) * b; }
@@ -44,32 +40,6 @@ typedef struct {
     Int query_strides[3], key_strides[3], value_strides[3]; /* of batch, token and head, in numbers */
     Team team;
 } Work;
-
-#if defined(__AVX512F__)
-INLINE vec larger(vec a, vec b) { return (vec)_mm512_max_ps((__m512)a, (__m512)b); }
-#elif defined(__AVX__)
-INLINE vec larger(vec a, vec b) { return (vec)_mm256_max_ps((__m256)a, (__m256)b); }
-#else
-INLINE vec larger(vec a, vec b) { /* b where one is no number, as above */
-    const bits is = a > b;
-    return (vec)((is & (bits)a) | (~is & (bits)b));
-}
-#endif
-
-/* 2^x for x <= 0, within 2e-7 of itself; 0 where it is below the least number; what is no number stays none. */
-INLINE vec exp2_of(vec x) {
-    const vec lowest = (vec){0} - 127.0f, magic = (vec){0} + (12582912.0f + 127.0f); /* 1.5 x 2^23 */
-    x = larger(lowest, x);
-    const vec shifted = x + magic; /* rounded to a whole number, in the low bits, on from the exponent of 1 */
-    const vec f = x - (shifted - magic); /* -1/2 to 1/2 */
-    /* 2^f, with the least error that this many terms have relative to it: 1e-7 */
-    vec p = f * 1.3264727e-3f + 9.6715127e-3f;
-    p = p * f + 5.5507337e-2f;
-    p = p * f + 2.4022242e-1f;
-    p = p * f + 6.9314698e-1f;
-    p = p * f + 1.0f;
-    return p * (vec)((bits)shifted << 23);
-}
 
 /* Bring KEYS keys of a head, from the one that is `first` on, to [width][KEYS]; past the last lies anything. */
 INLINE void pack(const Work *w, Int image, Int head, Int first, float *keys) {

@@ -71,4 +71,4 @@ def functions(name: str) -> ctypes.CDLL:
 
 def why_not_native() -> str | None:
     """Why there are no native kernels here, in one line; None where there are."""
-    return next((why for name in ("convolution", "attention") if (why := load(name).why_not)), None)
+    return next((why for name in ("convolution", "attention", "norm") if (why := load(name).why_not)), None)

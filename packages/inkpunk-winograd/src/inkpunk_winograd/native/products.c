@@ -36,6 +36,7 @@ typedef struct {
     float *own;         /* for each thread, [GROUP][SUMS], and kernels: [depth / 32][taps][OUT / TILE][TILE][32] */
     Int batch, height, width, channels, out, side, weight_stride;
     Int depth;   /* channels that are multiplied at a time */
+    Int doubled; /* 1: each pixel of x stands for 2 x 2, and x is half as high and wide as told; 0: for itself */
     Int narrow;  /* x and result are bfloat16 */
     Int tiles;   /* by tiles (AMX), which the process must be allowed; else by vectors (AVX512_BF16) */
     Int rows, images;  /* of a block: how many rows of how many pictures */
@@ -89,7 +90,8 @@ INLINE vec take_pairs(const void *p, Int narrow) {
 static void pack_row(const Block *b, Int image, Int row) {
     const Work *w = b->work;
     const Int y = b->top + row - border(w), size = w->narrow ? 2 : 4;
-    const char *from = (const char *)w->x + ((b->image + image) * w->height + y) * w->width * w->channels * size;
+    const Int rows = w->height >> w->doubled, across = w->width >> w->doubled;
+    const char *from = (const char *)w->x + ((b->image + image) * rows + (y >> w->doubled)) * across * w->channels * size;
     for (Int place = 0; place < pitch(w); place += LANES) {
         const Int count = least(pitch(w) - place, LANES);
         Pair *to = w->packed + image * w->to_image + row * w->to_row + place;
@@ -98,7 +100,7 @@ static void pack_row(const Block *b, Int image, Int row) {
             for (Int i = 0; i < LANES; i++) {
                 const Int x = place + i - border(w);
                 const int inside = i < count && y >= 0 && y < w->height && x >= 0 && x < w->width;
-                lanes[i] = inside ? take_pairs(from + (x * w->channels + c) * size, w->narrow) : (vec){0};
+                lanes[i] = inside ? take_pairs(from + ((x >> w->doubled) * w->channels + c) * size, w->narrow) : (vec){0};
             }
             transpose(lanes);
             const __mmask16 there = (__mmask16)((1u << count) - 1);

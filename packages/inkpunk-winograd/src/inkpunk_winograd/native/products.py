@@ -27,7 +27,7 @@ class Work(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("x", "weight", "bias", "result", "packed", "own")),
         *((name, ctypes.c_ssize_t) for name in ("batch", "height", "width", "channels", "out", "side")),
-        *((name, ctypes.c_ssize_t) for name in ("weight_stride", "depth", "narrow", "tiles")),
+        *((name, ctypes.c_ssize_t) for name in ("weight_stride", "depth", "doubled", "narrow", "tiles")),
         *((name, ctypes.c_ssize_t) for name in ("rows", "images", "to_pair", "to_row", "to_image")),
         ("team", Team),
     ]
@@ -64,14 +64,16 @@ def native_products(
     weight: BFloat16[Tensor, "out channels side side"],
     bias: Float[Tensor, " out"] | None,
     *,
+    doubled: bool = False,
     tiles: bool = True,
-) -> Float[Tensor, "batch height width out"]:
+) -> Float[Tensor, "batch out_height out_width out"]:
     """Convolve pixels, rounded to bfloat16, with kernels of 1 x 1 or 3 x 3, over a border of zeros.
 
     Args:
         pixels: float32 or bfloat16, contiguous and on the CPU; so is what is returned.
         weight: channels last in memory; channels in and out are multiples of `MULTIPLE`.
         bias: float32, contiguous.
+        doubled: have each pixel stand for 2 x 2 of its kind; the result is twice as high and wide.
         tiles: multiply by tiles where the processor has them; else, and without, by vectors.
 
     Raises:
@@ -79,6 +81,7 @@ def native_products(
     """
     kernels = functions("products")
     batch, height, width, channels = pixels.shape
+    height, width = height << doubled, width << doubled
     out, _, side, _ = weight.shape
     result = pixels.new_empty(batch, height, width, out)
     work = Work(
@@ -94,6 +97,7 @@ def native_products(
         side=side,
         weight_stride=weight.stride(0),
         depth=min(DEPTHS[side], channels),
+        doubled=doubled,
         narrow=pixels.dtype is torch.bfloat16,
         tiles=tiles and has_tiles(),
         team=team_of(native_threads_for(float(side * side) * batch * height * width * channels * out / 4)),
