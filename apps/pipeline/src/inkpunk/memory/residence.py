@@ -1,7 +1,7 @@
 """Where networks wait while they have nothing to do, and how they come to where they compute."""
 
 import copy
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from threading import RLock
@@ -175,4 +175,5 @@ class Residence(Generic[Module]):
         """The names of the weights of linear layers, where these are narrowed."""
         if not self._narrow_matrices:
             return set()
-        return {f"{name}.weight" for name, layer in self._module.named_modules() if type(layer) is nn.Linear}
+        layers = cast(Iterable[tuple[str, nn.Module]], self._module.named_modules())
+        return {f"{name}.weight" for name, layer in layers if type(layer) is nn.Linear}
