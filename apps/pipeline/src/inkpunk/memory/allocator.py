@@ -12,9 +12,9 @@ from torch import nn
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # mallopt(3)
 LARGE = 1 << 30
-MAP = 8 << 20
+MAP = 8 << 20  # bytes: smaller ones are many, and find room
 SMALL = 1 << 20
-PIECES = 160 << 20
+PIECES = 160 << 20  # bytes: what four or five of a UNet's steps leave at 512x512
 
 _keeping = False
 
