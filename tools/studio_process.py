@@ -40,6 +40,8 @@ class Studio:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            # what Python has compiled is kept, as it is wherever nobody forbids it
+            env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
         )
         assert process.stderr is not None
         found = re.search(r"http://\S+", line := process.stderr.readline())

@@ -58,9 +58,10 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         docs_url=None,  # its page would fetch scripts from elsewhere
         redoc_url=None,
     )
-    app.include_router(_health(held))
-    for each in (openai, a1111, jobs, networks):
-        app.include_router(each.router(held, settings))
+    routers = (_health(held), *(each.router(held, settings) for each in (openai, a1111, jobs, networks)))
+    for each in routers:
+        # the routes themselves: `include_router` would have all of them made once more, by the first visit
+        app.router.routes.extend(each.routes)
     guard.install(app, settings)
     if page:
         with without_stubs():

@@ -48,7 +48,6 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
     with closing(listening), ExitStack() as ending:
         ending.callback(gc.enable)  # also where it is refused
         gc.disable()  # until all is imported: half a second of looking through what stays
-        sys.setswitchinterval(SWITCH_SECONDS)
         settings = replace(settings, port=listening.getsockname()[1])
         desk = Desk(settings, load=_loaded)
         try:
@@ -68,6 +67,7 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
             click.echo(f"Inkpunk studio: {address}", err=True)
             gc.enable()
             gc.freeze()
+            sys.setswitchinterval(SWITCH_SECONDS)
             if opens:
                 Timer(1.0, webbrowser.open, [address]).start()
             with suppress(KeyboardInterrupt):  # which is how a server is ended

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from itertools import islice
+from threading import Lock
 
 import torch
 from jaxtyping import Int
@@ -36,6 +37,8 @@ SPECIAL = {"<|startoftext|>": START, "<|endoftext|>": END}
 
 WORD_END = "</w>"
 """Ends every vocabulary entry that closes a word, so that "art" in "art" and in "artist" are two entries."""
+
+_READING = Lock()
 
 
 class Tokenizer:
@@ -162,9 +165,14 @@ def vocabulary_files() -> dict[str, bytes]:
     }
 
 
-@cache
 def _byte_pair_tokenizer() -> BytePairTokenizer:
     """The shared engine. It is never changed after this, so that threads may share it too."""
+    with _READING:  # or two threads that come first both read it, 0.15 s of each
+        return _shipped()
+
+
+@cache
+def _shipped() -> BytePairTokenizer:
     merges = _merges()
     return _engine(Vocabulary(_vocabulary(merges), tuple(merges), {}, *SPECIAL))
 

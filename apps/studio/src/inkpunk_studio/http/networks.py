@@ -94,8 +94,7 @@ class DetectOut(BaseModel):
 def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
     addresses = APIRouter()
-    addresses.include_router(_ours(desk))
-    addresses.include_router(_theirs(desk, settings))
+    addresses.routes.extend((*_ours(desk).routes, *_theirs(desk, settings).routes))
     return addresses
 
 
