@@ -1,10 +1,13 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from inkpunk_clip import Tokenizer, vocabulary_files
+from inkpunk_clip import tokenizer as tokenizers
 from inkpunk_clip.tokenizer import END, POSITIONS, ROOM, START
 from jaxtyping import config as jaxtyping_config
 
@@ -204,3 +207,22 @@ def test_the_vocabulary_files_hold_every_entry_and_every_merge() -> None:
     assert first.startswith("#version")
     assert len(merges) == 48_894
     assert all(vocabulary["".join(merge.split())] == 512 + rank for rank, merge in enumerate(merges))
+
+
+def test_threads_that_come_first_together_read_the_vocabulary_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read, readings, together = tokenizers._merges, list[int](), Barrier(4)
+
+    def counted() -> list[tuple[str, str]]:
+        readings.append(1)
+        return read()
+
+    def first(_: int) -> Tokenizer:
+        together.wait()
+        return Tokenizer()
+
+    monkeypatch.setattr(tokenizers, "_merges", counted)
+    tokenizers._shipped.cache_clear()
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(first, range(4)))
+    assert len(readings) == 1
+    assert all(each("a raven").equal(made[0]("a raven")) for each in made)
