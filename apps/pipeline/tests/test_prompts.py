@@ -26,6 +26,7 @@ from inkpunk_sampling import SAMPLERS
 from inkpunk_unet import Residuals, UNet
 from inkpunk_unet.attention import TransformerBlock
 from inkpunk_vae import VAE
+from inkpunk_weights import CheckpointError
 from inkpunk_winograd import Inner, wrap
 from PIL import Image
 from safetensors.torch import save_file
@@ -376,6 +377,23 @@ def test_a_learned_word_means_what_it_was_made_of(
     assert f'TI hashes: "Thing: {digits}"' in infotext(picture.facts)
     assert Facts.from_json(picture.facts.to_json()) == picture.facts
     assert learned.generate(REQUEST)[0].facts.embeddings == {}
+
+
+def test_words_can_be_learned_and_forgotten_without_loading_anew(pipeline: Pipeline, embedding: Path) -> None:
+    request = replace(REQUEST, prompt="a thing at night")
+    plain = drawn(pipeline, request.prompt)
+    learned = pipeline.with_embeddings(embedding)
+    assert learned.unet is pipeline.unet
+    assert np.array_equal(drawn(learned, request.prompt), drawn(pipeline, "a red fox at night"))
+    assert np.array_equal(drawn(learned.with_embeddings(), request.prompt), plain)
+    assert np.array_equal(drawn(pipeline, request.prompt), plain)  # it stays as it is
+    # another word in its place has the same tokens, and draws what it means
+    save_file({"emb_params": torch.zeros(2, 32)}, embedding.with_name("Nothing.safetensors"))
+    other = learned.with_embeddings(embedding.with_name("Nothing.safetensors"))
+    renamed = drawn(other, "a nothing at night")
+    assert not np.array_equal(renamed, drawn(learned, request.prompt))
+    with pytest.raises(CheckpointError, match="no such file"):
+        learned.with_embeddings(embedding.with_name("gone.pt"))
 
 
 def test_the_command_line_takes_learned_words(tiny: Path, embedding: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from io import BytesIO
 from pathlib import Path
 
 import gradio as gr
@@ -27,6 +28,7 @@ from inkpunk_studio.work.job import Drawn, Job, Progress
 from PIL import Image
 
 HERE = Path(page.__file__).parent
+MOST_PIXELS = 64 * 64
 
 
 def job(prompt: str = "a raven", **told: object) -> Job:
@@ -146,7 +148,7 @@ def test_what_is_painted_is_the_mask_of_any_layer() -> None:
 def test_an_editor_without_a_picture_gives_none_and_no_picture_at_all_is_refused(
     held: dict[str, object] | None,
 ) -> None:
-    given = Given()
+    given = Given(MOST_PIXELS)
     given.edited(held)
     assert not given.values
     with pytest.raises(OrderError, match="there is no picture to edit, and none to follow"):
@@ -155,7 +157,7 @@ def test_an_editor_without_a_picture_gives_none_and_no_picture_at_all_is_refused
 
 def test_the_size_is_told_where_a_picture_is_followed_and_none_is_edited() -> None:
     told, picture = {"prompt": "a raven", "width": 64, "height": 96}, Image.new("RGB", (8, 8), "red")
-    given = Given()
+    given = Given(MOST_PIXELS)
     given.followed(picture, "canny", 1, (0, 1), ready=False)
     assert given.asked_with(told) == told | given.values
     given.edited({"background": picture, "layers": []})
@@ -163,7 +165,7 @@ def test_the_size_is_told_where_a_picture_is_followed_and_none_is_edited() -> No
 
 
 def test_what_is_given_names_pictures_that_go_with_it() -> None:
-    given, picture = Given(), Image.new("RGB", (8, 8), "red")
+    given, picture = Given(MOST_PIXELS), Image.new("RGB", (8, 8), "red")
     given.edited({"background": picture, "layers": []})
     given.extended({"left": 64, "top": 0, "right": None, "bottom": 8})
     given.followed(picture, "canny", 0.5, (0, 0.6), ready=False)
@@ -175,6 +177,15 @@ def test_what_is_given_names_pictures_that_go_with_it() -> None:
         "control": (f"canny:{name}:0.5:0-0.6",),
         "region": (f"an owl@{name}",),
     }
+
+
+def test_a_picture_of_more_pixels_than_are_drawn_becomes_smaller_with_its_mask() -> None:
+    given, painted_over = Given(MOST_PIXELS), Image.new("RGBA", (400, 100))
+    painted_over.paste((0, 0, 0, 255), (0, 0, 200, 100))
+    given.edited({"background": Image.new("RGB", (400, 100), "red"), "layers": [painted_over]})
+    init, mask = (Image.open(BytesIO(each.data)) for each in given.attachments)
+    assert init.size == mask.size == (128, 32)
+    assert mask.getbbox() == pytest.approx((0, 0, 64, 32), abs=3)
 
 
 def test_nothing_of_the_looks_comes_from_elsewhere() -> None:

@@ -15,6 +15,7 @@ from inkpunk_studio.work.models import Models
 from PIL import Image
 
 PICTURE = Image.new("RGB", (8, 8), "red")
+MOST_PIXELS = 64 * 64
 
 
 @pytest.fixture
@@ -23,7 +24,7 @@ def models(settings: Settings, shelf: Path) -> Models:
 
 
 def test_each_picture_goes_with_the_network_that_is_chosen_for_it() -> None:
-    given = Given()
+    given = Given(MOST_PIXELS)
     Followed.read(given, (PICTURE, "canny", "outline_canny", 0.5, 0, 0.6, False))
     Followed.read(given, (PICTURE, "canny", "outline_canny", 1, 0.2, 1, True))
     Seen.read(given, (PICTURE, "ip-adapter_one", 0.7))
@@ -39,7 +40,7 @@ def test_each_picture_goes_with_the_network_that_is_chosen_for_it() -> None:
 
 @pytest.mark.parametrize("network", [DEFAULT, None, ""])
 def test_the_usual_network_is_not_named_and_no_picture_asks_for_nothing(network: str | None) -> None:
-    given = Given()
+    given = Given(MOST_PIXELS)
     Followed.read(given, (PICTURE, "canny", network, 1, 0, 1, False))
     Followed.read(given, (None, "canny", "outline_canny", 1, 0, 1, False))
     Seen.read(given, (PICTURE, network, 1))

@@ -13,12 +13,14 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 import pytest
+import torch
 import uvicorn
 from inkpunk.orders.choice import ModelChoice
 from inkpunk_sketch import adapters, controls, weights
 from inkpunk_studio.app import create_app
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
+from safetensors.torch import save_file
 from visiting import PATIENCE, WIDE, Hub, Studio, Visit, until
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     shutil.copyfile(weights(), models / "dream.safetensors")
     (models / "broken.safetensors").write_bytes(weights().read_bytes()[:5000])
     shutil.copyfile(controls()["canny"], models / "contours_canny.safetensors")
+    save_file({"emb_params": torch.full((2, 64), 0.01)}, models / "glimmer.safetensors")
     shutil.copyfile(adapters()["lighthouse"], loras / "lighthouse.safetensors")
     settings = Settings(
         pictures=folder / "pictures",

@@ -53,7 +53,7 @@ def test_a_page_that_is_opened_again_goes_on_where_it_was_and_stops_within_a_ste
     job = visit.ask_for_long()
     visit.reload()
     visit.page.wait_for_selector("#draw-stage img.preview")
-    assert visit.page.input_value("#prompt textarea") == RAVEN
+    expect(visit.page.locator("#prompt textarea")).to_have_value(RAVEN)
     visit.reopen()
     visit.page.wait_for_selector("#draw-stage img.preview")
     assert visit.studio.desk.job(job.id).state == "drawing"
@@ -87,3 +87,17 @@ def test_several_pictures_come_as_many_and_an_adapter_is_in_the_recipe(visit: Vi
     last = visit.drawn()
     assert visit.page.locator("#draw-stage .drawn").count() == 2
     assert "lighthouse: 0.4" in opened(last).info["parameters"]
+
+
+def test_a_learned_word_is_written_into_the_prompt_and_drawn(visit: Visit) -> None:
+    visit.type_no_more()
+    visit.page.fill("#prompt textarea", "nvinkpunk raven")
+    visit.fill(**QUICK)
+    visit.unfold("Adapters")
+    visit.choose("#learned-word", "glimmer")
+    visit.page.click("#write-word")
+    expect(visit.page.locator("#prompt textarea")).to_have_value("nvinkpunk raven, glimmer")
+    visit.page.locator(".reading-box summary").first.click()
+    expect(visit.page.locator(".reading .learned")).to_have_text("glimmer: 2 learned")
+    visit.page.click("#draw-now")
+    assert 'TI hashes: "glimmer: ' in opened(visit.drawn()).info["parameters"]

@@ -21,7 +21,7 @@ from inkpunk.memory.precision import finite
 from inkpunk.memory.residence import Residence
 from inkpunk.models.control_nets import ControlNets, OpenControlNet
 from inkpunk.models.image_prompts import ImagePrompts, OpenImagePrompt
-from inkpunk.models.learned import Learned
+from inkpunk.models.learned import Learned, read_learned
 from inkpunk.models.loading import Defaults, Loaded
 from inkpunk.models.loras import Lora, OpenLora, Plain, as_lazy, with_defaults_of
 from inkpunk.models.previews import LinearPreview
@@ -142,6 +142,21 @@ class Model:
             )
         nets = self.control_nets.choosing(control_nets or {})
         return self._reading(nets, self.image_prompts.choosing(ip_adapter, image_encoder))
+
+    def with_embeddings(self: This, *embeddings: str | Path) -> This:
+        """The same model with these learned words and no others; without any, with none.
+
+        Nothing of the model is loaded anew, and this pipeline stays as it is.
+
+        Args:
+            embeddings: files of learned words (textual inversion), and folders of them, as `load` takes them.
+
+        Raises:
+            CheckpointError: for a file that is none, or not for this model.
+        """
+        learned = read_learned([Path(each) for each in embeddings], self.tokenizer, self.text_encoder.config)
+        # a learned word's tokens are the same as another's in its place, so that what was encoded does not count
+        return replace(self, learned=learned, encoded={}, tagged={}, tileable={})
 
     def with_networks_of(self: This, other: "Model") -> This:
         """The same model with what another twin of it has opened of control networks and image prompts."""

@@ -7,7 +7,6 @@ import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from io import BytesIO
-from math import sqrt
 from threading import Lock
 
 from inkpunk.pictures.facts import PictureError
@@ -17,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 from inkpunk_studio.http.fetching import FetchError, fetch
 from inkpunk_studio.http.outgoing import png_of
 from inkpunk_studio.settings import Settings
-from inkpunk_studio.work.attachments import Attachment
+from inkpunk_studio.work.attachments import Attachment, within
 
 MOST_PIXELS = 50_000_000
 """Of a picture that comes with a request, a good phone's: 200 MB once it is decoded."""
@@ -57,12 +56,8 @@ class Incoming:
 
     def within(self, most_pixels: int) -> "Incoming":
         """The picture itself, or where it has more pixels than are drawn, a smaller one of its shape."""
-        width, height = self.image.size
-        if width * height <= most_pixels:
-            return self
-        shrink = sqrt(most_pixels / (width * height))
-        size = max(1, int(width * shrink)), max(1, int(height * shrink))
-        return self.of(self.image.resize(size, Image.Resampling.LANCZOS))
+        image = within(self.image, most_pixels)
+        return self if image is self.image else self.of(image)
 
 
 def read_text(name: str, text: str, settings: Settings) -> Incoming:

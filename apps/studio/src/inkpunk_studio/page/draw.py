@@ -12,12 +12,12 @@ from inkpunk.models.hub import SKETCH
 from inkpunk.orders.options import FILE, OPTIONS
 from inkpunk.orders.values import OrderError, Value
 
-from inkpunk_studio.page.adapters import adapter_choice, with_adapter
+from inkpunk_studio.page.adapters import adapter_choice, with_adapter, word_choice
 from inkpunk_studio.page.drawing import AT_ONCE, QUIET, Shown, Stage, forget, seed_of, stop
 from inkpunk_studio.page.fields import DEFAULT, Field, field, told
 from inkpunk_studio.page.live import drawn_live
 from inkpunk_studio.page.ordering import orders_of
-from inkpunk_studio.page.reading import LANGUAGE, reading_of
+from inkpunk_studio.page.reading import LANGUAGE, Vocabulary, reading_of
 from inkpunk_studio.page.shared import stays
 from inkpunk_studio.page.stage import EMPTY
 from inkpunk_studio.settings import Settings
@@ -100,11 +100,11 @@ def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
                 again = gr.Button("Keep this seed", size="sm", elem_id="again", min_width=120)
                 to_edit = gr.Button("Edit this picture", size="sm", elem_id="to-edit", min_width=120)
         with gr.Column(elem_classes="settings", min_width=280):
-            typing, count, dice, shown = _settings(desk, settings)
+            typing, count, dice, shown = _settings(desk, settings, prompt)
     tab = DrawTab((prompt, negative, *shown), typing, gr.Number(0, visible=False), stage, to_edit)
     _drawing(desk, settings, tab, go, count)
     _live(desk, tab)
-    _read(tab, read)
+    _read(tab, Vocabulary(desk.models), read)
     _stopping(desk, tab, halt)
     seed = tab.field("seed").component
     dice.click(lambda: "", None, seed, **AT_ONCE)
@@ -158,7 +158,9 @@ def _prompts(settings: Settings) -> tuple[Field, Field, gr.HTML, gr.HTML]:
     return prompt, negative, read, gr.HTML(reading_of({})[1], elem_classes="reading-box")
 
 
-def _settings(desk: Desk, settings: Settings) -> tuple[gr.Checkbox, gr.Number, gr.Button, tuple[Field, ...]]:
+def _settings(
+    desk: Desk, settings: Settings, prompt: Field
+) -> tuple[gr.Checkbox, gr.Number, gr.Button, tuple[Field, ...]]:
     """Make what is below the prompt: the switch of live drawing, the count, the dice, and all other fields."""
     left_open: dict[str, Any] = {"info": None, "placeholder": DEFAULT, "min_width": 90}
     model = _model_field(desk)
@@ -184,10 +186,10 @@ def _settings(desk: Desk, settings: Settings) -> tuple[gr.Checkbox, gr.Number, g
         dice = gr.Button("⚄ New seed", size="sm", elem_id="dice", min_width=90, scale=1)
     hidden = list[Field]()
     for title, names in in_accordions().items():
-        with gr.Accordion(title, open=False):
+        with gr.Accordion(title, open=False) as accordion:
             made = {name: field(name, [*desk.asking.upscalers()]) for name in names}
             if "lora" in made:
-                _adapters(desk.models, made["lora"])
+                _adapters(desk.models, accordion, made["lora"], prompt)
             hidden += made.values()
 
     def may_be_typed(chosen: str | None) -> gr.Checkbox:
@@ -214,11 +216,12 @@ def _model_field(desk: Desk) -> Field:
     return Field("model", box, show, lambda shown: None if shown in (None, DEFAULT) else shown)
 
 
-def _adapters(models: Models, lines: Field) -> None:
-    """Beside the adapters' lines, a way to write one without knowing how."""
-    name, weight = adapter_choice(models, "draw")
+def _adapters(models: Models, accordion: gr.Accordion, lines: Field, prompt: Field) -> None:
+    """Beside the adapters' lines, a way to write one without knowing how; and one for learned words."""
+    name, weight = adapter_choice(models, accordion, "draw")
     add = gr.Button("Add it", size="sm", elem_id="draw-add-adapter")
     add.click(with_adapter, [lines.component, name, weight], lines.component, **AT_ONCE)
+    word_choice(models, accordion, prompt.component)
 
 
 def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count: gr.Number) -> None:
@@ -272,13 +275,13 @@ def _live(desk: Desk, tab: DrawTab) -> None:
     prompt.component.input(draw_typed, [tab.clock, tab.typing, *shown], stage.outputs, js=CLOCK, **QUIET)
 
 
-def _read(tab: DrawTab, read: list[gr.HTML]) -> None:
+def _read(tab: DrawTab, vocabulary: Vocabulary, read: list[gr.HTML]) -> None:
     """Tell how the prompts are read, as somebody types."""
     language = [each for each in tab.fields if each.name in LANGUAGE]
     components = [each.component for each in language]
 
     def as_read(*values: Any) -> tuple[str, str]:
-        return reading_of(told(language, values))
+        return reading_of(told(language, values), vocabulary.words())
 
     gr.on(  # pyright: ignore[reportUnknownMemberType]
         [each.change for each in components], as_read, components, read, trigger_mode="always_last", **AT_ONCE

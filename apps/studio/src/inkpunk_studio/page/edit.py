@@ -57,14 +57,14 @@ class Pictures:
         told = [*(part for each in self.followed for part in each.components), *self.seen.components]
         return [self.editor, *self.sides, self.factor, *told, *self.placed]
 
-    def read(self, shown: tuple[Any, ...]) -> Given:
-        """What is given.
+    def read(self, shown: tuple[Any, ...], most_pixels: int) -> Given:
+        """What is given, in pictures of at most so many pixels.
 
         Raises:
             OrderError: for what cannot be.
         """
         rest = iter(shown)
-        given = Given()
+        given = Given(most_pixels)
         editor, sides, factor = next(rest), [next(rest) for _ in self.sides], next(rest)
         given.edited(editor)
         given.extended(dict(zip(SIDES, sides, strict=True)))
@@ -131,7 +131,7 @@ def edit_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState, drawn_as: tu
         turn = stage.turns.take(request.session_hash)
         count = len(pictures.components)
         try:
-            given = await asyncio.to_thread(pictures.read, values[:count])
+            given = await asyncio.to_thread(pictures.read, values[:count], settings.most_pixels)
             orders = orders_of(given.asked_with(told(fields, values[count:])), 1, 1)
         except OrderError as error:
             yield stage.refused(error)

@@ -8,7 +8,7 @@ from typing import Any, cast
 from inkpunk.orders.values import OrderError
 from PIL import Image, ImageChops
 
-from inkpunk_studio.work.attachments import Attachment
+from inkpunk_studio.work.attachments import Attachment, within
 
 PAINTED = 128  # the alpha from which a stroke counts: its soft edge would be drawn anew by half
 SHAPE = ("width", "height")
@@ -20,10 +20,12 @@ class Given:
     """What was given so far.
 
     Attributes:
+        most_pixels: of a picture that is kept; what is larger becomes smaller, in its shape.
         values: of options, by their names.
         attachments: the pictures that they name.
     """
 
+    most_pixels: int
     values: dict[str, object] = field(default_factory=dict)
     attachments: list[Attachment] = field(default_factory=list)
 
@@ -43,7 +45,7 @@ class Given:
     def attach(self, picture: Image.Image) -> str:
         """Keep a picture, and tell its name."""
         held = BytesIO()
-        picture.save(held, "PNG", compress_level=1)
+        within(picture, self.most_pixels).save(held, "PNG", compress_level=1)
         attachment = Attachment(held.getvalue())
         self.attachments.append(attachment)
         return attachment.name

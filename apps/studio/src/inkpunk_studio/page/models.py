@@ -52,8 +52,8 @@ def models_tab(desk: Desk, settings: Settings, shared: Shared) -> Dependency:
     shown = [listed, chosen]
     with gr.Accordion("Download from Hugging Face", open=False):
         _download(desk, settings, shown)
-    with gr.Accordion("Adapters", open=False):
-        _adapters(desk.models, shared)
+    with gr.Accordion("Adapters", open=False) as accordion:
+        _adapters(desk.models, accordion, shared)
 
     def come(opened: gr.SelectData) -> tuple[Any, ...]:
         return listing(desk.models) if opens(opened, MODELS) else (stays(),) * len(shown)
@@ -95,8 +95,8 @@ def _download(desk: Desk, settings: Settings, shown: list[Any]) -> None:
     get.click(fetched, wanted, [coming, *shown], **QUIET)
 
 
-def _adapters(models: Models, shared: Shared) -> None:
-    adapter, weight = adapter_choice(models, "one")
+def _adapters(models: Models, accordion: gr.Accordion, shared: Shared) -> None:
+    adapter, weight = adapter_choice(models, accordion, "one")
     told = gr.Textbox(label="What the adapter is", lines=4, interactive=False, elem_id="adapter-report")
     add = gr.Button("Add it to Draw", elem_id="add-adapter")
     lines = next(each for each in shared.fields if each.name == "lora")

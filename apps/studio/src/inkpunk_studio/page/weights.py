@@ -49,6 +49,11 @@ def adapters_of(models: Models) -> list[str]:
     return [each.name for each in models.networks.known("adapter")]
 
 
+def words_of(models: Models) -> list[str]:
+    """The learned words that prompts for the current model may use."""
+    return [each.name for each in models.words.fitting(models.shape(models.current))]
+
+
 def what_adapter(models: Models, name: str) -> str:
     """What a listed adapter is, a line for each thing; one that is not there is none."""
     try:

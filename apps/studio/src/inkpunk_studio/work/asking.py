@@ -16,6 +16,7 @@ from inkpunk_studio.work.limits import check_order, check_plain_name, check_requ
 from inkpunk_studio.work.models import Models
 from inkpunk_studio.work.needs import Needs, needs_of, texts_of
 from inkpunk_studio.work.networks import NotListedError
+from inkpunk_studio.work.words import Word
 
 if TYPE_CHECKING:
     from inkpunk.models.loras import Lora
@@ -55,6 +56,10 @@ class Asking:
             named["image-encoder"] = networks.named(choice.image_encoder, "image encoder")
         return named
 
+    def usual_choice(self) -> ModelChoice:
+        """The model that draws orders which name none."""
+        return self._models.choice()
+
     def choice(self, order: Order) -> ModelChoice:
         """The model that draws it, without adapters of its own.
 
@@ -70,6 +75,15 @@ class Asking:
             OrderError: for one that is not listed.
         """
         return needs_of(order, self._models)
+
+    def words(self, order: Order) -> tuple[Word, ...]:
+        """The learned words that its prompts may use.
+
+        Raises:
+            OrderError: for a model that is not listed any more.
+        """
+        models = self._models
+        return models.words.fitting(models.shape(str(order.values.get("model") or models.current)))
 
     def loras(self, order: Order) -> "tuple[Lora, ...]":
         """The adapters that it asks for beside its prompt.

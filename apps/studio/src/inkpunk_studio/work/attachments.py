@@ -5,10 +5,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from math import sqrt
 from pathlib import Path
 
 from inkpunk.orders.order import Order
 from inkpunk.orders.values import OrderError, Value
+from PIL import Image
 
 PICTURE_OPTIONS = ("init", "mask", "control", "hint", "image-prompt", "region")
 """Options of an order that name pictures."""
@@ -33,6 +35,16 @@ class Attachment:
     def name(self) -> str:
         """What orders call it, as "attached-0123456789abcdef0123456789abcdef"."""
         return f"attached-{hashlib.sha256(self.data).hexdigest()[:32]}"
+
+
+def within(image: Image.Image, most_pixels: int) -> Image.Image:
+    """The picture itself, or where it has more pixels than are drawn, a smaller one of its shape."""
+    width, height = image.size
+    if width * height <= most_pixels:
+        return image
+    shrink = sqrt(most_pixels / (width * height))
+    size = max(1, int(width * shrink)), max(1, int(height * shrink))
+    return image.resize(size, Image.Resampling.LANCZOS)
 
 
 def check_names(order: Order, attachments: Iterable[str]) -> None:

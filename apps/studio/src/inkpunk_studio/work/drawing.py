@@ -21,6 +21,7 @@ from PIL import Image
 from inkpunk_studio.work.asking import Asking
 from inkpunk_studio.work.job import Drawn
 from inkpunk_studio.work.needs import Needs
+from inkpunk_studio.work.words import Word
 
 Load = Callable[[ModelChoice], Pipeline]
 
@@ -56,6 +57,7 @@ class Easel:
         self._choice: ModelChoice | None = None
         self._loras: tuple[Lora, ...] = ()
         self._networks = Needs()
+        self._words: tuple[Word, ...] = ()
         self._plain: Pipeline | None = None
         self._adapted: Pipeline | None = None
 
@@ -64,8 +66,11 @@ class Easel:
         choice: ModelChoice,
         loras: tuple[Lora, ...] = (),
         needs: Needs = Needs(),  # noqa: B008  # frozen
+        words: tuple[Word, ...] = (),
     ) -> Pipeline:
         """The model, loaded unless it is already, with these adapters beside those of the choice, and these networks.
+
+        Its prompts may use these learned words.
 
         Networks that are at hand stay so for as long as pictures need no others; then they give way to these.
 
@@ -76,6 +81,17 @@ class Easel:
             self.clear()
             self._plain = self._adapted = self._load(choice)
             self._choice, self._loras, self._networks = choice, (), Needs.of_choice(choice)
+            self._words = ()
+        if words != self._words:
+            width = (
+                self._plain.text_encoder.config.width
+            )  # of a model that was not here, nobody knew it before
+            files = [each.path for each in words if each.inspected.context in (None, width)]
+            adapted, self._adapted = self._adapted, None
+            self._plain = self._plain.with_embeddings(*files)
+            if adapted is not None and self._loras:
+                self._adapted = adapted.with_embeddings(*files)
+            self._words = words
         if not needs.within(self._networks):
             self._plain = self._plain.with_networks(needs.told, needs.ip_adapter, needs.image_encoder)
             adapted, self._adapted = self._adapted, self._plain
@@ -97,7 +113,7 @@ class Easel:
 
     def clear(self) -> None:
         """Give the model back, and the memory of what is not used any more."""
-        self._choice, self._loras, self._networks = None, (), Needs()
+        self._choice, self._loras, self._networks, self._words = None, (), Needs(), ()
         self._plain = self._adapted = None
         free()
 
@@ -113,7 +129,9 @@ class Easel:
             OrderError, RequestError: for what cannot be drawn.
             DeviceError, HubError, CheckpointError: for a model that cannot be loaded.
         """
-        pipeline = self.pipeline(asking.choice(order), asking.loras(order), asking.needs(order))
+        pipeline = self.pipeline(
+            asking.choice(order), asking.loras(order), asking.needs(order), asking.words(order)
+        )
         request = asking.request(order, folder, pipeline.defaults.size)
         for step in pipeline.run(request):
             yield Begun(pipeline, request, step)

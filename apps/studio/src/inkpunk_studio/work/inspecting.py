@@ -18,11 +18,12 @@ from inkpunk_weights import (
     open_adapter,
     open_checkpoint,
     open_control,
+    open_embedding,
     open_image_encoder,
     open_image_prompt,
 )
 
-Kind = Literal["model", "control network", "image prompt", "image encoder", "adapter", "other"]
+Kind = Literal["model", "control network", "image prompt", "image encoder", "adapter", "embedding", "other"]
 
 CHECKPOINTS = (".safetensors", ".ckpt")
 WEIGHTS = (*CHECKPOINTS, ".pth", ".pt", ".bin")
@@ -41,12 +42,14 @@ class Inspected:
         family: of a control network, "ControlNet" or "T2I-Adapter".
         widths: of the UNet that it has, or is for, at its levels; empty where that cannot be told.
         context: how wide the prompts are that this UNet reads; None likewise.
+        word: of an embedding, what prompts call it.
     """
 
     kind: Kind
     family: str = ""
     widths: tuple[int, ...] = ()
     context: int | None = None
+    word: str = ""
 
     def fits(self, model: "Inspected") -> bool:
         """Whether this network seems to be for a model; what cannot be told of either speaks for it."""
@@ -61,13 +64,13 @@ OTHER = Inspected("other")
 
 
 def inspect(path: Path) -> Inspected:
-    """Tell what a file is, or a folder that is one model or one network; nothing but headers is read.
+    """Tell what a file is, or a folder that is one model or one network; headers are read, and an embedding whole.
 
     A file of one of `CHECKPOINTS`' endings that is nothing else counts as a model, also a damaged one: who chooses it
     is told what is wrong with it.
     """
     try:
-        return _inspected(path, *_state(path))
+        return _inspected(path, *state_of(path))
     except (OSError, ValueError):
         return OTHER
 
@@ -83,7 +86,7 @@ def is_ours(folder: Path) -> bool:
 def unet_of(path: Path) -> Inspected:
     """A model with the shape of its UNet, which of a folder takes more than `inspect` looks at."""
     try:
-        return _of_model(path, *_state(path))
+        return _of_model(path, *state_of(path))
     except (OSError, ValueError):
         return Inspected("model")
 
@@ -94,12 +97,12 @@ def mark_of(path: Path) -> str:
     It is the hash that AUTOMATIC1111 had first, of 64 KiB that begin 1 MiB within the file.
     """
     try:
-        return "" if path.is_dir() else _mark(path, *_state(path))
+        return "" if path.is_dir() else _mark(path, *state_of(path))
     except OSError:
         return ""
 
 
-def _state(path: Path) -> tuple[int, int]:
+def state_of(path: Path) -> tuple[int, int]:
     """What changes when a file, or a folder's weights, do: when it was written, and its size."""
     if not path.is_dir():
         seen = path.stat()
@@ -178,11 +181,19 @@ def _adapter(path: Path) -> Inspected:
     return Inspected("adapter", "LoRA")
 
 
+def _embedding(path: Path) -> Inspected:
+    embedding = open_embedding(path)
+    return Inspected(
+        "embedding", "textual inversion", context=embedding.vectors.shape[1], word=embedding.names[0]
+    )
+
+
 READERS: Mapping[str, Callable[[Path], Inspected]] = {
     "control network": _control,
     "image prompt": _image_prompt,
     "image encoder": _image_encoder,
     "adapter": _adapter,
+    "embedding": _embedding,
 }
 """By what inkpunk finds a file to be, what reads it closer."""
 

@@ -15,6 +15,7 @@ from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.folders import bytes_of, models_of_hub, weights_in
 from inkpunk_studio.work.inspecting import CHECKPOINTS, Inspected, unet_of
 from inkpunk_studio.work.networks import Networks
+from inkpunk_studio.work.words import Words
 
 HASH_DIGITS = 10  # that recipes, and AUTOMATIC1111's lists, have
 
@@ -43,11 +44,12 @@ class Models:
 
     Attributes:
         networks: control networks, adapters and the like that lie in the same folders; what a file is decides.
+        words: learned words, likewise.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.networks = Networks(settings)
+        self.networks, self.words = Networks(settings), Words(settings)
         self._lock = Lock()
         self._current = _name_of(settings.choice.model)
 
@@ -97,13 +99,13 @@ class Models:
         raise OrderError(f"model {told[:60]!r}: is not among those listed; did you mean {close[0]!r}?")
 
     def choice(self, name: str | None = None) -> ModelChoice:
-        """How a listed model is loaded; None is the current one.
+        """How a listed model is loaded; None is the current one. Learned words come when a picture is drawn.
 
         Raises:
             OrderError: for one that is not listed.
         """
         found = self.current if name is None else self.named(name)
-        return replace(self._settings.choice, model=self._places()[found])
+        return replace(self._settings.choice, model=self._places()[found], embeddings=())
 
     def shape(self, name: str) -> Inspected:
         """What networks have to fit to draw with a listed model, as far as files tell it before it is loaded.

@@ -70,7 +70,7 @@ class Worker(Thread):
 
     def _pipeline_ready(self, easel: "Easel") -> None:
         """Load the model that will most likely be asked for."""
-        _ = easel.pipeline(self._settings.choice)
+        _ = easel.pipeline(self._asking.usual_choice())
         self._loaded = easel.choice
 
     def _work_on(self, easel: "Easel", job: Job) -> None:

@@ -162,7 +162,7 @@ def _list(addresses: APIRouter, desk: Desk, settings: Settings) -> None:
     @addresses.get("/embeddings")
     async def embeddings() -> dict[str, Any]:
         """Learned words."""
-        return {**listing.embeddings(settings)}
+        return {**await to_thread.run_sync(listing.embeddings, desk.models)}
 
     @addresses.get("/sd-vae")
     @addresses.get("/sd-modules")

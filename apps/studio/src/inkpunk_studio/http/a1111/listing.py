@@ -6,11 +6,13 @@ from typing import Any
 
 from inkpunk.models.loras import adapters_in
 from inkpunk_sampling import SAMPLERS, SCHEDULE_TYPES
-from inkpunk_weights import CheckpointError
+from inkpunk_weights import CheckpointError, open_embedding
 
 from inkpunk_studio.http.a1111.options import current
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
+from inkpunk_studio.work.models import Models
+from inkpunk_studio.work.words import Word
 
 Objects = list[dict[str, Any]]
 
@@ -86,13 +88,26 @@ def loras(settings: Settings) -> Objects:
     return [{"name": name, "alias": name, "path": name, "metadata": {}} for name in names]
 
 
-def embeddings(settings: Settings) -> Mapping[str, Any]:
-    """The learned words that were given when the studio was started."""
-    loaded = {
-        Path(each).stem: dict.fromkeys(("step", "sd_checkpoint", "sd_checkpoint_name", "shape", "vectors"))
-        for each in settings.choice.embeddings
+def embeddings(models: Models) -> Mapping[str, Any]:
+    """The learned words that prompts for the current model may use, and those for another."""
+    shape = models.shape(models.current)
+    there = {"loaded": models.words.fitting(shape), "skipped": models.words.other(shape)}
+    return {part: {each.name: _embedding(each) for each in words} for part, words in there.items()}
+
+
+def _embedding(word: Word) -> Mapping[str, Any]:
+    try:
+        embedding = open_embedding(word.path)
+    except CheckpointError:
+        return dict.fromkeys(("step", "sd_checkpoint", "sd_checkpoint_name", "shape", "vectors"))
+    vectors, width = embedding.vectors.shape
+    return {
+        "step": embedding.step,
+        "sd_checkpoint": None,
+        "sd_checkpoint_name": embedding.model,
+        "shape": width,
+        "vectors": vectors,
     }
-    return {"loaded": loaded, "skipped": {}}
 
 
 def scripts() -> Mapping[str, Any]:
