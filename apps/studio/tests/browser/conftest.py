@@ -1,9 +1,10 @@
 """A running studio, and a browser that visits it: Debian's chromium, or any other that is there.
 
-The usual runs leave these out, as a browser takes minutes; `uv run --group browser pytest apps/studio/tests/browser`
-has them. With `INKPUNK_PICTURES_OF_THE_PAGE=1` the README's pictures are made anew.
+The studio's other tests leave these out, as a browser is not everywhere: `uv run --group browser pytest
+apps/studio/tests/browser` has them. With `INKPUNK_PICTURES_OF_THE_PAGE=1` the README's pictures are made anew.
 """
 
+import os
 import shutil
 import socket
 from collections.abc import Iterator
@@ -79,7 +80,8 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
 def browser() -> "Iterator[Browser]":
     playwright = pytest.importorskip("playwright.sync_api", reason="no playwright: uv sync --group browser")
     if CHROMIUM is None:
-        pytest.skip("no chromium is installed: apt-get install chromium")
+        without = pytest.fail if "CI" in os.environ else pytest.skip  # there it is not to be passed over
+        without("no chromium is installed: apt-get install chromium")
     playwright.expect.set_options(timeout=PATIENCE)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
