@@ -35,6 +35,7 @@ def worst(request: Request, pipeline: Pipeline) -> int:
     return max(int(np.abs(together - other).max()) for other in (backwards, alone))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("dtype", "name"), [*(("bfloat16", name) for name in REQUESTS), ("float16", "chosen")]
 )

@@ -297,6 +297,7 @@ MEETINGS: dict[str, Callable[[Request], Request]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("name", "guess"), [*((name, False) for name in MEETINGS), ("AND", True), ("batch", True), ("lcm", True)]
 )

@@ -19,6 +19,7 @@ def drawn(pipeline: Pipeline, **changes: object) -> np.ndarray:
     return np.asarray(pipeline.generate(replace(REQUEST, **changes))[0].image)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws_alone_as_in_a_batch(pipeline: Pipeline, sampler: str) -> None:
     together = pipeline.generate(replace(REQUEST, sampler=sampler, seeds=(2, 3)))

@@ -368,6 +368,7 @@ MEETINGS = [("plain", pair) for pair in PAIRS] + [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("model", "pair"),
     MEETINGS,

@@ -209,6 +209,7 @@ MEETINGS: dict[str, Callable[[Request], Request]] = {
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", MEETINGS)
 def test_image_prompts_meet_every_other_feature(name: str, seeing: dict[str, Pipeline]) -> None:
     """Both act: the drawing is neither that of the one alone nor of the other."""
@@ -258,6 +259,7 @@ def alone_by_memory(pipeline: Pipeline, request: Request) -> int:
     return pipeline.memory(pipeline.plan(request)) - pipeline.memory(pipeline.plan(plain))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("kind", ADAPTERS)
 @pytest.mark.parametrize("settings", [{"offload": True}, {"low_memory": True}, {"dtype": "bfloat16"}])
 def test_image_prompts_work_wherever_the_model_does(

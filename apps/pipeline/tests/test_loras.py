@@ -80,6 +80,7 @@ sets = st.lists(
 )
 
 
+@pytest.mark.thorough
 @settings(deadline=None, max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @example([[Lora("ink", 0.5), Lora("ink", 0.5), Lora("ink", -1.0)]])  # which cancel out
 @given(st.lists(sets, min_size=1, max_size=4))
@@ -134,6 +135,7 @@ def test_a_merged_weight_is_the_one_of_the_paper(with_folder: Pipeline, folder: 
     torch.testing.assert_close(merged.double(), expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "mode",
     [{}, {"offload": True}, {"low_memory": True}, {"dtype": "bfloat16"}],

@@ -227,6 +227,7 @@ def test_memory_that_is_returned_leaves_no_holes() -> None:
     assert int(grown) < 36 << 20
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc is told what to keep")
 @pytest.mark.parametrize(("within", "held"), [("nullcontext", True), ("giving_back_maps", False)])
 def test_what_large_maps_free_is_given_back_where_that_is_asked_for(within: str, held: bool) -> None:
@@ -353,6 +354,7 @@ def test_free_memory_is_known_here_and_not_where_there_is_no_device() -> None:
 WAYS = [{}, {"offload": True}, {"low_memory": True}, {"dtype": "float16"}, {"dtype": "bfloat16"}]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     "dtype", [torch.float64, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str
 )

@@ -126,6 +126,7 @@ def test_other_programs_names_become_ours(pipeline: Pipeline) -> None:
     assert told.image.tobytes() == named.image.tobytes()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_draws_alone_what_it_draws_in_a_batch(pipeline: Pipeline, sampler: str) -> None:
     request = Request("a raven", seeds=(7, 8), sampler=sampler, steps=2)

@@ -229,6 +229,7 @@ def unless_refused(folder: Path, options: list[str]) -> tuple[bytes, Facts, str]
         return None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [name for name in OPTIONS if name != "ema"])
 def test_an_option_that_changes_a_pixel_changes_both_texts_of_the_recipe(
     folder: Path, plain: tuple[bytes, Facts, str], name: str

@@ -82,6 +82,7 @@ def plain_results(networks: Callable[[], Networks]) -> list[Tensor]:
     return results(*make(networks))
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("way", [*WAYS, "all"])
 def test_each_way_computes_the_same(
     way: str, networks: Callable[[], Networks], plain_results: list[Tensor]
@@ -197,6 +198,7 @@ def test_the_command_line_leaves_ways_out(
     assert asked == [Speed(), Speed(winograd=False, memo=False, compile=True)]
 
 
+@pytest.mark.thorough
 def test_compiled_networks_compute_the_same(tiny: Path) -> None:
     # in a process of its own: here every call is checked by beartype, which torch.compile cannot trace
     script = """

@@ -74,6 +74,7 @@ def difference(found: Tensor, wanted: Tensor) -> float:
     return float((found - wanted).abs().max() / wanted.abs().max())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("axes", "left_out"),
     [

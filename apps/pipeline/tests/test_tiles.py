@@ -153,6 +153,7 @@ def test_a_smooth_picture_has_no_seams(sketch: Pipeline, monkeypatch: pytest.Mon
     assert across > inside, "seams would not be seen"
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems keep no mark of the highest memory")
 def test_memory_does_not_grow_with_the_picture(tiny: Path) -> None:
     """In a process of its own; what it takes beyond the picture's own copies: whole, it takes 90 MiB more."""

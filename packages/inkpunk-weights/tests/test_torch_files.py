@@ -596,6 +596,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.thorough
 def test_a_pickle_takes_no_more_memory_than_is_said(tmp_path: Path) -> None:
     start = b"".join(pickle.dumps(value, 2) for value in (0x1950A86A20F9469CFC6C, 1001, {}))
     for name, bomb in PICKLE_BOMBS.items():

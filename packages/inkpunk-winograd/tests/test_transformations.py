@@ -580,6 +580,7 @@ def test_the_small_model_takes_every_fast_way() -> None:
     assert ways["attention"] == "native attention"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", TRANSFORMATIONS)
 def test_an_accelerated_model_gives_what_a_plain_one_gives_and_is_restored_after_it(name: str) -> None:
     plain, fast = make(), accelerate(make())
