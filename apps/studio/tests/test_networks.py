@@ -23,7 +23,7 @@ from inkpunk_studio.work.models import Models
 from inkpunk_studio.work.needs import Needs, needs_of
 from inkpunk_studio.work.networks import NotListedError
 from inkpunk_unet import ControlNet, ControlNetConfig, UNetConfig
-from inkpunk_weights import save_control
+from inkpunk_weights import CheckpointError, save_control
 from PIL import Image
 
 Make = Callable[..., Order]
@@ -320,3 +320,11 @@ def test_a_network_for_another_model_is_told_without_its_folder(
     assert job.state == "failed"
     assert job.error is not None and "small_canny" in job.error
     assert str(tmp_path) not in job.error
+
+
+def test_adapters_are_there_again_after_others_could_not_be_read(sketch: Pipeline, tmp_path: Path) -> None:
+    easel, choice, lighthouse = Easel(lambda _: sketch), ModelChoice(), (Lora("lighthouse"),)
+    assert easel.pipeline(choice, lighthouse).loras
+    with pytest.raises(CheckpointError):
+        easel.pipeline(choice, (Lora(tmp_path / "gone.safetensors"),))
+    assert easel.pipeline(choice, lighthouse).loras

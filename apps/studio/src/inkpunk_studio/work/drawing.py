@@ -68,9 +68,8 @@ class Easel:
         needs: Needs = Needs(),  # noqa: B008  # frozen
         words: tuple[Word, ...] = (),
     ) -> Pipeline:
-        """The model, loaded unless it is already, with these adapters beside those of the choice, and these networks.
-
-        Its prompts may use these learned words.
+        """The model, loaded unless it is already, with these adapters beside those of the choice, these networks, and
+        these learned words for its prompts.
 
         Networks that are at hand stay so for as long as pictures need no others; then they give way to these.
 
@@ -83,15 +82,12 @@ class Easel:
             self._choice, self._loras, self._networks = choice, (), Needs.of_choice(choice)
             self._words = ()
         if words != self._words:
-            width = (
-                self._plain.text_encoder.config.width
-            )  # of a model that was not here, nobody knew it before
+            width = self._plain.text_encoder.config.width  # nobody knew it of a model that was not here
             files = [each.path for each in words if each.inspected.context in (None, width)]
-            adapted, self._adapted = self._adapted, None
-            self._plain = self._plain.with_embeddings(*files)
-            if adapted is not None and self._loras:
-                self._adapted = adapted.with_embeddings(*files)
-            self._words = words
+            plain = adapted = self._plain.with_embeddings(*files)
+            if self._loras and self._adapted is not None:
+                adapted = self._adapted.with_embeddings(*files)
+            self._plain, self._adapted, self._words = plain, adapted, words
         if not needs.within(self._networks):
             self._plain = self._plain.with_networks(needs.told, needs.ip_adapter, needs.image_encoder)
             adapted, self._adapted = self._adapted, self._plain
@@ -101,7 +97,7 @@ class Easel:
             self._networks = needs
             free()
         if self._adapted is None or loras != self._loras:
-            self._adapted = self._plain  # so that two adapted ones are never held at once
+            self._adapted, self._loras = self._plain, ()  # so that two adapted ones are never held at once
             self._adapted = self._plain.with_adapters(*choice.loras, *loras) if loras else self._plain
             self._loras = loras
         return self._adapted
