@@ -52,6 +52,7 @@ def test_large_pictures_have_the_same_bits_in_any_batch(
     assert not worst(replace(REQUESTS[name], width=64, height=64), pipeline)
 
 
+@pytest.mark.thorough
 def test_small_pictures_in_float32_are_true_to_one_level(sketch: Pipeline) -> None:
     request = Request("nvinkpunk red [raven|fox]", seeds=(11, 12, 13, 14), steps=8, sampler="ddim")
     assert worst(request, sketch) == 1  # and not to the bit: sums in another order

@@ -153,6 +153,7 @@ def test_what_is_not_finite_is_found_in_every_kind_of_file(
     assert CliRunner().invoke(main, ["inspect", str(tmp_path / "damaged.safetensors")]).exit_code == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("stage", OVERFLOWS)
 def test_what_overflows_in_float16_is_done_again_in_float32(
     tiny: Path, caplog: pytest.LogCaptureFixture, stage: str

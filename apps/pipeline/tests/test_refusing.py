@@ -25,6 +25,7 @@ def python(*arguments: object, **environment: str) -> subprocess.CompletedProces
     return subprocess.run(command, env=os.environ | environment, capture_output=True, encoding="cp1252")
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name cannot be any bytes")
 def test_a_terminal_that_cannot_show_a_path_loses_no_picture(tiny: Path, tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode("絵".encode() + b"\xff")  # in no code page, and no UTF-8
@@ -41,6 +42,7 @@ def test_a_terminal_that_cannot_show_a_path_loses_no_picture(tiny: Path, tmp_pat
     assert "\\u7d75\\udcff" in result.stdout
 
 
+@pytest.mark.thorough
 def test_a_terminal_that_cannot_show_a_prompt_shows_escapes() -> None:
     encoding = "cp1252"
     result = python("prompt", "烏, a raven", PYTHONIOENCODING=encoding, PYTHONUTF8="0")
@@ -162,6 +164,7 @@ def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     assert "No space left on device" in result.stderr and "Traceback" not in result.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="Windows has no alarms")
 @pytest.mark.parametrize("name", ["x.safetensors", "x.ckpt"])
 def test_ctrl_c_in_convert_is_no_fault_of_the_file(tiny: Path, tmp_path: Path, name: str) -> None:

@@ -62,6 +62,7 @@ def saved(pipeline: Pipeline, folder: Path, request: Request, name: str = "drawn
     return pipeline.generate(request)[-1].save(folder / name, overwrite=True)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("sampler", [*SAMPLERS])
 def test_a_request_from_a_picture_draws_it_again_by_every_sampler(
     pipeline: Pipeline, tmp_path: Path, sampler: str

@@ -75,6 +75,7 @@ def pixels(pipeline: Pipeline, request: Request) -> list[bytes]:
     return [np.asarray(each.image).tobytes() for each in pipeline.pictures(request, last.latents)]
 
 
+@pytest.mark.thorough
 def test_eight_threads_draw_on_one_pipeline_what_each_draws_alone(
     tiny: Path, folder: Path, control_net: Path, image_prompts: Path, tiny_vae: Path
 ) -> None:

@@ -59,6 +59,7 @@ def test_blocks_change_nothing(memory: int, block: int, monkeypatch: pytest.Monk
     assert torch.allclose(winograd_conv2d(x, weight, bias, memory=memory), whole, rtol=EXACT, atol=EXACT)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("native", [False, True])
 @settings(max_examples=10, deadline=None)  # of real sizes: smaller ones are convolved directly
 @given(
