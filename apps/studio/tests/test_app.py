@@ -1,5 +1,6 @@
 import asyncio
 import gc
+import inspect
 import logging
 import re
 import signal
@@ -22,7 +23,7 @@ from inkpunk.cli import main as inkpunk
 from inkpunk_studio import serving
 from inkpunk_studio.app import create_app
 from inkpunk_studio.command import main, studio
-from inkpunk_studio.importing import without_servers
+from inkpunk_studio.importing import remembering_signatures, without_servers
 from inkpunk_studio.page.kept import Kept
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -137,6 +138,23 @@ def test_a_page_gets_no_server_before_it_is_mounted(monkeypatch: pytest.MonkeyPa
     made.assert_not_called()
     gradio.mount_gradio_app(FastAPI(), page, path="/")
     made.assert_called_once()
+
+
+def test_signatures_are_the_same_where_they_are_remembered() -> None:
+    class Unhashable:
+        __hash__ = None  # pyright: ignore
+
+        def __call__(self, much: int) -> None: ...
+
+    asked = (sorted, Unhashable(), gradio.Textbox.__init__, lambda one, *, two=2: None)
+    before = [inspect.signature(each) for each in asked]
+    real = inspect.signature
+    with remembering_signatures():
+        assert [inspect.signature(each) for each in asked] == before
+        assert inspect.signature(asked[2]) is inspect.signature(asked[2])
+        with pytest.raises(TypeError, match="is not a callable"):
+            inspect.signature(3)  # pyright: ignore
+    assert inspect.signature is real
 
 
 @pytest.fixture

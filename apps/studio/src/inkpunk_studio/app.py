@@ -8,7 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from inkpunk_studio.importing import without_stubs
+from inkpunk_studio.importing import remembering_signatures, without_stubs
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
@@ -66,7 +66,8 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
     if page:
         with without_stubs():
             from inkpunk_studio.page.page import mount
-        app = mount(app, held, settings)
+        with remembering_signatures():
+            app = mount(app, held, settings)
     return app
 
 

@@ -1,8 +1,9 @@
 """Importing gradio, and building a page of it, in two thirds of their time."""
 
 import inspect
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -46,3 +47,26 @@ def without_servers() -> Generator[None]:
         yield
     finally:
         servers.create_app, pages.get_config_file = staticmethod(create), describe
+
+
+@contextmanager
+def remembering_signatures() -> Generator[None]:
+    """Within it, what a function takes is found out once: gradio asks for each of a page's 250 components."""
+    signature, getfullargspec = inspect.signature, inspect.getfullargspec
+    inspect.signature, inspect.getfullargspec = _remembered(signature), _remembered(getfullargspec)
+    try:
+        yield
+    finally:
+        inspect.signature, inspect.getfullargspec = signature, getfullargspec
+
+
+def _remembered(ask: Callable[..., Any]) -> Callable[..., Any]:
+    known = cache(ask)
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        try:
+            return known(*arguments, **options)
+        except TypeError:  # of what has no hash, or no signature
+            return ask(*arguments, **options)
+
+    return told
