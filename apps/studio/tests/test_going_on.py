@@ -22,7 +22,8 @@ def killed(desk: Desk, state: Path) -> Settings:
     """What a desk that is killed now leaves, for the next one: a copy of its folder, as it is."""
     from dataclasses import replace
 
-    shutil.copytree(desk.settings.state, state)
+    # what is half written then has another name a moment later, and cannot be copied
+    shutil.copytree(desk.settings.state, state, ignore=shutil.ignore_patterns("*.tmp"))
     return replace(desk.settings, state=state)
 
 
