@@ -56,9 +56,15 @@ def main(context: click.Context) -> None:
 @main.command()
 @click.option("--times", default=5, show_default=True)
 def start(times: int) -> None:
-    """From the command to a page that draws: it is loaded, and a picture of one step has come."""
-    taken = list[float]()
+    """From the command to a page that draws: it is loaded, and a picture of one step has come.
+
+    Beside it, in turns, what importing torch takes by itself, by which a slow hour is known.
+    """
+    taken, imports = list[float](), list[float]()
     for _ in range(times):
+        begin = time.perf_counter()
+        subprocess.run([sys.executable, "-c", "import torch"], check=True)
+        imports.append(time.perf_counter() - begin)
         begin = time.perf_counter()
         with (
             _studio(command=START) as studio,
@@ -69,6 +75,7 @@ def start(times: int) -> None:
             client.post("/v1/images/generations", json=body).raise_for_status()
             taken.append(time.perf_counter() - begin)
     told = ", ".join(f"{each:.1f}" for each in taken)
+    click.echo(f"importing torch alone: median {statistics.median(imports):.1f} s")
     _judge(f"start: median {statistics.median(taken):.1f} s, of {told}", max(taken), START_SECONDS, "s")
 
 

@@ -12,7 +12,7 @@ from inkpunk.orders.choice import ModelChoice
 from inkpunk.pictures.png_text import read_facts
 from inkpunk_studio.http.a1111.listing import embeddings
 from inkpunk_studio.page.adapters import with_word
-from inkpunk_studio.page.reading import Vocabulary, reading_of
+from inkpunk_studio.page.reading import CurrentWords, reading_of
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.drawing import Easel
@@ -128,12 +128,12 @@ def test_prompts_are_read_with_the_words_that_are_there(
     settings: Settings, folder: Path, sketch: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inkpunk_studio.page.reading.LOOK_EVERY", 0.0)
-    vocabulary = Vocabulary(Models(replace(settings, models=(folder,))))
-    told, _ = reading_of({"prompt": "a (neon:1.2) glyph"}, vocabulary.words())
+    words = CurrentWords(Models(replace(settings, models=(folder,))))
+    told, _ = reading_of({"prompt": "a (neon:1.2) glyph"}, words.now())
     assert '<i class="learned">neon: 2 learned</i>' in told
     assert "<i>gly</i><i>ph</i>" in told
     write(folder / "glyph.safetensors", sketch)
-    assert "glyph: 2 learned" in reading_of({"prompt": "a glyph"}, vocabulary.words())[0]
+    assert "glyph: 2 learned" in reading_of({"prompt": "a glyph"}, words.now())[0]
     assert "learned" not in reading_of({"prompt": "a neon glyph"})[0]
 
 

@@ -17,7 +17,7 @@ from inkpunk_studio.page.drawing import AT_ONCE, QUIET, Shown, Stage, forget, se
 from inkpunk_studio.page.fields import DEFAULT, Field, field, told
 from inkpunk_studio.page.live import drawn_live
 from inkpunk_studio.page.ordering import orders_of
-from inkpunk_studio.page.reading import LANGUAGE, Vocabulary, reading_of
+from inkpunk_studio.page.reading import LANGUAGE, CurrentWords, reading_of
 from inkpunk_studio.page.shared import stays
 from inkpunk_studio.page.stage import EMPTY
 from inkpunk_studio.settings import Settings
@@ -104,7 +104,7 @@ def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
     tab = DrawTab((prompt, negative, *shown), typing, gr.Number(0, visible=False), stage, to_edit)
     _drawing(desk, settings, tab, go, count)
     _live(desk, tab)
-    _read(tab, Vocabulary(desk.models), read)
+    _read(tab, CurrentWords(desk.models), read)
     _stopping(desk, tab, halt)
     seed = tab.field("seed").component
     dice.click(lambda: "", None, seed, **AT_ONCE)
@@ -275,13 +275,13 @@ def _live(desk: Desk, tab: DrawTab) -> None:
     prompt.component.input(draw_typed, [tab.clock, tab.typing, *shown], stage.outputs, js=CLOCK, **QUIET)
 
 
-def _read(tab: DrawTab, vocabulary: Vocabulary, read: list[gr.HTML]) -> None:
+def _read(tab: DrawTab, words: CurrentWords, read: list[gr.HTML]) -> None:
     """Tell how the prompts are read, as somebody types."""
     language = [each for each in tab.fields if each.name in LANGUAGE]
     components = [each.component for each in language]
 
     def as_read(*values: Any) -> tuple[str, str]:
-        return reading_of(told(language, values), vocabulary.words())
+        return reading_of(told(language, values), words.now())
 
     gr.on(  # pyright: ignore[reportUnknownMemberType]
         [each.change for each in components], as_read, components, read, trigger_mode="always_last", **AT_ONCE

@@ -32,7 +32,7 @@ def tokenizer() -> Tokenizer:
     return Tokenizer()
 
 
-class Vocabulary:
+class CurrentWords:
     """The learned words that prompts for the current model may use; files are looked for once in a while."""
 
     def __init__(self, models: Models) -> None:
@@ -42,7 +42,7 @@ class Vocabulary:
         self._words: LearnedWords | None = None
         self._looks = 0.0
 
-    def words(self) -> LearnedWords | None:
+    def now(self) -> LearnedWords | None:
         """Those that are there now; None for none."""
         if time.monotonic() >= self._looks:
             there = self._models.words.fitting(self._models.shape(self._models.current))

@@ -38,12 +38,12 @@ class Words:
 
     def fitting(self, model: Inspected) -> tuple[Word, ...]:
         """Those that prompts for a model may use; the folders are looked through anew each time."""
-        return tuple(self._first(each for each in self._found() if each.inspected.fits(model)))
+        return _first(each for each in self._found() if each.inspected.fits(model))
 
     def other(self, model: Inspected) -> tuple[Word, ...]:
         """Those that were made for another model."""
         fitting = {each.name for each in self.fitting(model)}
-        return tuple(each for each in self._first(self._found()) if each.name not in fitting)
+        return _first(each for each in self._found() if each.name not in fitting)
 
     def _found(self) -> Iterator[Word]:
         for told in self._settings.choice.embeddings:
@@ -57,13 +57,13 @@ class Words:
         for folder in self._settings.models:
             yield from _within(folder)
 
-    @staticmethod
-    def _first(words: Iterator[Word]) -> Iterator[Word]:
-        seen = set[str]()
-        for each in words:
-            if each.name not in seen:
-                seen.add(each.name)
-                yield each
+
+def _first(words: Iterator[Word]) -> tuple[Word, ...]:
+    """The first of each name."""
+    seen = dict[str, Word]()
+    for each in words:
+        seen.setdefault(each.name, each)
+    return tuple(seen.values())
 
 
 def _within(folder: Path) -> Iterator[Word]:
