@@ -1,6 +1,7 @@
 """Learned words: which prompts may use, and that a file which comes later needs no other start."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,12 @@ from inkpunk.orders.choice import ModelChoice
 from inkpunk.pictures.png_text import read_facts
 from inkpunk_studio.http.a1111.listing import embeddings
 from inkpunk_studio.page.adapters import with_word
-from inkpunk_studio.page.reading import CurrentWords, reading_of
+from inkpunk_studio.page.fields import DEFAULT, model_of
+from inkpunk_studio.page.reading import ModelWords, reading_of
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.drawing import Easel
+from inkpunk_studio.work.inspecting import Inspected
 from inkpunk_studio.work.models import Models
 from safetensors.torch import save_file
 
@@ -40,7 +43,7 @@ def folder(tmp_path: Path, sketch: Pipeline) -> Path:
 
 
 def words_of(models: Models) -> list[str]:
-    return [each.name for each in models.words.fitting(models.shape(models.current))]
+    return [each.name for each in models.words_for()]
 
 
 def test_those_of_folders_and_of_the_start_are_there_each_once_and_others_are_told_apart(
@@ -128,13 +131,30 @@ def test_prompts_are_read_with_the_words_that_are_there(
     settings: Settings, folder: Path, sketch: Pipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("inkpunk_studio.page.reading.LOOK_EVERY", 0.0)
-    words = CurrentWords(Models(replace(settings, models=(folder,))))
+    words = ModelWords(Models(replace(settings, models=(folder,))))
     told, _ = reading_of({"prompt": "a (neon:1.2) glyph"}, words.now())
     assert '<i class="learned">neon: 2 learned</i>' in told
     assert "<i>gly</i><i>ph</i>" in told
     write(folder / "glyph.safetensors", sketch)
     assert "glyph: 2 learned" in reading_of({"prompt": "a glyph"}, words.now())[0]
     assert "learned" not in reading_of({"prompt": "a neon glyph"})[0]
+
+
+def test_prompts_are_read_with_the_words_of_the_model_that_is_chosen_for_them(
+    settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "wide.safetensors").write_bytes(b"")
+    models = Models(replace(settings, models=(folder,)))
+    shape = models.shape
+    monkeypatch.setattr(
+        models, "shape", lambda name: Inspected("model", context=1024) if name == "wide" else shape(name)
+    )
+    words = ModelWords(models)
+    for chosen, learned in ((DEFAULT, "neon"), ("sketch", "neon"), ("wide", "elsewhere"), ("gone", None)):
+        model = model_of(chosen)
+        told, _ = reading_of({"prompt": "neon elsewhere"}, words.now(model))
+        assert re.findall(r">(\w+): 2 learned", told) == [each for each in (learned,) if each]
+        assert [each.name for each in models.words_for(model)] == [each for each in (learned,) if each]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import gradio as gr
 from gradio.components import Component
 
 from inkpunk_studio.page.drawing import AT_ONCE
+from inkpunk_studio.page.fields import Made, model_of
 from inkpunk_studio.page.weights import adapters_of, words_of
 from inkpunk_studio.work.models import Models
 
@@ -27,13 +28,14 @@ def adapter_choice(models: Models, accordion: gr.Accordion, name: str) -> tuple[
     return chosen, weight
 
 
-def word_choice(models: Models, accordion: gr.Accordion, prompt: Component) -> None:
+def word_choice(models: Models, accordion: gr.Accordion, prompt: Component, model: Made) -> None:
     """Make the components that write a learned word into the prompt: they are there where there is one.
 
     Args:
         models: whose words may be chosen.
         accordion: as `adapter_choice`.
         prompt: that it is written into.
+        model: the choice of the model that the words have to fit.
     """
     with gr.Row(visible=False, elem_classes="level") as row:
         word = gr.Dropdown(
@@ -41,11 +43,12 @@ def word_choice(models: Models, accordion: gr.Accordion, prompt: Component) -> N
         )
         write = gr.Button("Write it into the prompt", size="sm", elem_id="write-word", min_width=140)
 
-    def look() -> tuple[gr.Row, gr.Dropdown]:
-        words = words_of(models)
+    def look(chosen: str | None) -> tuple[gr.Row, gr.Dropdown]:
+        words = words_of(models, model_of(chosen))
         return gr.Row(visible=bool(words)), gr.Dropdown(choices=words)
 
-    accordion.expand(look, None, [row, word], **AT_ONCE)
+    for trigger in (accordion.expand, model.change):
+        trigger(look, model, [row, word], **AT_ONCE)
     write.click(with_word, [prompt, word], prompt, **AT_ONCE)
 
 

@@ -14,10 +14,10 @@ from inkpunk.orders.values import OrderError, Value
 
 from inkpunk_studio.page.adapters import adapter_choice, with_adapter, word_choice
 from inkpunk_studio.page.drawing import AT_ONCE, QUIET, Shown, Stage, forget, seed_of, stop
-from inkpunk_studio.page.fields import DEFAULT, Field, field, told
+from inkpunk_studio.page.fields import DEFAULT, Field, field, model_of, told
 from inkpunk_studio.page.live import drawn_live
 from inkpunk_studio.page.ordering import orders_of
-from inkpunk_studio.page.reading import LANGUAGE, CurrentWords, reading_of
+from inkpunk_studio.page.reading import LANGUAGE, ModelWords, reading_of
 from inkpunk_studio.page.shared import stays
 from inkpunk_studio.page.stage import EMPTY
 from inkpunk_studio.settings import Settings
@@ -104,7 +104,7 @@ def draw_tab(desk: Desk, settings: Settings, jobs: gr.BrowserState) -> DrawTab:
     tab = DrawTab((prompt, negative, *shown), typing, gr.Number(0, visible=False), stage, to_edit)
     _drawing(desk, settings, tab, go, count)
     _live(desk, tab)
-    _read(tab, CurrentWords(desk.models), read)
+    _read(tab, ModelWords(desk.models), read)
     _stopping(desk, tab, halt)
     seed = tab.field("seed").component
     dice.click(lambda: "", None, seed, **AT_ONCE)
@@ -189,11 +189,11 @@ def _settings(
         with gr.Accordion(title, open=False) as accordion:
             made = {name: field(name, [*desk.asking.upscalers()]) for name in names}
             if "lora" in made:
-                _adapters(desk.models, accordion, made["lora"], prompt)
+                _adapters(desk.models, accordion, made["lora"], prompt, model)
             hidden += made.values()
 
     def may_be_typed(chosen: str | None) -> gr.Checkbox:
-        return gr.Checkbox(visible=_is_quick(desk, model.tell(chosen)))
+        return gr.Checkbox(visible=_is_quick(desk, model_of(chosen)))
 
     model.component.change(may_be_typed, model.component, typing, **AT_ONCE)
     return typing, count, dice, (model, *sampling, *size, seed, *hidden)
@@ -213,15 +213,15 @@ def _model_field(desk: Desk) -> Field:
         names = {each.name for each in desk.models.known()}
         return next((each for each in (str(value), Path(str(value)).stem) if each in names), DEFAULT)
 
-    return Field("model", box, show, lambda shown: None if shown in (None, DEFAULT) else shown)
+    return Field("model", box, show, model_of)
 
 
-def _adapters(models: Models, accordion: gr.Accordion, lines: Field, prompt: Field) -> None:
+def _adapters(models: Models, accordion: gr.Accordion, lines: Field, prompt: Field, model: Field) -> None:
     """Beside the adapters' lines, a way to write one without knowing how; and one for learned words."""
     name, weight = adapter_choice(models, accordion, "draw")
     add = gr.Button("Add it", size="sm", elem_id="draw-add-adapter")
     add.click(with_adapter, [lines.component, name, weight], lines.component, **AT_ONCE)
-    word_choice(models, accordion, prompt.component)
+    word_choice(models, accordion, prompt.component, model.component)
 
 
 def _drawing(desk: Desk, settings: Settings, tab: DrawTab, go: gr.Button, count: gr.Number) -> None:
@@ -275,13 +275,13 @@ def _live(desk: Desk, tab: DrawTab) -> None:
     prompt.component.input(draw_typed, [tab.clock, tab.typing, *shown], stage.outputs, js=CLOCK, **QUIET)
 
 
-def _read(tab: DrawTab, words: CurrentWords, read: list[gr.HTML]) -> None:
+def _read(tab: DrawTab, words: ModelWords, read: list[gr.HTML]) -> None:
     """Tell how the prompts are read, as somebody types."""
     language = [each for each in tab.fields if each.name in LANGUAGE]
-    components = [each.component for each in language]
+    components = [each.component for each in (tab.field("model"), *language)]
 
-    def as_read(*values: Any) -> tuple[str, str]:
-        return reading_of(told(language, values), words.now())
+    def as_read(chosen: str | None, *values: Any) -> tuple[str, str]:
+        return reading_of(told(language, values), words.now(model_of(chosen)))
 
     gr.on(  # pyright: ignore[reportUnknownMemberType]
         [each.change for each in components], as_read, components, read, trigger_mode="always_last", **AT_ONCE

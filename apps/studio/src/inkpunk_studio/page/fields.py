@@ -130,6 +130,11 @@ def told(fields: Iterable[Field], shown: Iterable[object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def model_of(chosen: object) -> str | None:
+    """The name of the model that the choice of one shows; None for the current one."""
+    return None if chosen in (None, DEFAULT) else str(chosen)
+
+
 def _chosen(name: str, choices: Sequence[str], common: dict[str, Any]) -> Field:
     box = gr.Dropdown([DEFAULT, *choices], value=DEFAULT, **common)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache, partial
 from html import escape
 from itertools import groupby
@@ -32,24 +33,37 @@ def tokenizer() -> Tokenizer:
     return Tokenizer()
 
 
-class CurrentWords:
-    """The learned words that prompts for the current model may use; files are looked for once in a while."""
+@dataclass
+class _Looked:
+    """What was found when the learned words of a model were last looked for."""
+
+    there: tuple[Word, ...] = ()
+    words: LearnedWords | None = None
+    until: float = 0.0
+
+
+class ModelWords:
+    """The learned words that prompts for a model may use; files are looked for once in a while."""
 
     def __init__(self, models: Models) -> None:
         """Know none yet."""
         self._models = models
-        self._seen: tuple[Word, ...] = ()
-        self._words: LearnedWords | None = None
-        self._looks = 0.0
+        self._looked = dict[str, _Looked]()
 
-    def now(self) -> LearnedWords | None:
-        """Those that are there now; None for none."""
-        if time.monotonic() >= self._looks:
-            there = self._models.words.fitting(self._models.shape(self._models.current))
-            if there != self._seen:
-                self._words, self._seen = _read(there), there
-            self._looks = time.monotonic() + LOOK_EVERY
-        return self._words
+    def now(self, model: str | None = None) -> LearnedWords | None:
+        """Those that are there now; None for none.
+
+        Args:
+            model: its name; the current one if None. One that is not listed, any more, has no words.
+        """
+        name = self._models.current if model is None else model
+        looked = self._looked.setdefault(name, _Looked())
+        if time.monotonic() >= looked.until:
+            there = self._models.words_for(name)
+            if there != looked.there:
+                looked.words, looked.there = _read(there), there
+            looked.until = time.monotonic() + LOOK_EVERY
+        return looked.words
 
 
 def _read(words: tuple[Word, ...]) -> LearnedWords | None:

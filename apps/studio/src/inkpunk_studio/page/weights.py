@@ -49,9 +49,9 @@ def adapters_of(models: Models) -> list[str]:
     return [each.name for each in models.networks.known("adapter")]
 
 
-def words_of(models: Models) -> list[str]:
-    """The learned words that prompts for the current model may use."""
-    return [each.name for each in models.words.fitting(models.shape(models.current))]
+def words_of(models: Models, model: str | None) -> list[str]:
+    """The learned words that prompts for a model may use, or for the current one."""
+    return [each.name for each in models.words_for(model)]
 
 
 def what_adapter(models: Models, name: str) -> str:

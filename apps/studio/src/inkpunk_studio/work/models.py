@@ -15,7 +15,7 @@ from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.folders import bytes_of, models_of_hub, weights_in
 from inkpunk_studio.work.inspecting import CHECKPOINTS, Inspected, unet_of
 from inkpunk_studio.work.networks import Networks
-from inkpunk_studio.work.words import Words
+from inkpunk_studio.work.words import Word, Words
 
 HASH_DIGITS = 10  # that recipes, and AUTOMATIC1111's lists, have
 
@@ -119,6 +119,13 @@ class Models:
 
             place = str(inkpunk_sketch.weights())
         return unet_of(Path(place).expanduser())
+
+    def words_for(self, name: str | None = None) -> tuple[Word, ...]:
+        """The learned words that prompts for a model may use, or for the current one; what is not listed has none."""
+        try:
+            return self.words.fitting(self.shape(name or self.current))
+        except OrderError:
+            return ()
 
     def name_of(self, model: str) -> str:
         """The name of a listed model, of what `Pipeline.load` takes for it.
