@@ -23,6 +23,7 @@ from inkpunk_studio.page.models import models_tab
 from inkpunk_studio.page.queue import queue_tab
 from inkpunk_studio.page.reopening import reopened
 from inkpunk_studio.page.shared import DRAW, EDIT, GALLERY, GRIDS, MODELS, QUEUE, TITLES, Shared
+from inkpunk_studio.page.streams import Streams
 from inkpunk_studio.page.theme import theme
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -99,7 +100,7 @@ def mount(app: FastAPI, desk: Desk, settings: Settings) -> FastAPI:
     )
     mounted = app.router.routes[-1]
     assert isinstance(mounted, Mount)  # behind the guard, which is around all routes
-    mounted.app = Kept(mounted.app)
+    mounted.app = Kept(Streams(mounted.app))
     return app
 
 
