@@ -1,6 +1,5 @@
 import asyncio
 import gc
-import inspect
 import logging
 import re
 import signal
@@ -11,19 +10,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import Mock
 
-import gradio
 import httpx
 import pytest
 from click.testing import CliRunner
-from fastapi import FastAPI
 from inkpunk import Order
 from inkpunk.cli import main as inkpunk
 from inkpunk_studio import serving
 from inkpunk_studio.app import create_app
 from inkpunk_studio.command import main, studio
-from inkpunk_studio.importing import remembering_signatures, without_servers
 from inkpunk_studio.page.kept import Kept
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
@@ -118,43 +113,6 @@ def test_help_waits_for_no_large_library(module: str) -> None:
         f"assert 'studio' in CliRunner().invoke(main, ['--help']).output; sys.exit({module!r} in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-
-
-def test_gradio_is_imported_without_writing_into_its_folder() -> None:
-    script = (
-        "import inspect, pathlib; from inkpunk_studio.importing import without_stubs\n"
-        "written = []; pathlib.Path.write_text = lambda path, *rest, **options: written.append(path)\n"
-        "with without_stubs(): import gradio\n"
-        "assert not written, written; assert inspect.getfile(gradio.Button)"
-    )
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
-
-
-def test_a_page_gets_no_server_before_it_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = Mock(wraps=gradio.blocks.App.create_app)
-    monkeypatch.setattr(gradio.blocks.App, "create_app", made)
-    with without_servers(), gradio.Blocks() as page:
-        gradio.Button()
-    made.assert_not_called()
-    gradio.mount_gradio_app(FastAPI(), page, path="/")
-    made.assert_called_once()
-
-
-def test_signatures_are_the_same_where_they_are_remembered() -> None:
-    class Unhashable:
-        __hash__ = None  # pyright: ignore
-
-        def __call__(self, much: int) -> None: ...
-
-    asked = (sorted, Unhashable(), gradio.Textbox.__init__, lambda one, *, two=2: None)
-    before = [inspect.signature(each) for each in asked]
-    real = inspect.signature
-    with remembering_signatures():
-        assert [inspect.signature(each) for each in asked] == before
-        assert inspect.signature(asked[2]) is inspect.signature(asked[2])
-        with pytest.raises(TypeError, match="is not a callable"):
-            inspect.signature(3)  # pyright: ignore
-    assert inspect.signature is real
 
 
 @pytest.fixture

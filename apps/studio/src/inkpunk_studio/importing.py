@@ -1,11 +1,27 @@
 """Importing gradio, and building a page of it, in two thirds of their time."""
 
 import inspect
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from importlib import import_module
-from typing import Any
+from types import ModuleType
+from typing import Any, cast
+
+
+@contextmanager
+def without(module: str) -> Generator[None]:
+    """Within it, a module that nobody has imported yet is not there: who can do without it does, and goes on so."""
+    modules = cast(dict[str, ModuleType | None], sys.modules)
+    absent = module not in modules
+    if absent:
+        modules[module] = None
+    try:
+        yield
+    finally:
+        if absent:
+            del modules[module]
 
 
 @contextmanager

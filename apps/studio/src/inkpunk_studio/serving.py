@@ -15,6 +15,7 @@ import uvicorn
 from inkpunk.orders.choice import ModelChoice
 
 from inkpunk_studio.app import create_app
+from inkpunk_studio.importing import without
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.journal import StateTakenError
@@ -59,7 +60,8 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
                 f"{error.filename}: {error.strerror}; give --pictures and --state"
             ) from error
         with closing(desk):
-            app = create_app(settings, desk, page=page)
+            with without("pyarrow"):  # which pandas would bring, and gradio does not use
+                app = create_app(settings, desk, page=page)
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, timeout_graceful_shutdown=STOPPING_SECONDS
             )
