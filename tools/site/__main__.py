@@ -15,6 +15,7 @@ from .pages import ROOT, lay_out
 from .walk import walk
 
 WORK = ROOT / "site"
+ERROR = re.compile(r"^[\w.]+Error: .*", re.MULTILINE)
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # of a terminal, which zensical writes to files as well
 
 
@@ -50,8 +51,9 @@ def _build(work: Path, address: str) -> Path:
         command, cwd=work, env=paths, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if built.returncode:
-        said = COLOURS.sub("", built.stdout).split("Traceback")[0]
-        raise click.ClickException(f"the site does not build\n{said}")
+        said = COLOURS.sub("", built.stdout)
+        why = ERROR.findall(said)  # beneath a traceback, where our own extensions refuse something
+        raise click.ClickException("\n".join(["the site does not build", said.split("Traceback")[0], *why]))
     if found := problems(html):
         raise click.ClickException("\n".join([f"{len(found)} broken:", *found]))
     return html

@@ -49,7 +49,8 @@ class Models:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self.networks, self.words = Networks(settings), Words(settings)
+        self.networks = Networks(settings)
+        self.words = Words(settings)
         self._lock = Lock()
         self._current = _name_of(settings.choice.model)
 
