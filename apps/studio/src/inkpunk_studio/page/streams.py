@@ -76,6 +76,6 @@ class Streams:
 
 def _session(body: bytearray) -> str:
     """The page that asks, as it calls itself."""
-    with suppress(ValueError, KeyError, TypeError):
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
         return str(json.loads(body)["session_hash"])
     return ""
