@@ -87,6 +87,8 @@ def test_an_event_is_answered_when_the_page_has_left_a_stream_that_was_closed(pa
             with pytest.raises(NotYetError):
                 later.result(0.3)
             assert ask(page, "elsewhere", "another page").is_success  # which waits for nobody
+            nested = page.post(f"{ADDRESSES}/join", content=b"[" * 100_000)
+            assert 400 <= nested.status_code < 500
         assert later.result(PATIENCE).is_success
     assert hear(page) == ["second"]
     assert hear(page, "another page") == ["elsewhere"]
