@@ -1,5 +1,7 @@
 """On which device networks compute."""
 
+from collections.abc import Mapping
+
 import torch
 
 
@@ -8,7 +10,6 @@ class DeviceError(ValueError):
 
 
 DEVICES = ("auto", "cuda", "mps", "cpu")
-_NONE_HERE = "device {!r}: torch finds none on this machine; use --device cpu"
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,5 +31,10 @@ def choose_device(name: str = "auto") -> torch.device:
             return device
         # what torch knows and this machine, or this torch, has not: any error at all
         except Exception as error:
-            raise DeviceError(_NONE_HERE.format(name)) from error
-    raise DeviceError(_NONE_HERE.format(name))
+            raise _none_here(name, available) from error
+    raise _none_here(name, available)
+
+
+def _none_here(name: str, available: Mapping[str, bool]) -> DeviceError:
+    instead = next((kind for kind, here in available.items() if here), "cpu")
+    return DeviceError(f"device {name!r}: torch finds none on this machine; use --device {instead}")
