@@ -88,7 +88,9 @@ def assemble(
         text_dtype=None if narrow else kept,  # it works once a picture: till then it can stay in its file
         changed=plain.with_loras(opened),
     )
-    speed_up(text_encoder, unet, vae, device=compute, speed=speed, narrow=narrow)
+    # what moves between devices is elsewhere each time, and a recording would not find it
+    ways = replace(speed, graphs=speed.graphs and not offload)
+    speed_up(text_encoder, unet, vae, device=compute, speed=ways, narrow=narrow)
 
     def reside(network: nn.Module) -> Residence[Any]:
         speed_up(network, device=compute, speed=speed, narrow=narrow)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from inkpunk.memory.allocator import GivingBackPieces, keep_freed_memory
 from inkpunk.speed.attention import speed_attention
 from inkpunk.speed.blocks import work_in_place
+from inkpunk.speed.graphs import Recorded
 from inkpunk.speed.guided import share_guided_work
 from inkpunk.speed.memo import remember_what_stays
 
@@ -38,6 +39,7 @@ class Speed:
             alone once for all pictures.
         share: on a CPU, what guidance's two predictions have in common computed once.
         keep_memory: on a CPU, keep freed memory in the process for its next tensors (`keep_freed_memory`).
+        graphs: on CUDA, a pass of the UNet recorded once, and launched at once from then on (`inkpunk.speed.graphs`).
         compile: torch.compile, for CUDA: the first step takes minutes, those after it less. In the place of what
             changes modules, not with it.
     """
@@ -51,6 +53,7 @@ class Speed:
     memo: bool = True
     share: bool = True
     keep_memory: bool = True
+    graphs: bool = True
     compile: bool = False
 
     @property
@@ -82,7 +85,7 @@ def speed_up(*networks: nn.Module, device: torch.device, speed: Speed, narrow: b
         if speed.compile:
             _compile(network)
         else:
-            _change(network, on_cpu, speed, narrow)
+            _change(network, device, speed, narrow)
         # Apple's MPS is left out: nobody here could try it.
         if speed.channels_last and device.type in ("cpu", "cuda"):
             filtered = on_cpu and speed.winograd and not speed.compile and not narrow
@@ -95,8 +98,9 @@ def _compile(network: nn.Module) -> None:
         cast(Any, part).compile(backend=COMPILER)
 
 
-def _change(network: nn.Module, on_cpu: bool, speed: Speed, narrow: bool) -> None:
+def _change(network: nn.Module, device: torch.device, speed: Speed, narrow: bool) -> None:
     """Exchange what layers do, by the ways that are for this network."""
+    on_cpu = device.type == "cpu"
     like_unet = isinstance(network, UNetEncoder)
     if on_cpu:
         accelerate(
@@ -118,6 +122,8 @@ def _change(network: nn.Module, on_cpu: bool, speed: Speed, narrow: bool) -> Non
         share_guided_work(network)
     if on_cpu and speed.keep_memory and isinstance(network, UNet):
         wrap(network, GivingBackPieces())
+    if device.type == "cuda" and speed.graphs and isinstance(network, UNet):
+        wrap(network, Recorded())
 
 
 def _first_convolutions(network: nn.Module) -> tuple[nn.Module, ...]:

@@ -11,6 +11,7 @@ WAYS = (
     "memo",
     "share",
     "keep_memory",
+    "graphs",
 )
 # inkpunk_sampling.SPACINGS
 SPACINGS = (
