@@ -20,13 +20,12 @@ from pydantic import BaseModel, Field, TypeAdapter
 from inkpunk_studio.http.events import STEERERS, EventStream, event, with_beats
 from inkpunk_studio.http.options import Asked, asked
 from inkpunk_studio.http.outgoing import MEDIA, file_of, png_of
-from inkpunk_studio.http.refusing import ErrorOut, Refusal, Route
+from inkpunk_studio.http.refusing import Refusal, Route, refusals
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.events import Watch
 from inkpunk_studio.work.job import Drawn, Job, State
 
-REFUSALS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (400, 404, 413, 429)}
 EVENTS: dict[int | str, dict[str, Any]] = {
     200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}}
 }
@@ -133,7 +132,9 @@ Id = Annotated[str, InPath(max_length=100)]
 
 def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
-    addresses = APIRouter(prefix="/jobs", route_class=Route, tags=["jobs"], responses=REFUSALS)
+    addresses = APIRouter(
+        prefix="/jobs", route_class=Route, tags=["jobs"], responses=refusals(400, 404, 413, 429)
+    )
 
     steering = CapacityLimiter(STEERERS)
 

@@ -15,10 +15,10 @@ from pydantic import BaseModel, Field
 
 from inkpunk_studio.http import refusing
 from inkpunk_studio.http.a1111.controls import EITHER, NONE
-from inkpunk_studio.http.a1111.refusing import ErrorOut, Route
+from inkpunk_studio.http.a1111.refusing import Route
 from inkpunk_studio.http.incoming import read_text
 from inkpunk_studio.http.outgoing import base64_of
-from inkpunk_studio.http.refusing import Refusal
+from inkpunk_studio.http.refusing import Refusal, refusals
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.networks import Network, NetworkKind
@@ -45,7 +45,6 @@ TYPES = {
     "InstructP2P": "ip2p",
 }
 """What the extension calls kinds of hints."""
-REFUSALS: dict[int | str, dict[str, Any]] = {code: {"model": ErrorOut} for code in (413, 422)}
 
 
 class NetworkOut(BaseModel):
@@ -113,7 +112,9 @@ def _ours(desk: Desk) -> APIRouter:
 
 
 def _theirs(desk: Desk, settings: Settings) -> APIRouter:
-    addresses = APIRouter(prefix="/controlnet", route_class=Route, tags=["a1111"], responses=REFUSALS)
+    addresses = APIRouter(
+        prefix="/controlnet", route_class=Route, tags=["a1111"], responses=refusals(413, 422)
+    )
 
     @addresses.get("/version")
     async def version() -> dict[str, int]:

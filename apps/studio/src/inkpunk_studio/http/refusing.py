@@ -1,13 +1,15 @@
 """What is refused: in OpenAI's form, with the field that others' clients look for, and never as a traceback."""
 
 from collections.abc import Callable, Coroutine
+from functools import cache
 from math import ceil
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi import Request, Response
 from fastapi.exceptions import HTTPException, RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from fastapi.utils import create_model_field
 from inkpunk import RequestError
 from inkpunk.orders.values import OrderError
 from inkpunk_weights import CheckpointError
@@ -108,7 +110,14 @@ def refusal_of(error: Exception) -> Refusal | None:
 
 
 class Route(APIRoute):
-    """A route whose refusals have one form: `APIRouter(route_class=Route)`."""
+    """A route whose refusals have one form: `APIRouter(route_class=Route, responses=refusals(404, 413))`."""
+
+    form: ClassVar[type[BaseModel]] = ErrorOut
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
+        super().__init__(path, endpoint, **options)
+        told = _field(self.form)
+        self.response_fields |= {code: told for code in self.responses if int(code) >= 400}
 
     @staticmethod
     def refused(refusal: Refusal) -> JSONResponse:
@@ -128,6 +137,17 @@ class Route(APIRoute):
                 return self.refused(refusal)
 
         return handle_in_words
+
+
+def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The statuses with which the routes of a router refuse, in their form."""
+    return {status: {} for status in statuses}
+
+
+@cache
+def _field(form: type[BaseModel]) -> Any:
+    """How FastAPI describes a form: made once, where it would make one for each of 300 statuses of routes."""
+    return create_model_field(form.__name__, form, mode="serialization")
 
 
 def shortly(value: object) -> str:

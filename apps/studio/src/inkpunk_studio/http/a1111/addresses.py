@@ -23,18 +23,15 @@ from inkpunk_studio.http.a1111.info import told_of
 from inkpunk_studio.http.a1111.options import Options
 from inkpunk_studio.http.a1111.pictures import enlarged, png_info
 from inkpunk_studio.http.a1111.progress import CLIENT, Tasks, current, progress
-from inkpunk_studio.http.a1111.refusing import ErrorOut, Route
+from inkpunk_studio.http.a1111.refusing import Route
 from inkpunk_studio.http.a1111.styles import Style, styles
 from inkpunk_studio.http.events import STEERERS, over
 from inkpunk_studio.http.options import Asked
-from inkpunk_studio.http.refusing import Refusal
+from inkpunk_studio.http.refusing import Refusal, refusals
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 from inkpunk_studio.work.job import NoSuchJobError
 
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorOut} for code in (404, 410, 413, 422, 429, 503)
-}
 OPTIONS = "options.json"
 """Where they are kept, in the folder of the studio's state."""
 MOST_EXTRA = 64  # pictures that are made larger at once
@@ -43,7 +40,12 @@ Warned = dict[str, list[str]] | None
 
 def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
-    addresses = APIRouter(prefix="/sdapi/v1", route_class=Route, tags=["a1111"], responses=REFUSALS)
+    addresses = APIRouter(
+        prefix="/sdapi/v1",
+        route_class=Route,
+        tags=["a1111"],
+        responses=refusals(404, 410, 413, 422, 429, 503),
+    )
     options, tasks = Options(desk.models, settings.state / OPTIONS), Tasks()
     asker = Asker(desk, settings, options)
     _draw(addresses, asker, tasks)

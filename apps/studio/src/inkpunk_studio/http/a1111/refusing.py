@@ -33,6 +33,8 @@ def answer_to(refusal: Refusal) -> JSONResponse:
 class Route(refusing.Route):
     """A route that refuses in AUTOMATIC1111's form."""
 
+    form = ErrorOut
+
     @staticmethod
     def refused(refusal: Refusal) -> JSONResponse:
         """Make an answer of a refusal."""

@@ -24,18 +24,19 @@ from inkpunk_studio.http.openai.files import Files
 from inkpunk_studio.http.openai.uploads import uploaded
 from inkpunk_studio.http.options import Asked
 from inkpunk_studio.http.outgoing import file_of
-from inkpunk_studio.http.refusing import ErrorOut, Refusal, Route
+from inkpunk_studio.http.refusing import Refusal, Route, refusals
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
-
-REFUSALS: dict[int | str, dict[str, Any]] = {
-    code: {"model": ErrorOut} for code in (400, 404, 410, 413, 422, 429, 503)
-}
 
 
 def router(desk: Desk, settings: Settings) -> APIRouter:
     """The addresses, for a desk."""
-    addresses = APIRouter(prefix="/v1", route_class=Route, tags=["openai"], responses=REFUSALS)
+    addresses = APIRouter(
+        prefix="/v1",
+        route_class=Route,
+        tags=["openai"],
+        responses=refusals(400, 404, 410, 413, 422, 429, 503),
+    )
     files = Files(settings.keep_results, settings.most_results)
 
     async def answer(request: Request, fields: Fields, kind: str, asked: Asked) -> Response:
