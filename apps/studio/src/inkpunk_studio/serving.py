@@ -60,7 +60,8 @@ def serve(settings: Settings, *, page: bool = True, opens: bool = False) -> None
                 f"{error.filename}: {error.strerror}; give --pictures and --state"
             ) from error
         with closing(desk):
-            with without("pyarrow"):  # which pandas would bring, and gradio does not use
+            # which pandas and FastAPI bring where they can, and nothing here uses
+            with without("pyarrow"), without("pydantic.v1"):
                 app = create_app(settings, desk, page=page)
             config = uvicorn.Config(
                 app, log_level="warning", access_log=False, timeout_graceful_shutdown=STOPPING_SECONDS
