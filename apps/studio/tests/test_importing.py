@@ -9,7 +9,13 @@ from unittest.mock import Mock
 import gradio
 import pytest
 from fastapi import FastAPI
-from inkpunk_studio.importing import remembering_signatures, without, without_servers
+from inkpunk_studio.importing import (
+    deferring_models,
+    remembering_signatures,
+    without,
+    without_servers,
+)
+from pydantic import BaseModel, ValidationError
 
 
 def test_gradio_is_imported_without_writing_into_its_folder() -> None:
@@ -31,6 +37,22 @@ def test_who_can_do_without_a_module_does() -> None:
         with pytest.raises(ModuleNotFoundError):
             import antigravity  # noqa: F401  # pyright: ignore
     assert still is colorsys and find_spec("antigravity") is not None
+
+
+def test_models_are_built_when_they_are_first_used() -> None:
+    with deferring_models():
+
+        class Later(BaseModel):
+            much: int
+
+    class Now(BaseModel):
+        much: int
+
+    assert not Later.__pydantic_complete__
+    assert Now.__pydantic_complete__
+    assert Later.model_validate({"much": 3}).much == 3
+    with pytest.raises(ValidationError, match="much"):
+        Later.model_validate({"much": "many"})
 
 
 def test_a_page_gets_no_server_before_it_is_mounted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -58,7 +58,10 @@ def studio(page: bool, opens: bool, **options: Any) -> None:
     inkpunk studio --models ~/checkpoints --open        with models to choose from
     inkpunk studio --host 0.0.0.0 --token SECRET        for other machines
     """
-    from inkpunk_studio.serving import serve
+    from inkpunk_studio.importing import deferring_models
+
+    with deferring_models():
+        from inkpunk_studio.serving import serve
     from inkpunk_studio.settings import Settings, SettingsError
 
     choice = ModelChoice(**{each.name: options.pop(each.name) for each in fields(ModelChoice)})

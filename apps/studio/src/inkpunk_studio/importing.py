@@ -25,6 +25,22 @@ def without(module: str) -> Generator[None]:
 
 
 @contextmanager
+def deferring_models() -> Generator[None]:
+    """Within it, pydantic's models are built when they are first used, not where they are written.
+
+    FastAPI's, of OpenAPI's description, take a tenth of a second, and few ask for it.
+    """
+    config = import_module("pydantic").BaseModel.model_config
+    before = config.copy()
+    config["defer_build"] = True
+    try:
+        yield
+    finally:
+        config.clear()
+        config.update(before)
+
+
+@contextmanager
 def without_stubs() -> Generator[None]:
     """Within it, gradio writes no stubs for editors into its own folder as it is imported.
 
