@@ -28,6 +28,19 @@ def test_gradio_is_imported_without_writing_into_its_folder() -> None:
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
 
 
+def test_gradio_brings_no_tools_and_has_them_when_they_are_called() -> None:
+    script = (
+        "import sys; from inkpunk_studio.importing import without_tools\n"
+        "with without_tools(): import gradio\n"
+        "assert not {'gradio.cli', 'gradio.external', 'gradio.workflow'} & {*sys.modules}\n"
+        "try: gradio.load('nowhere', src='nothing')\n"
+        "except ValueError as error: assert 'must be one of' in str(error), error\n"
+        "else: raise AssertionError\n"
+        "from gradio.external import load"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
 def test_who_can_do_without_a_module_does() -> None:
     import colorsys
 

@@ -8,7 +8,7 @@ import anyio.to_thread
 from fastapi import APIRouter, FastAPI
 from pydantic import BaseModel
 
-from inkpunk_studio.importing import remembering_signatures, without_stubs
+from inkpunk_studio.importing import remembering_signatures, without_stubs, without_tools
 from inkpunk_studio.settings import Settings
 from inkpunk_studio.work.desk import Desk
 
@@ -64,7 +64,7 @@ def create_app(settings: Settings, desk: Desk | None = None, *, page: bool = Tru
         app.router.routes.extend(each.routes)
     guard.install(app, settings)
     if page:
-        with without_stubs():
+        with without_stubs(), without_tools():
             from inkpunk_studio.page.page import mount
         with remembering_signatures():
             app = mount(app, held, settings)

@@ -40,6 +40,36 @@ def deferring_models() -> Generator[None]:
         config.update(before)
 
 
+TOOLS = ("gradio.cli", "gradio.external", "gradio.workflow")
+
+
+@contextmanager
+def without_tools() -> Generator[None]:
+    """Within it, gradio brings no tools that a page of its own has no use for: what they are called by stays.
+
+    They are its command line, the loading of others' pages, and workflows: a tenth of its time. Each comes when it is
+    called.
+    """
+    absent = [name for name in TOOLS if name not in sys.modules]
+    sys.modules.update({name: _Callable(name) for name in absent})
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
+class _Callable(ModuleType):
+    """In the place of a module: has any function, and imports the module when one is called."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own, by which it would be taken for a package
+            raise AttributeError(name)
+        return lambda *arguments, **options: getattr(import_module(self.__name__), name)(
+            *arguments, **options
+        )
+
+
 @contextmanager
 def without_stubs() -> Generator[None]:
     """Within it, gradio writes no stubs for editors into its own folder as it is imported.
