@@ -65,9 +65,11 @@ class _Callable(ModuleType):
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python's own, by which it would be taken for a package
             raise AttributeError(name)
-        return lambda *arguments, **options: getattr(import_module(self.__name__), name)(
-            *arguments, **options
-        )
+
+        def called(*arguments: Any, **options: Any) -> Any:
+            return getattr(import_module(self.__name__), name)(*arguments, **options)
+
+        return called
 
 
 @contextmanager
