@@ -188,18 +188,27 @@ class Visit:
         self.page.locator("#opened dd", has_text=path.name).wait_for()
 
     def paint_ready(self) -> None:
-        """Wait until the editor has fitted its picture in: its canvas moves no more."""
+        """Wait until the editor has its picture, and has fitted it in: its canvas moves no more."""
         canvas, before = self.page.locator("#editor canvas").first, None
-        canvas.wait_for()
-        until(
-            lambda: self.page.locator("#editor .upload-container, #editor [data-testid=upload]").count() >= 0
-        )
+        self.page.locator("#editor button[aria-label=Undo]:not([disabled])").wait_for()
         while True:
             box = canvas.bounding_box()
             if box is not None and box == before:
                 return
             before = box
             self.page.wait_for_timeout(400)
+
+    def drop(self, path: Path) -> None:
+        """Drop a picture into the editor, once it is there: what comes before it has begun is lost on it."""
+        self.page.locator("#editor canvas").first.wait_for()
+        self.page.set_input_files("#editor input[type=file]", path)
+        self.paint_ready()
+
+    def go_on(self) -> None:
+        """Edit the result, once the editor has fetched it."""
+        with self.page.expect_response("**/file=**"):
+            self.page.click("#go-on")
+        self.paint_ready()
 
     def paint(self) -> None:
         """Paint over some of the editor's middle."""
