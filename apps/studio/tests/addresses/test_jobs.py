@@ -125,6 +125,29 @@ def test_addresses_are_described(http: httpx.Client) -> None:
             assert what.get("description") or not path.startswith(("/v1", "/jobs")), path
 
 
+@pytest.mark.parametrize(
+    ("path", "statuses", "fields"),
+    [
+        ("/jobs", {"400", "404", "413", "429"}, {"error", "detail"}),
+        ("/v1/images/generations", {"400", "404", "410", "413", "422", "429", "503"}, {"error", "detail"}),
+        (
+            "/sdapi/v1/txt2img",
+            {"404", "410", "413", "422", "429", "503"},
+            {"error", "detail", "body", "errors"},
+        ),
+    ],
+)
+def test_the_form_of_refusals_is_described(
+    http: httpx.Client, path: str, statuses: set[str], fields: set[str]
+) -> None:
+    description = http.get("/openapi.json").json()
+    responses = description["paths"][path]["post"]["responses"]
+    assert statuses <= {*responses}
+    for status in statuses:
+        form = responses[status]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+        assert {*description["components"]["schemas"][form]["properties"]} == fields
+
+
 def test_a_stream_that_has_nothing_to_tell_says_that_it_is_there() -> None:
     import asyncio
     from collections.abc import AsyncGenerator
