@@ -15,6 +15,9 @@ settings.register_profile("workspace", max_examples=10, derandomize=True, deadli
 settings.register_profile("explore", max_examples=100, deadline=None)
 settings.load_profile("workspace")
 
+# On machines that have a GPU, too, tests compute on the CPU whose results they know; tests/test_cuda.py is given one.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+
 
 def _unless_meta(fill: Callable[..., Any]) -> Callable[..., Any]:
     """Leave tensors without numbers alone: drawing none takes torch a good part of what loading a model takes."""

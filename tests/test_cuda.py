@@ -1,4 +1,9 @@
-"""The road on an NVIDIA GPU, beside the same on the CPU, which the oracles hold. Skipped where there is none."""
+"""The road on an NVIDIA GPU, beside the same on the CPU, which the oracles hold.
+
+    CUDA_VISIBLE_DEVICES=0 uv run pytest tests/test_cuda.py
+
+Skipped where none is given.
+"""
 
 import gc
 
