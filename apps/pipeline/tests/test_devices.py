@@ -112,6 +112,14 @@ def test_a_device_that_is_not_there_is_refused_with_one_that_is() -> None:
         choose_device("cuda")
 
 
+def test_one_that_is_not_there_is_refused_with_the_accelerator_that_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    with pytest.raises(DeviceError, match=r"--device cuda$"):
+        choose_device("cuda:99")
+
+
 def test_half_precision_is_the_accelerators_default_only() -> None:
     assert choose_dtype("auto", torch.device("cpu")) is torch.float32
     assert choose_dtype("auto", torch.device("cuda")) is torch.float16

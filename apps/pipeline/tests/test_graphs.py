@@ -4,12 +4,17 @@
 """
 
 import copy
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
+from inkpunk import Pipeline
+from inkpunk.models import assembling
 from inkpunk.speed import Speed, graphs, speed_up
-from inkpunk.speed.graphs import KEPT, Recorded, Recording
+from inkpunk.speed.graphs import KEPT, Recorded
 from inkpunk_unet import Residuals, UNet, UNetConfig
 from inkpunk_winograd import changes, wrap
 from torch import Tensor
@@ -21,23 +26,22 @@ class Pretended:
     def __init__(self) -> None:
         self.recorded, self.plain, self.failing = 0, 0, False
 
-    def record(
-        self, network: UNet, inner: Any, latents: Tensor, timesteps: Tensor, context: Tensor, residuals: Any
-    ) -> Recording:
+    def captured(self, compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
         if self.failing:
             raise RuntimeError("operation not permitted when stream is capturing")
         self.recorded += 1
-        held = residuals and residuals.mapped(torch.clone)
-        inputs = [latents.clone(), timesteps.clone(), context.clone()]
-        output = torch.empty_like(latents)
+
+        def computed() -> Tensor:
+            result = compute()
+            self.plain -= 1  # which it is not
+            return result
+
+        output = torch.zeros_like(computed())  # a capture computes nothing
 
         def replay() -> None:
-            output.copy_(inner(network, *inputs, held))
-            self.plain -= 1  # which it is not
+            output.copy_(computed())
 
-        entries = [entry for entry in graphs._entries(held) if entry is not None]
-        weights = [(weight, weight.data_ptr()) for weight in network.parameters()]
-        return Recording(replay, inputs + entries, output, weights)
+        return replay, output
 
 
 def small() -> UNet:
@@ -51,7 +55,7 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> Pretended:
     """As if the CPU were such a device."""
     pretended = Pretended()
     monkeypatch.setattr(graphs, "DEVICE", "cpu")
-    monkeypatch.setattr(graphs, "record", pretended.record)
+    monkeypatch.setattr(graphs, "captured", pretended.captured)
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
     return pretended
 
@@ -181,3 +185,13 @@ def test_it_is_for_cuda_and_can_be_left_out() -> None:
         made = small()
         speed_up(made, device=torch.device(device), speed=speed)
         assert any(isinstance(each, Recorded) for each in changes(made)) is recorded
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_a_network_that_moves_between_devices_is_not_recorded(
+    tiny: Path, offload: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sped_up = Mock()
+    monkeypatch.setattr(assembling, "speed_up", sped_up)
+    Pipeline.load(tiny, device="meta", offload=offload)
+    assert sped_up.call_args_list[0].kwargs["speed"].graphs is not offload

@@ -1,7 +1,5 @@
 """On which device networks compute."""
 
-from collections.abc import Mapping
-
 import torch
 
 
@@ -19,22 +17,19 @@ def choose_device(name: str = "auto") -> torch.device:
         DeviceError: for a device that torch does not know or this machine does not have.
     """
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    fastest = next((kind for kind, here in available.items() if here), "cpu")
     if name == "auto":
-        return torch.device(next((kind for kind, here in available.items() if here), "cpu"))
+        return torch.device(fastest)
     try:
         device = torch.device(name)
     except RuntimeError as error:
         raise DeviceError(f"device {name!r}: not a device; use one of {', '.join(DEVICES)}") from error
+    refusal = DeviceError(f"device {name!r}: torch finds none on this machine; use --device {fastest}")
     if available.get(device.type, True):
         try:
             torch.empty(1, device=device)
             return device
         # what torch knows and this machine, or this torch, has not: any error at all
         except Exception as error:
-            raise _none_here(name, available) from error
-    raise _none_here(name, available)
-
-
-def _none_here(name: str, available: Mapping[str, bool]) -> DeviceError:
-    instead = next((kind for kind, here in available.items() if here), "cpu")
-    return DeviceError(f"device {name!r}: torch finds none on this machine; use --device {instead}")
+            raise refusal from error
+    raise refusal

@@ -14,9 +14,14 @@ from typing import Any, cast
 import torch
 from inkpunk_unet import Residuals, UNet
 from inkpunk_winograd import Inner
+from jaxtyping import Float, Real
 from torch import Tensor
 
 _C = cast(Any, torch)._C
+
+Latents = Float[Tensor, "batch channels height width"]
+Timesteps = Real[Tensor, " batch"] | Real[Tensor, ""]
+Context = Float[Tensor, "batch tokens context_width"]
 
 DEVICE = "cuda"
 MOST = 4 * 64 * 64
@@ -31,7 +36,7 @@ class Recording:
 
     replay: Callable[[], None]
     inputs: list[Tensor]
-    output: Tensor
+    output: Float[Tensor, "batch out_channels height width"]
     weights: Sequence[tuple[Tensor, int]]
 
     def still_holds(self, network: UNet) -> bool:
@@ -40,7 +45,7 @@ class Recording:
             weight.data_ptr() == address for weight, address in self.weights
         )
 
-    def play(self, given: list[Tensor]) -> Tensor:
+    def play(self, given: list[Tensor]) -> Float[Tensor, "batch out_channels height width"]:
         """The prediction for other inputs of the same shapes."""
         for held, new in zip(self.inputs, given, strict=True):
             held.copy_(new)
@@ -65,11 +70,11 @@ class Recorded:
         self,
         network: UNet,
         inner: Inner,
-        latents: Tensor,
-        timesteps: Tensor,
-        context: Tensor,
+        latents: Latents,
+        timesteps: Timesteps,
+        context: Context,
         residuals: Residuals | None = None,
-    ) -> Tensor:
+    ) -> Float[Tensor, "batch out_channels height width"]:
         """What the network gives."""
         inputs = [latents, timesteps, context, *_entries(residuals)]
         given = [each for each in inputs if each is not None]
@@ -100,9 +105,9 @@ class Recorded:
 def record(
     network: UNet,
     inner: Inner,
-    latents: Tensor,
-    timesteps: Tensor,
-    context: Tensor,
+    latents: Latents,
+    timesteps: Timesteps,
+    context: Context,
     residuals: Residuals | None,
 ) -> Recording:
     """Record a pass, of which nothing is computed yet.
@@ -111,14 +116,20 @@ def record(
         RuntimeError: for a pass that waits for the device, or for which there is no memory.
     """
     held = residuals and residuals.mapped(torch.clone)
-    inputs = [latents.clone(), timesteps.clone(), context.clone()]
+    inputs = latents.clone(), timesteps.clone(), context.clone()
+    replay, output = captured(lambda: inner(network, *inputs, held))
+    weights = [(weight, weight.data_ptr()) for weight in network.parameters()]
+    entries = [entry for entry in _entries(held) if entry is not None]
+    return Recording(replay, [*inputs, *entries], output, weights)
+
+
+def captured(compute: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    """What computes anew, from the same memory into the same, and where its result then is."""
     graph = torch.cuda.CUDAGraph()
     # other threads may use the device meanwhile
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-        output = inner(network, *inputs, held)
-    weights = [(weight, weight.data_ptr()) for weight in network.parameters()]
-    inputs += [entry for entry in _entries(held) if entry is not None]
-    return Recording(graph.replay, inputs, output, weights)
+        result = compute()
+    return graph.replay, result
 
 
 def _entries(residuals: Residuals | None) -> tuple[Tensor | None, ...]:
